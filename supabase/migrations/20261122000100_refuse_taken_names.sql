@@ -1,0 +1,94 @@
+-- Greenlight moves into a project that somebody already lives in. If any name that it is going to use is
+-- taken, stop here, before the first change: nothing is ever shared, replaced or adopted.
+
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
+do $$
+declare
+    taken text;
+begin
+    select string_agg(name, ', ' order by name)
+    into taken
+    from (
+        select 'schema greenlight' as name
+        from pg_catalog.pg_namespace
+        where nspname = 'greenlight'
+
+        -- A type shares its name space with the row types of tables, so this finds tables, views and types.
+        union all
+        select 'public.' || typname
+        from pg_catalog.pg_type
+        where
+            typnamespace = 'public'::regnamespace
+            and typname in ('plan', 'agent', 'agent_event', 'plan_approval')
+
+        -- Indexes and sequences have no type.
+        union all
+        select 'public.' || relname
+        from pg_catalog.pg_class
+        where
+            relnamespace = 'public'::regnamespace
+            and relkind in ('i', 'I', 'S')
+            and relname in (
+                'plan',
+                'plan_pkey',
+                'plan_session_version_key',
+                'plan_session_plan_key',
+                'plan_document_id_idx',
+                'plan_newest_idx',
+                'agent',
+                'agent_pkey',
+                'agent_session_key',
+                'agent_owner_key',
+                'agent_by_status_idx',
+                'agent_building_idx',
+                'agent_deleted_idx',
+                'agent_event',
+                'agent_event_pkey',
+                'agent_event_ledger_idx',
+                'agent_event_plan_id_idx',
+                'agent_event_id_seq',
+                'plan_approval'
+            )
+
+        -- Any signature: the Data API could not tell two functions of one name apart.
+        union all
+        select distinct 'public.' || proname || '()'
+        from pg_catalog.pg_proc
+        where
+            pronamespace = 'public'::regnamespace
+            and proname in (
+                'approve_plan',
+                'transition_agent',
+                'delete_agent',
+                'restore_agent',
+                'deleted_agents',
+                'orphaned_documents',
+                'purge_deleted_agents'
+            )
+
+        union all
+        select 'storage policy ' || polname
+        from pg_catalog.pg_policy
+        where
+            polrelid = 'storage.objects'::regclass
+            and polname like 'greenlight\_%'
+
+        union all
+        select 'bucket plans'
+        from storage.buckets
+        where
+            id = 'plans'
+            or name = 'plans'
+    ) as names;
+
+    if taken is not null then
+        raise exception 'Greenlight cannot be installed: already taken: %', taken
+            using
+                errcode = 'duplicate_object',
+                detail = 'Nothing has been changed.',
+                hint = 'Rename or remove what is named above, then push again.';
+    end if;
+end;
+$$;

@@ -1,0 +1,35 @@
+-- Who reads what. Nobody writes: insert, update, delete and truncate are granted to no API role at all, the
+-- service role included, because every change goes through a function.
+
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
+alter table public.plan enable row level security;
+alter table public.agent enable row level security;
+alter table public.agent_event enable row level security;
+
+-- Older projects hand ALL on new tables and sequences to the API roles by default, new ones hand out nothing.
+-- Revoke, then grant, so that both end the same.
+revoke all on table public.plan, public.agent, public.agent_event from public, anon, authenticated, service_role;
+revoke all on sequence public.agent_event_id_seq from public, anon, authenticated, service_role;
+grant select on table public.plan, public.agent, public.agent_event to authenticated, service_role;
+
+create policy select_own on public.plan
+for select to authenticated
+using (user_id = (select auth.uid()) and deleted_at is null);
+
+create policy select_own on public.agent
+for select to authenticated
+using (user_id = (select auth.uid()) and deleted_at is null);
+
+-- An agent's ledger is as visible as the agent: the inner select is itself under agent's policy.
+create policy select_own on public.agent_event
+for select to authenticated
+using (
+    user_id = (select auth.uid())
+    and exists (select from public.agent where agent.id = agent_event.agent_id)
+);
+
+-- The functions in public are thin and run as their caller; they need to reach the ones in here.
+revoke all on schema greenlight from public, anon, authenticated, service_role;
+grant usage on schema greenlight to authenticated, service_role;

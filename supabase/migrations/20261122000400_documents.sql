@@ -1,0 +1,51 @@
+-- Where documents are kept: the private bucket plans, at {user_id}/{session_id}/{sha256}.md, and nowhere else.
+
+set lock_timeout = '5s';
+set statement_timeout = '60s';
+
+insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
+values ('plans', 'plans', false, 1048576, array['text/markdown']);
+
+-- The whole key is matched, not its first folder: `me/../you/x` begins with `me` too.
+create policy greenlight_select_own on storage.objects
+for select to authenticated
+using (
+    bucket_id = 'plans'
+    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+);
+
+create policy greenlight_insert_own on storage.objects
+for insert to authenticated
+with check (
+    bucket_id = 'plans'
+    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+);
+
+-- Whether a plan refers to the document is not asked here: plan_document_id_fkey knows, and only it can know
+-- about an approval that commits at this very moment.
+create policy greenlight_delete_own on storage.objects
+for delete to authenticated
+using (
+    bucket_id = 'plans'
+    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+);
+
+-- There is no policy for update: what was approved is never written over, moved or renamed.
+
+-- Permissive policies are OR-ed, so one policy of the project for all its buckets would open this one.
+-- Restrictive policies are AND-ed: they hold whatever else the project allows, and say nothing of other buckets.
+create policy greenlight_own_only on storage.objects
+as restrictive for all to public
+using (
+    bucket_id is distinct from 'plans'
+    or name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+)
+with check (
+    bucket_id is distinct from 'plans'
+    or name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+);
+
+create policy greenlight_no_update on storage.objects
+as restrictive for update to public
+using (bucket_id is distinct from 'plans')
+with check (bucket_id is distinct from 'plans');

@@ -1,0 +1,240 @@
+"""A real Postgres prepared like a hosted Supabase project, with Greenlight pushed by the real CLI.
+
+Each test gets a database of its own, cloned from one of two templates: `wide`, with the default privileges of older
+hosted projects, and `narrow`, with those of new ones.
+"""
+
+import hashlib
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+from pytest_postgresql import factories
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CLI = ROOT / "node_modules/.bin/supabase"
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+
+def dsn(host: str, port: str | int, dbname: str, user: str) -> str:
+    return f"postgresql://{user}@{host}:{port}/{dbname}?sslmode=disable"
+
+
+def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
+    """As on hosted projects. A clone of a database belongs to whoever made the clone."""
+    with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
+        connection.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(dbname)))
+
+
+def widen_privileges(host: str, port: int, dbname: str, **_: object) -> None:
+    """Make the default privileges those of an older hosted project: everything, to everybody."""
+    with psycopg.connect(dsn(host, port, dbname, "postgres")) as connection:
+        for kind in ("tables", "functions", "sequences"):
+            connection.execute(
+                cast(
+                    "LiteralString",
+                    f"alter default privileges in schema public grant all on {kind} to anon, authenticated, service_role",
+                )
+            )
+
+
+def push(host: str, port: int, dbname: str, **_: object) -> None:
+    result = push_result(dsn(host, port, dbname, "postgres"))
+    assert result.returncode == 0, result.stderr
+
+
+def push_result(database_url: str, workdir: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """`supabase db push`, as postgres, which is no superuser."""
+    return subprocess.run(
+        [CLI, "db", "push", f"--remote={database_url}", "--yes", "--workdir", workdir],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(HERE), "DO_NOT_TRACK": "1", "SUPABASE_TELEMETRY_DISABLED": "1"},
+    )
+
+
+server = factories.postgresql_proc(
+    executable=str(HERE / "pg_ctl"),
+    user="supabase_admin",
+    postgres_options="-c fsync=off -c max_connections=200 -c log_min_messages=panic",
+    load=[HERE / "platform.sql"],
+)
+narrow_template = factories.postgresql_noproc(dbname="narrow", depends_on="server", load=[give_to_postgres, push])
+wide_template = factories.postgresql_noproc(dbname="wide", depends_on="server", load=[give_to_postgres, widen_privileges, push])
+bare_template = factories.postgresql_noproc(dbname="bare", depends_on="server", load=[widen_privileges])
+narrow_database = factories.postgresql("narrow_template")
+wide_database = factories.postgresql("wide_template")
+bare_database = factories.postgresql("bare_template")
+
+
+@dataclass(frozen=True)
+class User:
+    id: uuid.UUID
+
+    def path(self, session: str, sha256: str) -> str:
+        return f"{self.id}/{session}/{sha256}.md"
+
+
+def sha256(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+class Project:
+    """One Supabase project: who may connect to it, and the few things that every story needs."""
+
+    def __init__(self, host: str, port: int, dbname: str) -> None:
+        self.host, self.port, self.dbname = host, port, dbname
+
+    def dsn(self, user: str) -> str:
+        return dsn(self.host, self.port, self.dbname, user)
+
+    @contextmanager
+    def as_role(self, role: str, claims: Mapping[str, object] | None = None) -> Iterator[Connection]:
+        """One request as the Data API makes it: authenticator, the role of the token, its claims, one transaction."""
+        with psycopg.connect(self.dsn("authenticator"), row_factory=dict_row) as connection:
+            connection.execute(
+                "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+                (role, json.dumps({"role": role, **(claims or {})})),
+            )
+            yield connection
+
+    def as_user(self, user: User) -> Any:
+        return self.as_role("authenticated", {"sub": str(user.id)})
+
+    def as_anon(self) -> Any:
+        return self.as_role("anon")
+
+    def as_service(self) -> Any:
+        return self.as_role("service_role")
+
+    @contextmanager
+    def as_superuser(self) -> Iterator[Connection]:
+        with psycopg.connect(self.dsn("supabase_admin"), row_factory=dict_row) as connection:
+            yield connection
+
+    def rows(self, query: LiteralString, *parameters: object) -> list[Row]:
+        """What is really there, seen by somebody whom no policy stops."""
+        with self.as_superuser() as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def new_user(self) -> User:
+        user = User(uuid.uuid4())
+        with self.as_superuser() as connection:
+            connection.execute("insert into auth.users (id, email) values (%s, %s)", (user.id, f"{user.id}@example.com"))
+        return user
+
+    def store(self, user: User, session: str = "s1", document: str = "# Plan") -> str:
+        """What storage does on an upload by this user: insert the object's row as them. Answers the hash."""
+        digest = sha256(document)
+        with self.as_user(user) as connection:
+            connection.execute(
+                "insert into storage.objects (bucket_id, name, owner_id) values ('plans', %s, %s)"
+                " on conflict do nothing",
+                (user.path(session, digest), str(user.id)),
+            )
+        return digest
+
+    def delete_object(self, name: str, role: str = "service_role", claims: Mapping[str, object] | None = None) -> int:
+        """What storage does on a delete: it alone may say storage.allow_delete_query. Answers how many went."""
+        with self.as_role(role, claims) as connection:
+            connection.execute("select set_config('storage.allow_delete_query', 'true', true)")
+            return connection.execute(
+                "delete from storage.objects where bucket_id = 'plans' and name = %s", (name,)
+            ).rowcount
+
+    def approve(
+        self,
+        user: User,
+        session: str | None = "s1",
+        version: int | None = 1,
+        title: str | None = "A plan",
+        document_sha256: str | None = None,
+        document_url: str | None = None,
+        document: str = "# Plan",
+    ) -> Row:
+        """Call approve_plan() as the user. The document must have been stored."""
+        digest = document_sha256 or sha256(document)
+        url = document_url or f"https://x.example/storage/v1/object/sign/plans/{user.path(session or '', digest)}?token=t"
+        with self.as_user(user) as connection:
+            row = connection.execute(
+                "select * from public.approve_plan(session_id => %s, version => %s, title => %s,"
+                " document_sha256 => %s, document_url => %s)",
+                (session, version, title, digest, url),
+            ).fetchone()
+        assert row is not None
+        return row
+
+    def store_and_approve(self, user: User, session: str = "s1", version: int = 1, title: str = "A plan") -> Row:
+        document = f"# {session} {version}"
+        self.store(user, session, document)
+        return self.approve(user, session, version, title, document=document)
+
+    def call(self, user: User | None, function: str, **arguments: object) -> Row:
+        """Call one of our functions as the user, or as the service role where there is none."""
+        named = ", ".join(f"{name} => %({name})s" for name in arguments)
+        with self.as_user(user) if user else self.as_service() as connection:
+            row: Row | None = connection.execute(
+                cast("LiteralString", f"select * from public.{function}({named})"), arguments
+            ).fetchone()
+        assert row is not None
+        return row
+
+    def events(self, agent_id: object) -> list[Row]:
+        return self.rows("select * from public.agent_event where agent_id = %s order by id", agent_id)
+
+
+@contextmanager
+def refused(code: str, sqlstate: str) -> Iterator[pytest.ExceptionInfo[psycopg.Error]]:
+    """The block ends with this error and no other; its details say something beyond the code."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield caught
+    diagnosis = caught.value.diag
+    assert (diagnosis.message_primary, caught.value.sqlstate) == (code, sqlstate)
+    assert diagnosis.message_detail
+    assert diagnosis.message_hint
+
+
+@contextmanager
+def denied() -> Iterator[None]:
+    """The block ends with Postgres' own 'permission denied', or with a policy's refusal."""
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        yield
+
+
+def project_of(connection: psycopg.Connection[Any]) -> Project:
+    info = connection.info
+    return Project(info.host, info.port, info.dbname)
+
+
+@pytest.fixture
+def project(wide_database: psycopg.Connection[Any]) -> Project:
+    """A project with the wide default privileges, which are the harder ones to hold against."""
+    return project_of(wide_database)
+
+
+@pytest.fixture(params=["wide", "narrow"])
+def any_project(request: pytest.FixtureRequest) -> Project:
+    """Both kinds of project, one after the other."""
+    return project_of(request.getfixturevalue(f"{request.param}_database"))
+
+
+@pytest.fixture
+def bare_project(bare_database: psycopg.Connection[Any]) -> Project:
+    """A project that Greenlight has not been pushed to."""
+    project = project_of(bare_database)
+    give_to_postgres(project.host, project.port, project.dbname)
+    return project
