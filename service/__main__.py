@@ -1,0 +1,39 @@
+"""`python -m service`: run it with the settings from the environment."""
+
+import signal
+import sys
+
+import uvicorn
+
+from service import logs, settings
+from service.app import create_app
+
+
+def main() -> None:
+    try:
+        config = settings.load()
+    except settings.SettingsError as error:
+        sys.exit(f"The service cannot start with these settings:\n{error}")
+    logs.configure(config.log_level)
+    # The server finishes what it has accepted, then raises the signal again for whoever had it before: us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    uvicorn.run(
+        create_app(config),
+        host=config.host,
+        port=config.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=config.shutdown_grace_seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Settings of the service, read from the environment once, at start."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import jwt
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
+
+
+class SettingsError(Exception):
+    """The environment is not usable; the message names each variable, and never its value."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    supabase_url: str
+    supabase_publishable_key: str
+    supabase_jwt_secret: SecretStr | None = None  # when set, HS256 tokens are accepted as well
+    supabase_jwt_issuer: str | None = None  # default: {SUPABASE_URL}/auth/v1
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: bool = False
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+
+    max_document_bytes: Annotated[int, Field(ge=1, le=1_048_576)] = 1_048_576  # the bucket's limit
+    signed_url_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
+
+    # No call to Supabase may take longer than its own limit, and no approval longer than all of it.
+    connect_timeout_seconds: Seconds = 5
+    upload_timeout_seconds: Seconds = 15
+    sign_timeout_seconds: Seconds = 5
+    rpc_timeout_seconds: Seconds = 10
+    remove_timeout_seconds: Seconds = 5
+    approval_timeout_seconds: Seconds = 30
+    body_timeout_seconds: Seconds = 30  # how long a caller may take to send a request's body
+    jwks_timeout_seconds: Seconds = 5
+    jwks_max_age_seconds: Seconds = (
+        300  # keys older than this are fetched again, while the old ones still serve
+    )
+    jwks_cooldown_seconds: Seconds = 10  # at most one fetch in this time, however many unknown key ids come
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 256  # to Supabase
+    shutdown_grace_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+
+    @property
+    def issuer(self) -> str:
+        return self.supabase_jwt_issuer or f"{self.supabase_url}/auth/v1"
+
+    @property
+    def max_body_bytes(self) -> int:
+        # JSON may escape every byte of the document as \u00XX, six for one; the rest is for the other fields.
+        return 6 * self.max_document_bytes + 64 * 1024
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("supabase_url")
+    @classmethod
+    def _origin_only(cls, value: str) -> str:
+        value = value.rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must start with https:// (or http://) and name a host")
+        if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("must be scheme, host and port only, such as https://abc.supabase.co")
+        _ = parts.port  # raises ValueError when it is no port
+        return value
+
+    @field_validator("supabase_publishable_key")
+    @classmethod
+    def _publishable(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("must be one line of printable ASCII")
+        if value.startswith("sb_secret_"):
+            raise ValueError(
+                "holds a secret key; the service acts only as its users: give the publishable one"
+            )
+        if value.count(".") == 2:
+            try:
+                role = jwt.decode(value, options={"verify_signature": False}).get("role")
+            except jwt.InvalidTokenError:
+                raise ValueError("looks like a JWT but cannot be read as one") from None
+            if role != "anon":
+                raise ValueError("holds a key of another role than anon; give the publishable (anon) one")
+        return value
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("must be at least 32 bytes long (RFC 7518, section 3.2)")
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        origins = [origin.strip() for origin in value.split(",") if origin.strip()]
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError("must be origins such as https://app.example.com, separated by commas")
+        return origins
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises SettingsError, with a line for each variable that is missing or wrong.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # they come from the environment
+    except ValidationError as error:
+        lines = (
+            f"{'.'.join(str(part) for part in problem['loc']).upper()}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError("\n".join(lines)) from None

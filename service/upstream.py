@@ -1,0 +1,238 @@
+"""Supabase as the user: storage and RPC. The only I/O of a request.
+
+One pooled `httpx.AsyncClient` serves the process. The storage3 and postgrest clients on top of it are made
+for each request, with that user's token among their own headers, and never change the shared client: no
+`set_session` or `auth()` on it (users would meet each other's tokens), no `aclose()`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from postgrest import APIError, AsyncPostgrestClient
+from storage3 import AsyncStorageClient
+from storage3.exceptions import StorageApiError
+from storage3.utils import StorageException
+
+from service import logs
+from service.auth import User
+from service.errors import Problem, not_authenticated
+from service.settings import Settings
+
+BUCKET = "plans"
+# After storage-api has refused a body of 200 kB or more, the connection hangs for the request that comes
+# next on it. Larger uploads therefore get a connection of their own, which is closed after the answer.
+LARGEST_ON_KEPT_CONNECTION = 64 * 1024
+# What the RPC refuses because of what its caller asked for. It may also refuse the document's URL, but that
+# is of our making: no fault of the caller's.
+REFUSALS = frozenset(
+    {
+        "invalid_session_id",
+        "invalid_version",
+        "invalid_title",
+        "invalid_document_sha256",
+        "agent_deleted",
+        "plan_conflict",
+        "agent_archived",
+        "plan_stale",
+    }
+)
+
+
+# What storage3, postgrest and our own reading raise over an answer that they cannot read.
+UNREADABLE = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    StorageException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+
+
+class DocumentMissing(Exception):  # noqa: N818 -- not an error yet: the document is uploaded again
+    """Storage or the database does not know the document (any more)."""
+
+
+class Refused(Problem):
+    """The database refused for good: the same request will never be approved."""
+
+
+def connect(settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        # What a call may take as a whole is limited where it is made; httpx would limit each read by itself.
+        timeout=httpx.Timeout(None, connect=settings.connect_timeout_seconds),
+        limits=httpx.Limits(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_connections,
+            keepalive_expiry=30,
+        ),
+        headers={"apikey": settings.supabase_publishable_key},
+        event_hooks={"response": [_note_status]},
+        trust_env=False,
+    )
+
+
+async def _note_status(response: httpx.Response) -> None:
+    # APIError does not carry the HTTP status, and a gateway's own refusals have no code either.
+    logs.current().upstream_status = response.status_code
+
+
+class Upstream:
+    """Supabase, as one user."""
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient, user: User) -> None:
+        self._settings = settings
+        headers = {"apikey": settings.supabase_publishable_key, "Authorization": f"Bearer {user.token}"}
+        storage = AsyncStorageClient(f"{settings.supabase_url}/storage/v1/", headers, http_client=http)
+        self._bucket = storage.from_(BUCKET)
+        self._data = AsyncPostgrestClient(
+            f"{settings.supabase_url}/rest/v1",
+            headers=headers,
+            http_client=http,
+            retry_enabled=False,  # its waits of whole seconds would not fit into our time limits
+        )
+
+    async def upload(self, path: str, document: bytes) -> None:
+        """Store the document unless it is there: the path has its hash, so what is there is the same."""
+        options: dict[str, Any] = {"content-type": "text/markdown"}
+        if len(document) > LARGEST_ON_KEPT_CONNECTION:
+            options["headers"] = {"Connection": "close"}
+        async with _call("upload", self._settings.upload_timeout_seconds):
+            try:
+                await self._bucket.upload(path, document, options)  # type: ignore[arg-type]
+            except StorageApiError as error:
+                status = _status(error)
+                if status == 413:
+                    raise Problem(
+                        "document_too_large", "The document is larger than the bucket accepts."
+                    ) from error
+                if status != 409:
+                    raise
+
+    async def sign(self, path: str, seconds: int) -> str:
+        """Return a URL under which the document can be read without a token for that long."""
+        async with _call("sign", self._settings.sign_timeout_seconds):
+            try:
+                signed = await self._bucket.create_signed_url(path, seconds)
+            except StorageApiError as error:
+                if _status(error) == 404:
+                    raise DocumentMissing from error
+                raise
+            url = signed["signedURL"]
+            if not isinstance(url, str) or not url.startswith(
+                f"{self._settings.supabase_url}/storage/v1/object/sign/{BUCKET}/{path}?token="
+            ):
+                raise ValueError("not a signed URL of this document")
+            return url
+
+    async def approve(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        async with _call("rpc", self._settings.rpc_timeout_seconds):
+            try:
+                answer: Any = (await self._data.rpc("approve_plan", arguments).execute()).data
+            except APIError as error:
+                if error.code == "PT404" and error.message == "document_not_found":
+                    raise DocumentMissing from error
+                if error.code == "PT401":
+                    refusal = not_authenticated(_sentence(error))
+                    raise Refused(refusal.code, refusal.detail, headers=refusal.headers) from error
+                if error.code in {"PT409", "PT422"}:
+                    logs.current().cause = f"rpc: {error.message}"
+                    code = error.message if error.message in REFUSALS else "upstream_error"
+                    raise Refused(str(code), _sentence(error)) from error
+                raise
+            if not isinstance(answer, dict):
+                raise TypeError("not an object")
+            return answer
+
+    async def plan(self, plan_id: str) -> tuple[str, str] | None:
+        """Return path and SHA-256 of the plan's document, or None if the user has no such plan."""
+        async with _call("plan", self._settings.rpc_timeout_seconds):
+            query = self._data.from_("plan").select("document_path", "document_sha256").eq("id", plan_id)
+            rows: Any = (await query.limit(1).execute()).data
+            if not rows:
+                return None
+            return str(rows[0]["document_path"]), str(rows[0]["document_sha256"])
+
+    async def remove(self, path: str) -> None:
+        """Remove a document that no plan refers to; one that a plan does refer to stays, and that is fine."""
+        try:
+            async with _call("remove", self._settings.remove_timeout_seconds):
+                # Answers 200 and an empty list where the policy or the foreign key keeps it.
+                await self._bucket.remove([path])
+        except Problem as problem:
+            logs.log.warning("document not removed", request_id=logs.current().request_id, code=problem.code)
+
+
+async def reachable(settings: Settings, http: httpx.AsyncClient) -> None:
+    """Ask each of Supabase's services for anything at all.
+
+    Raises `upstream_unavailable` or another of its kind.
+    """
+
+    async def ask(path: str) -> None:
+        async with _call("reach", settings.sign_timeout_seconds):
+            response = await http.get(f"{settings.supabase_url}{path}")
+            if response.status_code >= 500:
+                raise Problem("upstream_unavailable", f"{path} answered {response.status_code}.")
+
+    # Without a user's token some of them answer 401: that they answer is the point.
+    await asyncio.gather(*map(ask, ("/auth/v1/health", "/rest/v1/", "/storage/v1/status")))
+
+
+@asynccontextmanager
+async def _call(stage: str, seconds: float) -> AsyncIterator[None]:
+    """Limit, time and name one call: whatever goes wrong in it ends as a documented problem."""
+    record = logs.current()
+    record.upstream_status = None
+    try:
+        with logs.stage(stage):
+            async with asyncio.timeout(seconds):
+                yield
+    except (Problem, DocumentMissing):
+        raise
+    except (TimeoutError, httpx.TimeoutException) as error:
+        record.cause = f"{stage}: {logs.describe(error)}"
+        if isinstance(error, httpx.PoolTimeout):
+            raise Problem("upstream_unavailable", "Too many calls to Supabase are under way.") from error
+        raise Problem("upstream_timeout", f"Supabase did not answer in time ({stage}).") from error
+    except httpx.TransportError as error:
+        record.cause = f"{stage}: {logs.describe(error)}"
+        raise Problem("upstream_unavailable", f"The connection to Supabase failed ({stage}).") from error
+    except StorageApiError as error:
+        record.cause = f"{stage}: {_status(error)} {error.code}"
+        raise _refusal(stage, _status(error), str(error.code), str(error.message)) from error
+    except APIError as error:
+        record.cause = f"{stage}: {record.upstream_status} {error.code}"
+        raise _refusal(stage, record.upstream_status or 0, str(error.code), str(error.message)) from error
+    except UNREADABLE as error:  # what was asked for may have been done all the same
+        record.cause = f"{stage}: {logs.describe(error)}"
+        raise Problem(
+            "upstream_error", f"Supabase's answer makes no sense ({stage}).", retryable=True
+        ) from error
+
+
+def _refusal(stage: str, status: int, code: str, message: str) -> Problem:
+    ours = code == "42501" or "row-level security" in message or "api key" in message.lower()
+    if (status in {401, 403} or code in {"InvalidJWT", "bad_jwt"}) and not ours:
+        return not_authenticated("Supabase refuses the access token.")
+    if status in {429, 503}:
+        return Problem("upstream_unavailable", f"Supabase is busy or down ({stage}).")
+    if status in {408, 504}:
+        return Problem("upstream_timeout", f"Supabase did not answer in time ({stage}).")
+    return Problem("upstream_error", f"Supabase answered {status} ({stage}).", retryable=status >= 500)
+
+
+def _status(error: StorageApiError) -> int:
+    # The HTTP status is nearly always 400; the true one stands in the body, as a string.
+    try:
+        return int(error.status)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _sentence(error: APIError) -> str:
+    return error.details if isinstance(error.details, str) and error.details else f"{error.message}."
