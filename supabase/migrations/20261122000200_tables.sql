@@ -35,9 +35,10 @@ create table public.plan (
     foreign key (user_id) references auth.users (id) on delete cascade,
 
     -- Nobody, the service role included, deletes a document that a plan refers to. Only a foreign key holds
-    -- that against a delete which is already under way; a policy decides on an older snapshot.
+    -- that against a delete which is already under way; a policy decides on an older snapshot. (Not restrict,
+    -- whose error has another code from Postgres 18 on: storage knows 23503.)
     constraint plan_document_id_fkey
-    foreign key (document_id) references storage.objects (id) on delete restrict,
+    foreign key (document_id) references storage.objects (id) on delete no action,
 
     constraint plan_session_id_check check (session_id ~ '^[A-Za-z0-9_-]{1,128}$'),
     constraint plan_version_check check (version >= 1),
@@ -129,12 +130,13 @@ create table public.agent_event (
 
     constraint agent_event_pkey primary key (id),
 
-    -- Events go with their agent and in no other way: see keep_ledger.
+    -- Events go with their agent and in no other way. The cascade from plan is for the deletion of a user, which
+    -- may come by the plan first; keep_ledger stops it while the agent is there.
     constraint agent_event_agent_fkey
     foreign key (agent_id, user_id) references public.agent (id, user_id) on delete cascade,
 
     constraint agent_event_plan_id_fkey
-    foreign key (plan_id) references public.plan (id) on delete no action,
+    foreign key (plan_id) references public.plan (id) on delete cascade,
 
     constraint agent_event_kind_check check (
         kind in ('approved', 'revised', 'status_changed', 'deleted', 'restored')

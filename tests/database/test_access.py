@@ -1,0 +1,272 @@
+"""Who may do what with tables and functions, in projects with wide default privileges and with narrow ones.
+
+Every denial stands beside the same act by somebody who may.
+"""
+
+from typing import Any, LiteralString, cast
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from .conftest import Project, User, denied, refused
+
+TABLES = ("plan", "agent", "agent_event")
+
+
+def count(connection: psycopg.Connection[Any], table: str) -> int:
+    row = connection.execute(cast("LiteralString", f"select count(*) from public.{table}")).fetchone()
+    return int(row["count"]) if row else -1
+
+
+def test_01_the_owner_reads_their_own_rows_and_a_stranger_reads_none(any_project: Project) -> None:
+    owner, stranger = any_project.new_user(), any_project.new_user()
+    any_project.store_and_approve(owner)
+    for table in TABLES:
+        with any_project.as_user(owner) as connection:
+            assert count(connection, table) == 1, table
+        with any_project.as_user(stranger) as connection:
+            assert count(connection, table) == 0, table
+        with any_project.as_service() as connection:
+            assert count(connection, table) == 1, table
+        with denied(), any_project.as_anon() as connection:
+            count(connection, table)
+
+
+def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_role(any_project: Project) -> None:
+    owner = any_project.new_user()
+    agent_id = any_project.store_and_approve(owner)["agent_id"]
+    any_project.store_and_approve(owner, version=2)
+    any_project.call(owner, "delete_agent", agent_id=agent_id)
+    for table in TABLES:
+        with any_project.as_user(owner) as connection:
+            assert count(connection, table) == 0, table
+        with any_project.as_service() as connection:
+            assert count(connection, table) > 0, table
+    any_project.call(owner, "restore_agent", agent_id=agent_id)
+    for table in TABLES:
+        with any_project.as_user(owner) as connection:
+            assert count(connection, table) > 0, table
+
+
+@pytest.mark.parametrize("verb", ["insert", "update", "delete", "truncate"])
+@pytest.mark.parametrize("table", TABLES)
+def test_03_nobody_writes_a_table_directly(any_project: Project, table: str, verb: str) -> None:
+    owner = any_project.new_user()
+    any_project.store_and_approve(owner)
+    statement = cast(
+        "LiteralString",
+        {
+            "insert": f"insert into public.{table} overriding system value select * from public.{table}",
+            "update": f"update public.{table} set user_id = user_id",
+            "delete": f"delete from public.{table}",
+            "truncate": f"truncate public.{table} cascade",
+        }[verb],
+    )
+    before = any_project.rows(cast("LiteralString", f"select * from public.{table}"))
+    for request in (any_project.as_anon(), any_project.as_user(owner), any_project.as_service()):
+        with denied(), request as connection:
+            connection.execute(statement)
+    assert any_project.rows(cast("LiteralString", f"select * from public.{table}")) == before
+
+
+def test_04_what_was_approved_and_recorded_is_rewritten_by_nobody_not_even_its_owner(project: Project) -> None:
+    user = project.new_user()
+    project.store_and_approve(user)
+    for column, value in {
+        "id": "gen_random_uuid()",
+        "user_id": "gen_random_uuid()",
+        "session_id": "'other'",
+        "version": "version + 1",
+        "title": "'Another title'",
+        "document_id": "gen_random_uuid()",
+        "document_path": "document_path || 'x'",
+        "document_sha256": "repeat('0', 64)",
+        "document_url": "'https://other'",
+        "created_at": "now() - interval '1 day'",
+    }.items():
+        with denied(), project.as_superuser() as connection:
+            connection.execute(cast("LiteralString", f"update public.plan set {column} = {value}"))
+    with denied(), project.as_superuser() as connection:
+        connection.execute("update public.agent_event set kind = 'restored'")
+    with denied(), project.as_superuser() as connection:
+        connection.execute("delete from public.agent_event")
+    with project.as_superuser() as connection:
+        assert connection.execute("update public.plan set status = 'superseded'").rowcount == 1
+
+
+# Functions ---------------------------------------------------------------------------------------------------
+
+USERS_CALLS: dict[str, dict[str, Any]] = {
+    "approve_plan": {"session_id": "s1", "version": 1, "title": "t", "document_sha256": "x", "document_url": "x"},
+    "delete_agent": {"agent_id": uuid4()},
+    "restore_agent": {"agent_id": uuid4()},
+    "deleted_agents": {},
+}
+SERVICE_CALLS: dict[str, dict[str, Any]] = {
+    "orphaned_documents": {"older_than": "1 day"},
+    "purge_deleted_agents": {"deleted_before": "2020-01-01"},
+}
+SHARED_CALLS: dict[str, dict[str, Any]] = {"transition_agent": {"agent_id": uuid4(), "to_status": "paused"}}
+
+
+def attempt(request: Any, function: str, arguments: dict[str, Any]) -> str:
+    """What happens: 'denied' before the function, or 'entered' whatever it then answers."""
+    named = ", ".join(f"{name} => %({name})s" for name in arguments)
+    try:
+        with request as connection:
+            connection.execute(cast("LiteralString", f"select * from public.{function}({named})"), arguments)
+    except psycopg.errors.InsufficientPrivilege:
+        return "denied"
+    except psycopg.Error as error:
+        assert (error.sqlstate or "").startswith("PT"), error
+    return "entered"
+
+
+@pytest.mark.parametrize("function", [*USERS_CALLS, *SERVICE_CALLS, *SHARED_CALLS])
+def test_05_each_function_lets_in_those_whom_it_is_for(any_project: Project, function: str) -> None:
+    arguments = {**USERS_CALLS, **SERVICE_CALLS, **SHARED_CALLS}[function]
+    user = any_project.new_user()
+    outcome = {
+        "anon": attempt(any_project.as_anon(), function, arguments),
+        "user": attempt(any_project.as_user(user), function, arguments),
+        "service": attempt(any_project.as_service(), function, arguments),
+    }
+    assert outcome == {
+        "anon": "denied",
+        "user": "denied" if function in SERVICE_CALLS else "entered",
+        "service": "denied" if function in USERS_CALLS else "entered",
+    }
+
+
+def test_06_an_api_role_reaches_no_other_function_of_ours(any_project: Project) -> None:
+    reachable = any_project.rows(
+        """
+        select r.rolname as role, p.oid::regprocedure::text as function
+        from pg_proc p
+        cross join (values ('anon'), ('authenticated'), ('service_role')) as r (rolname)
+        where p.pronamespace = 'greenlight'::regnamespace
+            and has_schema_privilege(r.rolname, 'greenlight', 'usage')
+            and has_function_privilege(r.rolname, p.oid, 'execute')
+        order by 1, 2
+        """
+    )
+    assert [(row["role"], row["function"].split("(")[0].removeprefix("greenlight.")) for row in reachable] == [
+        ("authenticated", "approve_plan"),
+        ("authenticated", "deleted_agents"),
+        ("authenticated", "set_deleted"),
+        ("authenticated", "transition_agent"),
+        ("service_role", "orphaned_documents"),
+        ("service_role", "purge_deleted_agents"),
+        ("service_role", "transition_agent"),
+    ]
+
+
+@pytest.mark.parametrize("function", ["transition_agent", "delete_agent", "restore_agent"])
+def test_07_a_strangers_agent_does_not_exist(project: Project, function: str) -> None:
+    owner, stranger = project.new_user(), project.new_user()
+    agent_id = project.store_and_approve(owner)["agent_id"]
+    arguments = {"agent_id": agent_id, **({"to_status": "archived"} if function == "transition_agent" else {})}
+    before = project.rows("select * from public.agent")
+    with refused("agent_not_found", "PT404"):
+        project.call(stranger, function, **arguments)
+    with refused("agent_not_found", "PT404"):
+        project.call(owner, function, **{**arguments, "agent_id": uuid4()})
+    with refused("agent_not_found", "PT404"):
+        project.call(owner, function, **{**arguments, "agent_id": None})
+    assert project.rows("select * from public.agent") == before
+    assert project.call(owner, function, **arguments)["id"] == agent_id
+
+
+@pytest.mark.parametrize("function", [*USERS_CALLS, *SHARED_CALLS])
+def test_08_a_user_who_no_longer_exists_is_not_authenticated(project: Project, function: str) -> None:
+    arguments = {**USERS_CALLS, **SHARED_CALLS}[function]
+    with refused("not_authenticated", "PT401"):
+        project.call(User(uuid4()), function, **arguments)
+
+
+# What no row can be ------------------------------------------------------------------------------------------
+
+
+def test_09_an_agent_and_its_plan_are_of_one_user_and_session(project: Project) -> None:
+    one, two = project.new_user(), project.new_user()
+    mine = project.store_and_approve(one, session="a")
+    other_session = project.store_and_approve(one, session="b")
+    theirs = project.store_and_approve(two, session="a")
+    for foreign in (other_session, theirs):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), project.as_superuser() as connection:
+            connection.execute(
+                "update public.agent set plan_id = %s where id = %s", (foreign["plan_id"], mine["agent_id"])
+            )
+    newer = project.store_and_approve(one, session="a", version=2)
+    assert newer["agent_id"] == mine["agent_id"]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "error"),
+    [
+        ("agent", "session_id = 'b'", psycopg.errors.UniqueViolation),
+        ("agent", "status = 'done'", psycopg.errors.CheckViolation),
+        ("agent", "session_id = 'a/b'", psycopg.errors.CheckViolation),
+        ("plan", "status = 'done'", psycopg.errors.CheckViolation),
+    ],
+)
+def test_10_constraints_hold_against_everybody(
+    project: Project, table: str, change: str, error: type[psycopg.Error]
+) -> None:
+    user = project.new_user()
+    project.store_and_approve(user, session="a")
+    project.store_and_approve(user, session="b")
+    with pytest.raises(error), project.as_superuser() as connection:
+        connection.execute(cast("LiteralString", f"update public.{table} set {change} where session_id = 'a'"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("session_id", "'a/b'"),
+        ("version", "0"),
+        ("title", "''"),
+        ("document_sha256", "'xyz'"),
+        ("document_path", "'elsewhere'"),
+        ("status", "'unread'"),
+    ],
+)
+def test_11_a_plan_cannot_be_anything_else_than_a_plan(project: Project, column: str, value: str) -> None:
+    user = project.new_user()
+    project.store_and_approve(user)
+    columns = {
+        name: name
+        for name in (
+            "user_id", "session_id", "version", "title", "document_id", "document_path", "document_sha256",
+            "document_url", "status",
+        )
+    } | {"version": "2"}  # fmt: skip
+
+    def copy(values: dict[str, str]) -> None:
+        with project.as_superuser() as connection:
+            connection.execute(
+                cast(
+                    "LiteralString",
+                    f"insert into public.plan ({', '.join(values)}) select {', '.join(values.values())} from public.plan",
+                )
+            )
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        copy(columns | {column: value})
+    copy(columns)
+
+
+def test_12_deleting_a_user_takes_everything_of_theirs_and_nothing_else(project: Project) -> None:
+    leaving, staying = project.new_user(), project.new_user()
+    for user in (leaving, staying):
+        agent_id = project.store_and_approve(user, version=1)["agent_id"]
+        project.store_and_approve(user, version=2)
+        project.store_and_approve(user, session="s2")
+        project.call(user, "delete_agent", agent_id=agent_id)
+    with project.as_superuser() as connection:
+        connection.execute("set local role supabase_auth_admin")
+        connection.execute("delete from auth.users where id = %s", (leaving.id,))
+    for table, rows in (("plan", 3), ("agent", 2), ("agent_event", 4)):
+        left = project.rows(cast("LiteralString", f"select user_id from public.{table}"))
+        assert [row["user_id"] for row in left] == [staying.id] * rows, table
