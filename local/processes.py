@@ -1,0 +1,161 @@
+"""Child processes that start, tell when they are ready, stop, and never outlive their supervisor for long."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+class LocalError(Exception):
+    """Something that the person at the keyboard can do something about; the message says what."""
+
+
+class Child:
+    """One process with a log file of its own, in a session of its own so that Ctrl-C reaches the supervisor alone."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path,
+        user: int | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = [str(part) for part in command]
+        self._env = dict(env)
+        self._cwd = cwd
+        self._user = user
+        self._stop_signal = stop_signal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None  # noqa: S101
+        return self._process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                # Never written to: a child that reads it sees the end when the supervisor is gone, however it went.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user is not None else None,
+            )
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.running():
+                raise LocalError(f"{self.name} ended while starting. The end of {self.log}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise LocalError(f"{self.name} was not ready after {seconds:.0f} s; see {self.log}")
+            time.sleep(0.02)
+
+    def tail(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Ask, wait, insist."""
+        if self._process is None:
+            return
+        if self.running():
+            self._process.send_signal(self._stop_signal)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._forget()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._forget()
+
+    def _forget(self) -> None:
+        assert self._process is not None  # noqa: S101
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
+
+
+class Ledger:
+    """Which processes belong to a data directory, so that the next supervisor can end what a killed one left."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, children: Sequence[Child]) -> None:
+        entries = [(child.pid, psutil.Process(child.pid).create_time()) for child in children if child.running()]
+        self._path.write_text(json.dumps(entries))
+
+    def end_leftovers(self) -> None:
+        """Stop them gently (SIGINT is Postgres' fast shutdown), then with force, and wait until they are gone."""
+        if not self._path.exists():
+            return
+        leftovers = []
+        for pid, created in json.loads(self._path.read_text()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                # The time tells them from a stranger to whom the number has gone since.
+                if process.create_time() == created:
+                    leftovers += [process, *process.children(recursive=True)]
+        end(leftovers)
+        self._path.unlink()
+
+
+def end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+
+
+def refuse_taken_port(port: int, variable: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalError(
+                f"Port {port} is taken by another program. Stop it, or choose another port: {variable}={port + 1000}"
+            ) from error
+
+
+def accepts_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The caller's environment for a child, with telemetry off."""
+    return {**os.environ, "DO_NOT_TRACK": "1", **extra}

