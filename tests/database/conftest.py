@@ -217,6 +217,7 @@ def denied() -> Iterator[None]:
 
 def project_of(connection: psycopg.Connection[Any]) -> Project:
     info = connection.info
+    give_to_postgres(info.host, info.port, info.dbname)
     return Project(info.host, info.port, info.dbname)
 
 
@@ -235,6 +236,4 @@ def any_project(request: pytest.FixtureRequest) -> Project:
 @pytest.fixture
 def bare_project(bare_database: psycopg.Connection[Any]) -> Project:
     """A project that Greenlight has not been pushed to."""
-    project = project_of(bare_database)
-    give_to_postgres(project.host, project.port, project.dbname)
-    return project
+    return project_of(bare_database)
