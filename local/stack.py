@@ -83,7 +83,9 @@ class Keys:
     def of(cls, directory: Path) -> Self:
         path = directory / "keys.json"
         if not path.exists():
-            signing_key = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+            signing_key = jwt.algorithms.ECAlgorithm.to_jwk(
+                ec.generate_private_key(ec.SECP256R1()), as_dict=True
+            )
             keys = cls(
                 publishable=f"sb_publishable_{secrets.token_urlsafe(22)}",
                 secret=f"sb_secret_{secrets.token_urlsafe(22)}",
@@ -146,7 +148,9 @@ class Stack:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def wait(self) -> None:
@@ -213,7 +217,9 @@ class Stack:
 
     def _push(self) -> None:
         """Applies what the database has not seen yet, as `postgres`, who is no superuser here either."""
-        migrations = {path.name.split("_")[0] for path in (self.project / "supabase" / "migrations").glob("*.sql")}
+        migrations = {
+            path.name.split("_")[0] for path in (self.project / "supabase" / "migrations").glob("*.sql")
+        }
         if migrations <= self._applied():
             return
         command = [NODE, ROOT / "node_modules" / "supabase" / "dist" / "supabase.js", "db", "push", "--yes"]
@@ -230,24 +236,22 @@ class Stack:
 
     def _applied(self) -> set[str]:
         with psycopg.connect(self.postgres.url()) as connection:
-            if connection.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone() == (None,):
+            if connection.execute(
+                "select to_regclass('supabase_migrations.schema_migrations')"
+            ).fetchone() == (None,):
                 return set()
-            return {version for (version,) in connection.execute("select version from supabase_migrations.schema_migrations")}
+            return {
+                version
+                for (version,) in connection.execute(
+                    "select version from supabase_migrations.schema_migrations"
+                )
+            }
 
     def _start_service(self) -> None:
-        child = Child(
-            "The service",
-            [sys.executable, "-m", "service"],
-            log=self.settings.directory / "logs" / "service.log",
-            env=environment(
-                SUPABASE_URL=self.settings.supabase_url,
-                SUPABASE_PUBLISHABLE_KEY=self.keys.publishable,
-                PORT=str(self.settings.service_port),
-                METRICS="true",
-            ),
-            cwd=ROOT,
-        )
-        self._start(child, lambda: _answers(f"{self.settings.service_url}/readyz"))
+        settings = self.settings
+        log = settings.directory / "logs" / "service.log"
+        child = service(settings.supabase_url, self.keys.publishable, settings.service_port, log)
+        self._start(child, lambda: answers(f"{settings.service_url}/readyz"))
 
     def _take_lock(self) -> None:
         path = self.settings.directory / "lock"
@@ -297,7 +301,23 @@ def reset(settings: Settings) -> None:
     stack.stop()
 
 
-def _answers(url: str) -> bool:
+def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Child:
+    """The HTTP service in front of a Supabase, be it this one or another."""
+    return Child(
+        "The service",
+        [sys.executable, "-m", "service"],
+        log=log,
+        env=environment(
+            SUPABASE_URL=supabase_url,
+            SUPABASE_PUBLISHABLE_KEY=publishable_key,
+            PORT=str(port),
+            METRICS="true",
+        ),
+        cwd=ROOT,
+    )
+
+
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)

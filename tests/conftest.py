@@ -1,0 +1,105 @@
+"""The running stack that tests talk to: a local Supabase on free ports, or the one that the environment names."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.stack import Settings, Stack, answers, service
+
+
+@dataclass(frozen=True)
+class User:
+    id: str
+    email: str
+    password: str
+    token: str
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    supabase_url: str
+    publishable_key: str
+    secret_key: str
+    service_url: str
+    # What only a local Supabase tells: the shared secret, the database (as postgres, no superuser), the processes.
+    jwt_secret: str | None = None
+    database_url: str | None = None
+    local: Stack | None = None
+
+    def sign_up(self) -> User:
+        """Return a new user, signed in."""
+        email, password = f"{uuid.uuid4().hex}@example.com", uuid.uuid4().hex
+        credentials = {"email": email, "password": password}
+        with httpx.Client(base_url=f"{self.supabase_url}/auth/v1", timeout=30) as auth:
+            key = {"apikey": self.publishable_key}
+            if self.local is not None:
+                answer = auth.post("/signup", json=credentials, headers=key)
+            else:
+                # A hosted project may want the address confirmed first; its secret key need not ask.
+                admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
+                created = auth.post(
+                    "/admin/users", json={**credentials, "email_confirm": True}, headers=admin
+                )
+                created.raise_for_status()
+                answer = auth.post("/token", params={"grant_type": "password"}, json=credentials, headers=key)
+            answer.raise_for_status()
+        session = answer.json()
+        return User(session["user"]["id"], email, password, session["access_token"])
+
+    def delete_user(self, user_id: str) -> None:
+        admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
+        url = f"{self.supabase_url}/auth/v1/admin/users/{user_id}"
+        httpx.delete(url, headers=admin, timeout=30).raise_for_status()
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    directory = tmp_path_factory.mktemp("local")
+    if "SUPABASE_URL" in os.environ:
+        yield from _elsewhere(directory)
+        return
+    with Stack(Settings(directory, *free_ports(4))) as local:
+        yield RunningStack(
+            local.settings.supabase_url,
+            local.keys.publishable,
+            local.keys.secret,
+            local.settings.service_url,
+            local.keys.jwt_secret,
+            local.postgres.url(),
+            local,
+        )
+
+
+def _elsewhere(directory: Path) -> Iterator[RunningStack]:
+    """Only the service, in front of the Supabase whose URL and keys are in the environment."""
+    url, publishable = os.environ["SUPABASE_URL"], os.environ["SUPABASE_PUBLISHABLE_KEY"]
+    (port,) = free_ports(1)
+    child = service(url, publishable, port, directory / "service.log")
+    child.start()
+    try:
+        child.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+        yield RunningStack(
+            url,
+            publishable,
+            os.environ["SUPABASE_SECRET_KEY"],
+            f"http://127.0.0.1:{port}",
+            os.environ.get("SUPABASE_JWT_SECRET"),
+            os.environ.get("DATABASE_URL"),
+        )
+    finally:
+        child.stop()
