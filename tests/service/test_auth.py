@@ -1,0 +1,367 @@
+"""Tokens: forged ones against the running service, and each rule by itself against keys of our own."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from service import auth, upstream
+from service.auth import Authenticator, User
+from service.errors import Problem
+from service.settings import Settings
+from tests.service.conftest import Caller, body, expect_problem
+
+URL = "https://project.supabase.test"
+SECRET = "a shared secret " * 4
+SUBJECT = "0E37DF36-F698-11E6-8DD4-CB9CED3DF976"
+
+
+# Over HTTP, against the running service ----------------------------------------------------------------
+
+
+def _encoded(part: Any) -> str:
+    data = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_forged_tokens_are_refused_and_the_true_one_is_not(user: Caller, stack: Any) -> None:
+    header = jwt.get_unverified_header(user.token)
+    claims = jwt.decode(user.token, options={"verify_signature": False})
+    keys = httpx.get(f"{stack.supabase_url}/auth/v1/.well-known/jwks.json").json()["keys"]
+    public = next(jwt.PyJWK(key) for key in keys if key["kid"] == header["kid"])
+    pem = public.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    other = ec.generate_private_key(ec.SECP256R1())
+    signature = user.token.rpartition(".")[2]
+
+    def hs256(key: bytes) -> str:
+        signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': header['kid']})}.{_encoded(claims)}"
+        return f"{signed}.{_encoded(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+
+    forged = {
+        "wrong key under the real kid": jwt.encode(claims, other, "ES256", {"kid": header["kid"]}),
+        "unknown kid": jwt.encode(claims, other, "ES256", {"kid": str(uuid.uuid4())}),
+        "no kid": jwt.encode(claims, other, "ES256"),
+        "a kid that is no text": jwt.encode(claims, other, "ES256", {"jku": "https://evil.test"}),
+        "alg none": f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded(claims)}.",
+        "alg none, real kid": f"{_encoded({**header, 'alg': 'none'})}.{_encoded(claims)}.",
+        "HS256 with the public key": hs256(pem),
+        "HS256 with the secret that is not configured": hs256(str(stack.jwt_secret).encode()),
+        "the real signature under other claims": ".".join(
+            [_encoded(header), _encoded({**claims, "sub": str(uuid.uuid4())}), signature]
+        ),
+        "no signature": user.token.rpartition(".")[0] + ".",
+        "the publishable key": stack.publishable_key,
+        "100 kB": "a" * 100_000,
+        "100 kB of a token": f"{_encoded({'alg': 'ES256', 'x': 'a' * 75_000})}.{_encoded(claims)}.{signature}",
+        "not a token": "x",
+        "dots": "..",
+    }
+
+    for name, token in forged.items():
+        answer = user.service.post("/plan/approve", json=body(), headers={"Authorization": f"Bearer {token}"})
+        problem = expect_problem(answer, 401, "not_authenticated")
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"', name
+        assert problem["retryable"] is False
+    assert user.has_nothing()
+    assert user.approved()["created"] is True
+
+
+@pytest.mark.parametrize("value", [None, "", "Bearer", "Bearer ", "Basic dTpw", "token"])
+def test_no_token_is_told_from_a_bad_one(service: httpx.Client, value: str | None) -> None:
+    answer = service.post(
+        "/plan/approve", json=body(), headers={} if value is None else {"Authorization": value}
+    )
+
+    expect_problem(answer, 401, "not_authenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_scheme_is_written_in_any_case(user: Caller) -> None:
+    answer = user.service.post(
+        "/plan/approve", json=body(), headers={"Authorization": f"bEARER {user.token}"}
+    )
+
+    assert answer.status_code == 200
+
+
+# The rules, each by itself -----------------------------------------------------------------------------
+
+
+class Project:
+    """Supabase's signing keys: what it publishes, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.published: list[dict[str, Any]] = [jwk(self.ec, "ec")]
+        self.fetches = 0
+        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"keys": self.published})
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"{URL}/auth/v1/.well-known/jwks.json"
+        self.fetches += 1
+        await self.gate.wait()
+        return self.answer()
+
+    @asynccontextmanager
+    async def authenticator(self, **changed: Any) -> AsyncIterator[Authenticator]:
+        settings = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x", **changed)
+        async with upstream.connect(settings, httpx.MockTransport(self)) as http:
+            authenticator = Authenticator(settings, http)
+            try:
+                yield authenticator
+            finally:
+                await authenticator.keys.close()
+
+
+def jwk(key: Any, key_id: str, **changed: Any) -> dict[str, Any]:
+    public = key.public_key()
+    kind: Any = {
+        ec.EllipticCurvePrivateKey: ECAlgorithm,
+        rsa.RSAPrivateKey: RSAAlgorithm,
+        ed25519.Ed25519PrivateKey: OKPAlgorithm,
+    }
+    algorithm = next(value for cls, value in kind.items() if isinstance(key, cls))
+    return {**algorithm.to_jwk(public, as_dict=True), "kid": key_id, "use": "sig", **changed}
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    now = int(time.time())
+    good = {
+        "sub": SUBJECT,
+        "aud": "authenticated",
+        "role": "authenticated",
+        "iss": f"{URL}/auth/v1",
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return {name: value for name, value in {**good, **changed}.items() if value is not None}
+
+
+async def refused(authenticator: Authenticator, token: str, code: str = "not_authenticated") -> None:
+    with pytest.raises(Problem) as problem:
+        await authenticator.user(token)
+    assert problem.value.code == code
+
+
+GOOD: dict[str, Callable[[int], dict[str, Any]]] = {
+    "as they are": lambda _: {},
+    "expired within the leeway": lambda now: {"exp": now - 20},
+    "not yet valid within the leeway": lambda now: {"nbf": now + 20},
+    "issued a moment in the future": lambda now: {"iat": now + 60},
+    "without iat": lambda _: {"iat": None},
+    "several audiences": lambda _: {"aud": ["other", "authenticated"]},
+    "sub in lower case": lambda _: {"sub": SUBJECT.lower()},
+}
+BAD: dict[str, Callable[[int], dict[str, Any]]] = {
+    "expired": lambda now: {"exp": now - 40},
+    "without exp": lambda _: {"exp": None},
+    "exp no number": lambda _: {"exp": "soon"},
+    "exp infinite": lambda _: {"exp": float("inf")},
+    "not yet valid": lambda now: {"nbf": now + 40},
+    "another audience": lambda _: {"aud": "anon"},
+    "without aud": lambda _: {"aud": None},
+    "another issuer": lambda _: {"iss": "https://other.supabase.test/auth/v1"},
+    "without iss": lambda _: {"iss": None},
+    "role service_role": lambda _: {"role": "service_role"},
+    "role anon": lambda _: {"role": "anon"},
+    "role a list": lambda _: {"role": ["authenticated"]},
+    "without role": lambda _: {"role": None},
+    "without sub": lambda _: {"sub": None},
+    "sub no UUID": lambda _: {"sub": "me"},
+    "sub with a path": lambda _: {"sub": f"{SUBJECT}/.."},
+    "sub with a newline": lambda _: {"sub": f"{SUBJECT}\n"},
+    "sub a number": lambda _: {"sub": 7},
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", GOOD)
+async def test_claims_that_are_accepted(name: str) -> None:
+    project = Project()
+    token = jwt.encode(claims(**GOOD[name](int(time.time()))), project.ec, "ES256", {"kid": "ec"})
+    async with project.authenticator() as authenticator:
+        assert await authenticator.user(token) == User(SUBJECT.lower(), token)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", BAD)
+async def test_claims_that_are_refused(name: str) -> None:
+    project = Project()
+    # By hand: PyJWT would not sign some of them.
+    signed = f"{_encoded({'alg': 'ES256', 'kid': 'ec'})}.{_encoded(claims(**BAD[name](int(time.time()))))}"
+    algorithm = ECAlgorithm(ECAlgorithm.SHA256)
+    token = f"{signed}.{_encoded(algorithm.sign(signed.encode(), project.ec))}"
+    async with project.authenticator() as authenticator:
+        await refused(authenticator, token)
+
+
+@pytest.mark.anyio
+async def test_the_algorithm_follows_from_the_key() -> None:
+    project = Project()
+    rsa_key, ed_key = rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()
+    p384, marked = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())
+    project.published += [
+        jwk(rsa_key, "rsa"),
+        jwk(ed_key, "ed"),
+        jwk(p384, "p384"),
+        jwk(marked, "enc", use="enc"),
+    ]
+    project.published += [
+        {"kty": "oct", "kid": "oct", "k": _encoded(b"x" * 32)},
+        {"kty": "EC", "kid": "broken"},
+    ]
+    async with project.authenticator() as authenticator:
+        for key, algorithm, key_id in (
+            (rsa_key, "RS256", "rsa"),
+            (ed_key, "EdDSA", "ed"),
+            (project.ec, "ES256", "ec"),
+        ):
+            token = jwt.encode(claims(), key, algorithm, {"kid": key_id})
+            assert (await authenticator.user(token)).id == SUBJECT.lower()
+        await refused(authenticator, jwt.encode(claims(), rsa_key, "RS512", {"kid": "rsa"}))
+        await refused(authenticator, jwt.encode(claims(), rsa_key, "PS256", {"kid": "rsa"}))
+        await refused(authenticator, jwt.encode(claims(), rsa_key, "RS256", {"kid": "ec"}))
+        await refused(authenticator, jwt.encode(claims(), p384, "ES384", {"kid": "p384"}))
+        await refused(authenticator, jwt.encode(claims(), marked, "ES256", {"kid": "enc"}))
+        await refused(authenticator, jwt.encode(claims(), b"x" * 32, "HS256", {"kid": "oct"}))
+
+
+@pytest.mark.anyio
+async def test_the_shared_secret_counts_only_where_it_is_configured() -> None:
+    project = Project()
+    token = jwt.encode(claims(), SECRET, "HS256")
+    async with project.authenticator() as authenticator:
+        await refused(authenticator, token)
+    async with project.authenticator(supabase_jwt_secret=SECRET) as authenticator:
+        assert (await authenticator.user(token)).id == SUBJECT.lower()
+        assert (await authenticator.user(jwt.encode(claims(iss=None), SECRET, "HS256"))).id == SUBJECT.lower()
+        asymmetric = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+        assert (await authenticator.user(asymmetric)).id == SUBJECT.lower()
+        await refused(authenticator, jwt.encode(claims(iss=None), project.ec, "ES256", {"kid": "ec"}))
+        await refused(authenticator, jwt.encode(claims(iss="https://other.test"), SECRET, "HS256"))
+        await refused(authenticator, jwt.encode(claims(role="service_role"), SECRET, "HS256"))
+        await refused(authenticator, jwt.encode(claims(), SECRET, "HS512"))
+        await refused(authenticator, jwt.encode(claims(), SECRET + "!", "HS256"))
+
+
+@pytest.mark.anyio
+async def test_an_issuer_of_the_settings_takes_the_place_of_the_usual_one() -> None:
+    project = Project()
+    other = "https://auth.example.test"
+    async with project.authenticator(supabase_jwt_issuer=other) as authenticator:
+        token = jwt.encode(claims(iss=other), project.ec, "ES256", {"kid": "ec"})
+        assert (await authenticator.user(token)).id == SUBJECT.lower()
+        await refused(authenticator, jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"}))
+
+
+def test_a_user_does_not_show_the_token() -> None:
+    assert "ey" not in repr(User(SUBJECT, "ey.secret.x"))
+
+
+# The keys ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_keys_are_fetched_once_for_all_who_wait() -> None:
+    project = Project()
+    token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    async with project.authenticator() as authenticator:
+        project.gate.clear()
+        waiting = [asyncio.create_task(authenticator.user(token)) for _ in range(50)]
+        while not project.fetches:
+            await asyncio.sleep(0)
+        waiting[0].cancel()  # the one who goes away takes nobody else's fetch along
+        project.gate.set()
+        users = await asyncio.gather(*waiting, return_exceptions=True)
+        await authenticator.user(token)
+    assert sum(isinstance(user, User) for user in users) == 49
+    assert project.fetches == 1
+
+
+@pytest.mark.anyio
+async def test_unknown_kids_by_the_hundred_cause_one_fetch() -> None:
+    project = Project()
+    good = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    forged = [jwt.encode(claims(), project.ec, "ES256", {"kid": f"no{n}"}) for n in range(100)]
+    async with project.authenticator() as authenticator:
+        await asyncio.gather(*(refused(authenticator, token) for token in forged))
+        assert project.fetches == 1
+        await asyncio.gather(*(refused(authenticator, token) for token in forged))
+        await authenticator.user(good)
+        assert project.fetches == 1
+
+
+@pytest.mark.anyio
+async def test_a_rotated_key_is_found_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project()
+    old = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    async with project.authenticator() as authenticator:
+        await authenticator.user(old)
+        rotated = ec.generate_private_key(ec.SECP256R1())
+        project.published = [jwk(rotated, "new")]
+        new = jwt.encode(claims(), rotated, "ES256", {"kid": "new"})
+        await refused(authenticator, new)  # within the cool-down nobody asks again
+        _pass_time(monkeypatch, 11)
+        assert (await authenticator.user(new)).id == SUBJECT.lower()
+        await refused(authenticator, old)  # no longer published
+        assert project.fetches == 2
+
+
+@pytest.mark.anyio
+async def test_old_keys_serve_while_newer_ones_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project()
+    token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    unknown = jwt.encode(claims(), project.ec, "ES256", {"kid": "other"})
+    async with project.authenticator(jwks_timeout_seconds=0.01) as authenticator:
+        await authenticator.user(token)
+        _pass_time(monkeypatch, 301)
+        project.gate.clear()  # it hangs: nobody who holds a known key waits for it
+        assert (await asyncio.wait_for(authenticator.user(token), 5)).id == SUBJECT.lower()
+        await refused(authenticator, unknown, "upstream_unavailable")
+        project.gate.set()
+        for answer in (
+            httpx.Response(500),
+            httpx.Response(200, text="<html>"),
+            httpx.Response(200, json=[]),
+            httpx.Response(200, json={"keys": None}),
+            httpx.Response(200, json={"keys": ["x"]}),
+        ):
+            _pass_time(monkeypatch, 301)
+            project.answer = lambda answer=answer: answer  # type: ignore[misc]
+            await refused(authenticator, unknown, "upstream_unavailable")
+            assert (await authenticator.user(token)).id == SUBJECT.lower()
+    assert project.fetches == 7
+
+
+@pytest.mark.anyio
+async def test_without_any_key_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project()
+    answer, project.answer = project.answer, lambda: httpx.Response(503)
+    token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    async with project.authenticator() as authenticator:
+        await asyncio.gather(*(refused(authenticator, token, "upstream_unavailable") for _ in range(20)))
+        assert project.fetches == 1
+        project.answer = answer
+        _pass_time(monkeypatch, 2)
+        assert (await authenticator.user(token)).id == SUBJECT.lower()
+
+
+def _pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    passed = auth.time.monotonic() - time.monotonic() + seconds if auth.time is not time else seconds
+    clock = type("Clock", (), {"monotonic": staticmethod(lambda: time.monotonic() + passed)})
+    monkeypatch.setattr(auth, "time", clock)

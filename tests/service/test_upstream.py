@@ -1,0 +1,367 @@
+"""What becomes of Supabase's answers, the odd ones above all, and of a refused large upload's connection."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from service import approval, logs, upstream
+from service.approval import Approval
+from service.auth import User
+from service.errors import Problem
+from service.settings import Settings
+from service.upstream import Upstream
+from tests.service.conftest import sha256
+
+URL = "https://project.supabase.test"
+USER = User("0e37df36-f698-11e6-8dd4-cb9ced3df976", "the-users-token")
+SIGNED = "/object/sign/plans/{path}?token=t"
+APPROVED = {
+    "plan_id": "5e6d7c58-0000-4000-8000-000000000001",
+    "agent_id": "5e6d7c58-0000-4000-8000-000000000002",
+    "agent_status": "building",
+    "version": 1,
+    "created": True,
+}
+
+Answer = httpx.Response | Exception | Callable[[], httpx.Response]
+
+
+def storage_error(status: str, error: str, message: str = "") -> httpx.Response:
+    return httpx.Response(400, json={"statusCode": status, "error": error, "message": message})
+
+
+def data_error(http: int, code: str | None, message: str, details: str | None = None) -> httpx.Response:
+    return httpx.Response(http, json={"code": code, "message": message, "details": details, "hint": None})
+
+
+class Supabase:
+    """Answers each step as it is told; by default as if all were well."""
+
+    def __init__(self, **answers: Answer | list[Answer]) -> None:
+        self.answers = {name: a if isinstance(a, list) else [a] for name, a in answers.items()}
+        self.calls: list[str] = []
+        self.requests: list[httpx.Request] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        step = (
+            "rpc" if path.startswith("/rest/")
+            else "remove" if request.method == "DELETE"
+            else "sign" if "/object/sign/" in path
+            else "upload"
+        )  # fmt: skip
+        self.calls.append(step)
+        self.requests.append(request)
+        planned = self.answers.get(step, [])
+        answer = planned.pop(0) if len(planned) > 1 else planned[0] if planned else None
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            return answer() if callable(answer) else answer
+        key = path.partition("/plans/")[2]
+        return {
+            "upload": httpx.Response(200, json={"Id": "1", "Key": f"plans/{key}"}),
+            "sign": httpx.Response(200, json={"signedURL": SIGNED.format(path=key)}),
+            "rpc": httpx.Response(200, json=APPROVED),
+            "remove": httpx.Response(200, json=[]),
+        }[step]
+
+
+SETTINGS = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x")
+
+
+async def approve(
+    supabase: Supabase, document: bytes = b"words", **changed: Any
+) -> approval.ApprovePlanResponse:
+    settings = SETTINGS.model_copy(update=changed)
+    logs.begin("test")
+    wanted = Approval("session", 1, "Title", document, sha256(document.decode()))
+    async with upstream.connect(settings, httpx.MockTransport(supabase)) as http:
+        return await approval.approve(wanted, USER, Upstream(settings, http, USER), settings)
+
+
+async def problem_of(supabase: Supabase, **changed: Any) -> Problem:
+    with pytest.raises(Problem) as problem:
+        await approve(supabase, **changed)
+    return problem.value
+
+
+@pytest.mark.anyio
+async def test_three_calls_as_the_user_with_the_publishable_key() -> None:
+    supabase = Supabase()
+
+    answer = await approve(supabase)
+
+    path = f"{USER.id}/session/{sha256('words')}.md"
+    assert supabase.calls == ["upload", "sign", "rpc"]
+    assert {request.headers["authorization"] for request in supabase.requests} == {"Bearer the-users-token"}
+    assert {request.headers["apikey"] for request in supabase.requests} == {"sb_publishable_x"}
+    assert answer.document_url == f"{URL}/storage/v1/object/sign/plans/{path}?token=t"
+    assert json.loads(supabase.requests[2].content) == {
+        "session_id": "session",
+        "version": 1,
+        "title": "Title",
+        "document_sha256": sha256("words"),
+        "document_url": answer.document_url,
+    }
+
+
+@pytest.mark.anyio
+async def test_the_shared_client_never_learns_a_users_token() -> None:
+    settings, supabase = SETTINGS, Supabase()
+    async with upstream.connect(settings, httpx.MockTransport(supabase)) as http:
+        await Upstream(settings, http, USER).upload("a/b/c.md", b"words")
+        await Upstream(settings, http, User("other", "another-token")).upload("a/b/c.md", b"words")
+        assert "authorization" not in http.headers
+    assert [r.headers["authorization"] for r in supabase.requests] == [
+        "Bearer the-users-token",
+        "Bearer another-token",
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        storage_error("409", "Duplicate", "The resource already exists"),
+        httpx.Response(409, json={"statusCode": "409", "error": "Duplicate", "message": "x"}),
+    ],
+)
+async def test_a_document_that_is_there_counts_as_stored(answer: httpx.Response) -> None:
+    assert (await approve(Supabase(upload=answer))).created is True
+
+
+UNAVAILABLE, TIMEOUT, ERROR = "upstream_unavailable", "upstream_timeout", "upstream_error"
+UNAUTHENTICATED = "not_authenticated"
+NONSENSE: list[Answer] = [
+    httpx.Response(200, text=""),
+    httpx.Response(200, text="<html>"),
+    httpx.Response(200, json=None),
+    httpx.Response(200, json=[]),
+    httpx.Response(200, json="text"),
+    httpx.Response(200, json={}),
+    httpx.Response(200, content=b"\xff"),
+]
+ANY_STEP: list[tuple[Answer, str, bool | None]] = [
+    (httpx.ConnectError("refused"), UNAVAILABLE, None),
+    (httpx.ReadError("reset"), UNAVAILABLE, None),
+    (httpx.WriteError("reset"), UNAVAILABLE, None),
+    (httpx.RemoteProtocolError("half a body"), UNAVAILABLE, None),
+    (httpx.PoolTimeout("none free"), UNAVAILABLE, None),
+    (httpx.ConnectTimeout("slow"), TIMEOUT, None),
+    (httpx.DecodingError("bad gzip"), ERROR, True),
+    (httpx.Response(429, json={"message": "API rate limit exceeded"}), UNAVAILABLE, None),
+    (httpx.Response(429, text="slow down"), UNAVAILABLE, None),
+    (httpx.Response(503, text="<html>"), UNAVAILABLE, None),
+    (httpx.Response(504, text="<html>"), TIMEOUT, None),
+    (httpx.Response(500, text="<html>"), ERROR, True),
+    (httpx.Response(500, json=[1]), ERROR, True),
+    (httpx.Response(500, json="text"), ERROR, True),
+    (httpx.Response(500, json=None), ERROR, True),
+    (httpx.Response(502, text=""), ERROR, True),
+    (httpx.Response(418, text=""), ERROR, False),
+    (httpx.Response(302, headers={"location": "https://evil.test"}), ERROR, False),
+]
+CASES: list[tuple[str, Answer, str, bool | None]] = [
+    *[(step, *case) for step in ("upload", "sign", "rpc") for case in ANY_STEP],
+    *[(step, answer, ERROR, True) for step in ("upload", "sign", "rpc") for answer in NONSENSE],
+    ("upload", storage_error("429", "Too many"), UNAVAILABLE, None),
+    ("upload", storage_error("503", "Down"), UNAVAILABLE, None),
+    ("upload", storage_error("544", "DatabaseTimeout"), ERROR, True),
+    ("upload", storage_error("weird", "x"), ERROR, False),
+    ("upload", httpx.Response(400, json={"statusCode": None, "error": None, "message": None}), ERROR, False),
+    ("upload", storage_error("404", "Bucket not found"), ERROR, False),
+    ("upload", storage_error("415", "invalid_mime_type"), ERROR, False),
+    ("upload", storage_error("413", "Payload too large"), "document_too_large", None),
+    ("upload", storage_error("403", "Unauthorized", "jwt expired"), UNAUTHENTICATED, None),
+    ("upload", storage_error("400", "InvalidJWT", "invalid"), UNAUTHENTICATED, None),
+    ("upload", httpx.Response(401, text=""), UNAUTHENTICATED, None),
+    (
+        "upload",
+        storage_error("403", "Unauthorized", "new row violates row-level security policy"),
+        ERROR,
+        False,
+    ),
+    ("sign", storage_error("403", "Unauthorized", "jwt expired"), UNAUTHENTICATED, None),
+    ("sign", httpx.Response(200, json={"signedURL": "//evil.test/object?token=x"}), ERROR, True),
+    ("sign", httpx.Response(200, json={"signedURL": SIGNED.format(path="another/document.md")}), ERROR, True),
+    ("sign", httpx.Response(200, json={"signedURL": None}), ERROR, True),
+    ("rpc", data_error(401, "PGRST301", "JWT cryptographic operation failed"), UNAUTHENTICATED, None),
+    ("rpc", data_error(401, "PGRST303", "JWT expired"), UNAUTHENTICATED, None),
+    ("rpc", httpx.Response(401, json={"message": "Invalid API key"}), ERROR, False),
+    ("rpc", data_error(503, "PGRST002", "no schema cache"), UNAVAILABLE, None),
+    ("rpc", data_error(504, "PGRST003", "no connection in time"), TIMEOUT, None),
+    ("rpc", data_error(404, "PGRST202", "no such function"), ERROR, False),
+    ("rpc", data_error(403, "42501", "permission denied"), ERROR, False),
+    ("rpc", data_error(500, "57014", "canceling statement"), ERROR, True),
+    ("rpc", httpx.Response(200, json={**APPROVED, "version": "1"}), ERROR, True),
+    ("rpc", httpx.Response(200, json={**APPROVED, "agent_id": None}), ERROR, True),
+    ("rpc", httpx.Response(200, json=[APPROVED]), ERROR, True),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("step", "answer", "code", "retryable"), CASES)
+async def test_every_failure_ends_in_a_documented_error_and_leaves_the_document_for_the_retry(
+    step: str, answer: Answer, code: str, retryable: bool | None
+) -> None:
+    supabase = Supabase(**{step: answer})
+
+    problem = await problem_of(supabase)
+
+    assert (problem.code, problem.retryable) == (code, retryable)
+    assert "remove" not in supabase.calls
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", sorted(upstream.REFUSALS))
+async def test_a_refusal_goes_through_with_its_sentence_and_the_document_goes(code: str) -> None:
+    status = 422 if code.startswith("invalid_") else 409
+    supabase = Supabase(rpc=data_error(status, f"PT{status}", code, "Because of that."))
+
+    problem = await problem_of(supabase)
+
+    assert (problem.code, problem.detail) == (code, "Because of that.")
+    assert supabase.calls == ["upload", "sign", "rpc", "remove"]
+    assert json.loads(supabase.requests[3].content) == {
+        "prefixes": [f"{USER.id}/session/{sha256('words')}.md"]
+    }
+
+
+@pytest.mark.anyio
+async def test_a_user_who_no_longer_exists_is_not_authenticated_and_leaves_nothing() -> None:
+    supabase = Supabase(rpc=data_error(401, "PT401", "not_authenticated", "The user does not exist."))
+
+    problem = await problem_of(supabase)
+
+    assert (problem.code, problem.detail) == ("not_authenticated", "The user does not exist.")
+    assert "WWW-Authenticate" in problem.headers
+    assert supabase.calls[-1] == "remove"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["invalid_document_url", "something_new"])
+async def test_a_refusal_of_what_is_not_the_callers_is_no_fault_of_the_caller(code: str) -> None:
+    supabase = Supabase(rpc=data_error(422, "PT422", code))
+
+    problem = await problem_of(supabase)
+
+    assert (problem.code, problem.retryable) == ("upstream_error", None)
+    assert supabase.calls[-1] == "remove"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "removal",
+    [storage_error("409", "ResourceReferenced"), httpx.ReadError("reset"), httpx.Response(500), *NONSENSE],
+)
+async def test_a_removal_that_fails_does_not_change_the_answer(removal: Answer) -> None:
+    supabase = Supabase(rpc=data_error(409, "PT409", "plan_stale", "Newest is 3."), remove=removal)
+
+    assert (await problem_of(supabase)).code == "plan_stale"
+
+
+MISSING: dict[str, Answer] = {
+    "sign": storage_error("404", "not_found", "Object not found"),
+    "rpc": data_error(404, "PT404", "document_not_found"),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("step", MISSING)
+async def test_a_document_that_somebody_removed_is_uploaded_again(step: str) -> None:
+    good = Supabase()
+    steps = ["upload", "sign", "rpc"]
+
+    def well() -> httpx.Response:
+        key = f"{USER.id}/session/{sha256('words')}.md"
+        return httpx.Response(200, json=APPROVED if step == "rpc" else {"signedURL": SIGNED.format(path=key)})
+
+    supabase = Supabase(**{step: [MISSING[step], MISSING[step], well]})
+
+    assert (await approve(supabase)).agent_id == APPROVED["agent_id"]
+    once = steps[: steps.index(step) + 1]
+    assert supabase.calls == [*once, *once, *steps]
+    assert good.calls == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("step", MISSING)
+async def test_a_document_that_goes_each_time_is_given_up(step: str) -> None:
+    supabase = Supabase(**{step: MISSING[step]})
+
+    problem = await problem_of(supabase)
+
+    assert (problem.code, problem.retryable) == ("upstream_error", True)
+    assert supabase.calls.count("upload") == approval.ATTEMPTS
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("step", ["upload", "sign", "rpc"])
+@pytest.mark.parametrize("limit", ["{}_timeout_seconds", "approval_timeout_seconds"])
+async def test_a_call_that_hangs_is_a_timeout_and_leaves_the_document(step: str, limit: str) -> None:
+    class Hanging(Supabase):
+        async def __call__(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().__call__(request)
+            if self.calls[-1] == step:
+                await asyncio.Event().wait()
+            return answer
+
+    supabase = Hanging()
+
+    assert (await problem_of(supabase, **{limit.format(step): 0.05})).code == "upstream_timeout"
+    assert "remove" not in supabase.calls
+
+
+# The keep-alive trap -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def trap() -> AsyncIterator[tuple[str, list[int]]]:
+    """Imitate storage-api: after a refused body of 200 kB or more, nothing else on that connection is read."""
+    connections: list[int] = []  # the requests that each one carried
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = len(connections)
+        connections.append(0)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                connections[mine] += 1
+                length = next(
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length")
+                )
+                await reader.readexactly(min(length, 200_000))
+                refusal = b'{"statusCode":"409","error":"Duplicate","message":"The resource already exists"}'
+                writer.write(b"HTTP/1.1 400 x\r\ncontent-length: %d\r\n\r\n%s" % (len(refusal), refusal))
+                await writer.drain()
+                if length >= 200_000:
+                    while await reader.read(65536):
+                        pass
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("size", "expected"), [(50_000, [6]), (170_000, [1] * 6), (1_000_000, [1] * 6)])
+async def test_after_a_refused_large_upload_the_next_request_does_not_hang(
+    size: int, expected: list[int]
+) -> None:
+    async with trap() as (url, connections):
+        settings = SETTINGS.model_copy(update={"supabase_url": url, "upload_timeout_seconds": 5})
+        async with upstream.connect(settings) as http:
+            for _ in range(6):
+                await Upstream(settings, http, USER).upload("a/b/c.md", b"x" * size)
+    assert connections == expected
