@@ -388,7 +388,8 @@ as $$
     select greenlight.approve_plan(session_id, version, title, document_sha256, document_url);
 $$;
 comment on function public.approve_plan(text, integer, text, text, text) is
-'Approves the stored document of a planning session: makes the plan, its agent and the event, together or not at all. The same session, version and hash again is a replay: the same answer, created false, nothing written.';
+'Approves the stored document of a planning session: makes the plan, its agent and the event, together or not at '
+'all. The same session, version and hash again is a replay: the same answer, created false, nothing written.';
 
 -- Part 4: the life of an agent -------------------------------------------------------------------------------
 
@@ -483,7 +484,8 @@ as $$
     select greenlight.transition_agent(agent_id, to_status, plan_id);
 $$;
 comment on function public.transition_agent(uuid, text, uuid) is
-'Changes an agent''s status. The owner pauses, resumes and archives; the service role also makes a building agent active, naming the plan that was built. To the status that it already has: nothing happens.';
+'Changes an agent''s status. The owner pauses, resumes and archives; the service role also makes a building '
+'agent active, naming the plan that was built. To the status that it already has: nothing happens.';
 
 -- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together.
 create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
@@ -539,7 +541,8 @@ as $$
     select greenlight.set_deleted(agent_id, true);
 $$;
 comment on function public.delete_agent(uuid) is
-'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until the retention time is over. Repeats are no-ops.';
+'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until '
+'the retention time is over. Repeats are no-ops.';
 
 create or replace function public.restore_agent(agent_id uuid)
 returns public.agent
@@ -623,7 +626,9 @@ as $$
     select * from greenlight.orphaned_documents(older_than, after_name, batch_size);
 $$;
 comment on function public.orphaned_documents(interval, text, integer) is
-'Documents in the bucket plans that no plan refers to and that are older than older_than, by name, after after_name, at most 1,000 at a time. For the service role. Remove them through the Storage API, which asks again.';
+'Documents in the bucket plans that no plan refers to and that are older than older_than, by name, after '
+'after_name, at most 1,000 at a time. For the service role. Remove them through the Storage API, which asks '
+'again.';
 
 -- Session by session: each is locked as every other change locks it, looked at again, and passed over while
 -- somebody else is busy with it.
@@ -689,7 +694,9 @@ as $$
     select greenlight.purge_deleted_agents(deleted_before, batch_size);
 $$;
 comment on function public.purge_deleted_agents(timestamptz, integer) is
-'Removes for good the agents deleted before deleted_before, with their plans and events, at most 1,000 at a time, and answers how many. For the service role. Call it until it answers 0; agents that somebody is busy with wait for the next time.';
+'Removes for good the agents deleted before deleted_before, with their plans and events, at most 1,000 at a '
+'time, and answers how many. For the service role. Call it until it answers 0; agents that somebody is busy with '
+'wait for the next time.';
 
 -- Part 6: who may call what ----------------------------------------------------------------------------------
 -- Everybody may execute a new function by default, and older projects grant it to the API roles by name as

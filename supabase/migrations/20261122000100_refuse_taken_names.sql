@@ -1,8 +1,8 @@
 -- Greenlight moves into a project that somebody already lives in. If any name that it is going to use is
 -- taken, stop here, before the first change: nothing is ever shared, replaced or adopted.
 
-set lock_timeout = '5s';
-set statement_timeout = '60s';
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
 
 do $$
 declare

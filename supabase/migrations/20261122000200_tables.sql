@@ -1,8 +1,8 @@
 -- What is stored: approved plans, the agents built from them, and the ledger of what happened to each agent.
 -- What must never be true is impossible here, whoever writes.
 
-set lock_timeout = '5s';
-set statement_timeout = '60s';
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
 
 -- Public is the API; whatever is not API lives here and is not exposed.
 create schema greenlight;
@@ -51,7 +51,8 @@ create table public.plan (
 );
 
 comment on table public.plan is
-'One approved revision of a planning session''s document. Written by approve_plan() only, and never changed afterwards but for status, updated_at and deleted_at.';
+'One approved revision of a planning session''s document. Written by approve_plan() only, and never changed '
+'afterwards but for status, updated_at and deleted_at.';
 comment on column public.plan.session_id is
 'The planning session in which the document was refined. The client''s id.';
 comment on column public.plan.version is
@@ -61,7 +62,8 @@ comment on column public.plan.document_id is
 comment on column public.plan.document_path is
 'The object key in the bucket plans. Follows from user, session and hash; sign it anew to read the document.';
 comment on column public.plan.document_sha256 is
-'SHA-256 of the document''s bytes, 64 lower-case hex digits. The owner''s claim where no service computed it: whoever builds from the document verifies it.';
+'SHA-256 of the document''s bytes, 64 lower-case hex digits. The owner''s claim where no service computed it: '
+'whoever builds from the document verifies it.';
 comment on column public.plan.document_url is
 'A record of the signed URL that the approval gave out. It expires; readers sign document_path anew.';
 comment on column public.plan.status is

@@ -1,8 +1,8 @@
 -- Who reads what. Nobody writes: insert, update, delete and truncate are granted to no API role at all, the
 -- service role included, because every change goes through a function.
 
-set lock_timeout = '5s';
-set statement_timeout = '60s';
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
 
 alter table public.plan enable row level security;
 alter table public.agent enable row level security;
@@ -27,7 +27,10 @@ create policy select_own on public.agent_event
 for select to authenticated
 using (
     user_id = (select auth.uid())
-    and exists (select from public.agent where agent.id = agent_event.agent_id)
+    and exists (
+        select from public.agent
+        where agent.id = agent_event.agent_id
+    )
 );
 
 -- The functions in public are thin and run as their caller; they need to reach the ones in here.

@@ -1,7 +1,7 @@
 -- Where documents are kept: the private bucket plans, at {user_id}/{session_id}/{sha256}.md, and nowhere else.
 
-set lock_timeout = '5s';
-set statement_timeout = '60s';
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
 
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
 values ('plans', 'plans', false, 1048576, array['text/markdown']);

@@ -1,7 +1,7 @@
 -- What happens by itself with every change, and what no change may do, whoever makes it.
 
-set lock_timeout = '5s';
-set statement_timeout = '60s';
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
 
 -- An approved plan is what was approved, for good.
 create trigger keep_approved
