@@ -1,0 +1,142 @@
+import { ArrowLeft, ArrowRight, Sprout } from "lucide-react";
+import type { Metadata } from "next";
+import Link from "next/link";
+import { RestoreButton } from "@/components/restore-button";
+import { Status } from "@/components/status";
+import { Time } from "@/components/time";
+import { isStatus, listAgents, listDeleted, PAGE_SIZE, STATUSES } from "@/lib/agents";
+import { requireUser } from "@/lib/supabase/server";
+
+export const metadata: Metadata = { title: "Agents" };
+
+interface Props {
+  searchParams: Promise<{ status?: string | string[]; page?: string | string[] }>;
+}
+
+export default async function AgentsPage({ searchParams }: Props) {
+  const params = await searchParams;
+  const { supabase } = await requireUser("/agents");
+  const deleted = await listDeleted(supabase);
+  const showDeleted = params.status === "deleted";
+  const status = isStatus(params.status) ? params.status : null;
+  const page = /^[1-9]\d{0,5}$/.test(String(params.page)) ? Number(params.page) : 1;
+
+  return (
+    <main id="content" className="page narrow">
+      <div className="list-head">
+        <h1>Agents</h1>
+        <Link className="button primary" href="/build">
+          Open a plan
+        </Link>
+      </div>
+      <nav className="filters" aria-label="Filter by status">
+        <Filter href="/agents" current={!status && !showDeleted}>
+          All
+        </Filter>
+        {STATUSES.map((value) => (
+          <Filter key={value} href={`/agents?status=${value}`} current={status === value}>
+            <span className="capital">{value}</span>
+          </Filter>
+        ))}
+        {(deleted.length > 0 || showDeleted) && (
+          <Filter href="/agents?status=deleted" current={showDeleted}>
+            Recently deleted
+          </Filter>
+        )}
+      </nav>
+      {showDeleted ? (
+        deleted.length === 0 ? (
+          <p className="empty-note">Nothing is deleted.</p>
+        ) : (
+          <ul className="rows">
+            {deleted.map(({ id, name, deleted_at }) => (
+              <li key={id}>
+                <Link href={`/build/${id}`}>
+                  <strong>{name}</strong>
+                  <span className="muted">
+                    deleted <Time at={deleted_at ?? ""} />
+                  </span>
+                </Link>
+                <RestoreButton id={id} label={`Restore ${name ?? "agent"}`} />
+              </li>
+            ))}
+          </ul>
+        )
+      ) : (
+        <Agents {...await listAgents(supabase, status, page)} status={status} page={page} />
+      )}
+    </main>
+  );
+}
+
+type AgentsProps = Awaited<ReturnType<typeof listAgents>> & { status: string | null; page: number };
+
+function Agents({ agents, more, status, page }: AgentsProps) {
+  if (agents.length === 0) {
+    if (page > 1) return <p className="empty-note">There are no more agents.</p>;
+    if (status) return <p className="empty-note">No agent is {status}.</p>;
+    return (
+      <div className="empty">
+        <Sprout aria-hidden />
+        <h2>No agents yet</h2>
+        <p>An agent is built from a plan that you approve. Bring a plan, or start from the example.</p>
+        <Link className="button" href="/build">
+          Open your first plan
+        </Link>
+      </div>
+    );
+  }
+  const address = (page: number) => {
+    const query = new URLSearchParams({ ...(status && { status }), ...(page > 1 && { page: String(page) }) });
+    return query.size > 0 ? `/agents?${query.toString()}` : "/agents";
+  };
+  return (
+    <>
+      <ul className="rows">
+        {agents.map(({ id, name, status, created_at, plan }) => (
+          <li key={id}>
+            <Link href={`/build/${id}`}>
+              <strong>{name}</strong>
+              <span className="rows-facts">
+                <Status status={status} />
+                <span className="muted">Version {plan.version}</span>
+                <span className="muted">
+                  <Time at={created_at} />
+                </span>
+              </span>
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {(page > 1 || more) && (
+        <nav className="pager" aria-label="Pages">
+          {page > 1 ? (
+            <Link className="button" href={address(page - 1)} rel="prev">
+              <ArrowLeft aria-hidden /> Newer
+            </Link>
+          ) : (
+            <span />
+          )}
+          <span className="muted">
+            {(page - 1) * PAGE_SIZE + 1} to {(page - 1) * PAGE_SIZE + agents.length}
+          </span>
+          {more ? (
+            <Link className="button" href={address(page + 1)} rel="next">
+              Older <ArrowRight aria-hidden />
+            </Link>
+          ) : (
+            <span />
+          )}
+        </nav>
+      )}
+    </>
+  );
+}
+
+function Filter({ href, current, children }: { href: string; current: boolean; children: React.ReactNode }) {
+  return (
+    <Link href={href} aria-current={current ? "page" : undefined}>
+      {children}
+    </Link>
+  );
+}

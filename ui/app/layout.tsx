@@ -1,0 +1,36 @@
+import type { Metadata, Viewport } from "next";
+import { headers } from "next/headers";
+import { Toaster } from "sonner";
+import { publicEnv } from "@/lib/env";
+import "@fontsource-variable/geist";
+import "@fontsource-variable/geist-mono";
+import "./globals.css";
+
+export const metadata: Metadata = {
+  title: { default: "Greenlight", template: "%s · Greenlight" },
+  description: "Read the plan, approve it, watch its agent.",
+};
+
+export const viewport: Viewport = {
+  colorScheme: "light dark",
+  themeColor: [
+    { media: "(prefers-color-scheme: light)", color: "#fcfcfd" },
+    { media: "(prefers-color-scheme: dark)", color: "#0e0f11" },
+  ],
+};
+
+export default async function RootLayout({ children }: { children: React.ReactNode }) {
+  // Rendered for each request: the policy's nonce and the settings are not the build's.
+  await headers();
+  return (
+    <html lang="en">
+      <head>
+        <meta name="greenlight-env" content={JSON.stringify(publicEnv())} />
+      </head>
+      <body>
+        {children}
+        <Toaster theme="system" position="bottom-right" richColors closeButton duration={6000} />
+      </body>
+    </html>
+  );
+}

@@ -1,0 +1,23 @@
+import Link from "next/link";
+import { Notice } from "./notice";
+import { RestoreButton } from "./restore-button";
+import { Time } from "./time";
+
+export function DeletedAgent({ id, name, deletedAt }: { id: string; name: string; deletedAt: string }) {
+  return (
+    <main id="content">
+      <Notice title="This agent was deleted">
+        <p>
+          {name}, deleted <Time at={deletedAt} />. Its plans and documents are still there, and come back with
+          it.
+        </p>
+        <p className="row">
+          <RestoreButton id={id} />
+          <Link className="button" href="/agents">
+            Go to your agents
+          </Link>
+        </p>
+      </Notice>
+    </main>
+  );
+}

@@ -1,0 +1,17 @@
+"use client";
+
+import { createContext, use } from "react";
+import type { User } from "@/lib/supabase/server";
+
+const UserContext = createContext<User | null>(null);
+
+export function UserProvider({ user, children }: { user: User; children: React.ReactNode }) {
+  return <UserContext value={user}>{children}</UserContext>;
+}
+
+/** The signed-in user. Only for pages inside the shell, which nobody else gets to see. */
+export function useUser(): User {
+  const user = use(UserContext);
+  if (!user) throw new Error("No user: this page is not inside the shell");
+  return user;
+}

@@ -1,0 +1,279 @@
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | { [key: string]: Json | undefined }
+  | Json[]
+
+export type Database = {
+  public: {
+    Tables: {
+      agent: {
+        Row: {
+          created_at: string
+          deleted_at: string | null
+          id: string
+          name: string | null
+          plan_id: string
+          session_id: string
+          status: string
+          updated_at: string
+          user_id: string
+        }
+        Insert: {
+          created_at?: string
+          deleted_at?: string | null
+          id?: string
+          name?: string | null
+          plan_id: string
+          session_id: string
+          status?: string
+          updated_at?: string
+          user_id: string
+        }
+        Update: {
+          created_at?: string
+          deleted_at?: string | null
+          id?: string
+          name?: string | null
+          plan_id?: string
+          session_id?: string
+          status?: string
+          updated_at?: string
+          user_id?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "agent_plan_fkey"
+            columns: ["user_id", "session_id", "plan_id"]
+            isOneToOne: false
+            referencedRelation: "plan"
+            referencedColumns: ["user_id", "session_id", "id"]
+          },
+        ]
+      }
+      agent_event: {
+        Row: {
+          actor: string | null
+          actor_role: string
+          agent_id: string
+          created_at: string
+          document_sha256: string
+          from_status: string | null
+          id: number
+          kind: string
+          plan_id: string
+          to_status: string
+          user_id: string
+          version: number
+        }
+        Insert: {
+          actor?: string | null
+          actor_role: string
+          agent_id: string
+          created_at?: string
+          document_sha256: string
+          from_status?: string | null
+          id?: never
+          kind: string
+          plan_id: string
+          to_status: string
+          user_id: string
+          version: number
+        }
+        Update: {
+          actor?: string | null
+          actor_role?: string
+          agent_id?: string
+          created_at?: string
+          document_sha256?: string
+          from_status?: string | null
+          id?: never
+          kind?: string
+          plan_id?: string
+          to_status?: string
+          user_id?: string
+          version?: number
+        }
+        Relationships: [
+          {
+            foreignKeyName: "agent_event_agent_fkey"
+            columns: ["agent_id", "user_id"]
+            isOneToOne: false
+            referencedRelation: "agent"
+            referencedColumns: ["id", "user_id"]
+          },
+          {
+            foreignKeyName: "agent_event_plan_id_fkey"
+            columns: ["plan_id"]
+            isOneToOne: false
+            referencedRelation: "plan"
+            referencedColumns: ["id"]
+          },
+        ]
+      }
+      plan: {
+        Row: {
+          created_at: string
+          deleted_at: string | null
+          document_id: string
+          document_path: string
+          document_sha256: string
+          document_url: string
+          id: string
+          session_id: string
+          status: string
+          title: string
+          updated_at: string
+          user_id: string
+          version: number
+        }
+        Insert: {
+          created_at?: string
+          deleted_at?: string | null
+          document_id: string
+          document_path: string
+          document_sha256: string
+          document_url: string
+          id?: string
+          session_id: string
+          status?: string
+          title: string
+          updated_at?: string
+          user_id: string
+          version: number
+        }
+        Update: {
+          created_at?: string
+          deleted_at?: string | null
+          document_id?: string
+          document_path?: string
+          document_sha256?: string
+          document_url?: string
+          id?: string
+          session_id?: string
+          status?: string
+          title?: string
+          updated_at?: string
+          user_id?: string
+          version?: number
+        }
+        Relationships: []
+      }
+    }
+    Views: {
+      [_ in never]: never
+    }
+    Functions: {
+      approve_plan: {
+        Args: {
+          document_sha256: string
+          document_url: string
+          session_id: string
+          title: string
+          version: number
+        }
+        Returns: Database["public"]["CompositeTypes"]["plan_approval"]
+        SetofOptions: {
+          from: "*"
+          to: "plan_approval"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      delete_agent: {
+        Args: { agent_id: string }
+        Returns: {
+          created_at: string
+          deleted_at: string | null
+          id: string
+          name: string | null
+          plan_id: string
+          session_id: string
+          status: string
+          updated_at: string
+          user_id: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "agent"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      deleted_agents: {
+        Args: never
+        Returns: {
+          created_at: string
+          deleted_at: string | null
+          id: string
+          name: string | null
+          plan_id: string
+          session_id: string
+          status: string
+          updated_at: string
+          user_id: string
+        }[]
+        SetofOptions: {
+          from: "*"
+          to: "agent"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      restore_agent: {
+        Args: { agent_id: string }
+        Returns: {
+          created_at: string
+          deleted_at: string | null
+          id: string
+          name: string | null
+          plan_id: string
+          session_id: string
+          status: string
+          updated_at: string
+          user_id: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "agent"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      transition_agent: {
+        Args: { agent_id: string; plan_id?: string; to_status: string }
+        Returns: {
+          created_at: string
+          deleted_at: string | null
+          id: string
+          name: string | null
+          plan_id: string
+          session_id: string
+          status: string
+          updated_at: string
+          user_id: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "agent"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+    }
+    Enums: {
+      [_ in never]: never
+    }
+    CompositeTypes: {
+      plan_approval: {
+        plan_id: string | null
+        agent_id: string | null
+        agent_status: string | null
+        version: number | null
+        created: boolean | null
+      }
+    }
+  }
+}

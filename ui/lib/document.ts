@@ -1,0 +1,99 @@
+/**
+ * A document is its bytes: what is hashed and stored is what was opened, byte for byte, but for what the user
+ * edited. A text area cannot hold that (it turns every line break into a line feed), so it gets a view of the
+ * document, and what it gives back is merged into the original.
+ */
+
+export const MAX_DOCUMENT_BYTES = 1024 * 1024;
+
+const BOM = "\uFEFF";
+const LINE = /[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g;
+
+/** Reads a file's bytes. Throws a TypeError where they are not UTF-8. Keeps a byte order mark. */
+export function decode(bytes: ArrayBuffer): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
+export function encode(content: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(content);
+}
+
+/** The SHA-256 of the document's bytes in hex. */
+export async function sha256(bytes: BufferSource): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What is wrong with a document before anybody is asked, or null. */
+export function documentProblem(content: string): "invalid_request" | "document_too_large" | null {
+  // A lone surrogate has no UTF-8: it would be approved as another character than the one shown.
+  if (content.includes("\0") || !content.isWellFormed()) return "invalid_request";
+  const size = encode(content).length;
+  return size >= 1 && size <= MAX_DOCUMENT_BYTES ? null : "document_too_large";
+}
+
+/** The document as a text area shows it: no byte order mark, every line break a line feed. */
+export function toView(content: string): string {
+  const text = content.startsWith(BOM) ? content.slice(1) : content;
+  return text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
+}
+
+/**
+ * The document after an edit of its view. Lines that were not touched keep the line breaks they had; new ones get the
+ * kind that the document uses most. A byte order mark stays.
+ */
+export function applyEdit(content: string, view: string): string {
+  if (toView(content) === view) return content;
+  const mark = content.startsWith(BOM) ? BOM : "";
+  if (!content.includes("\r")) return mark + view;
+
+  const before = lines(content.slice(mark.length));
+  const after = lines(view);
+  let head = 0;
+  const most = Math.min(before.length, after.length);
+  while (head < most && same(before[head], after[head])) head++;
+  let tail = 0;
+  while (tail < most - head && same(before.at(-1 - tail), after.at(-1 - tail))) tail++;
+
+  const lineBreak = commonLineBreak(content);
+  const merged = [
+    mark,
+    ...before.slice(0, head),
+    ...after.slice(head, after.length - tail).map((line) => line.replace("\n", lineBreak)),
+    ...before.slice(before.length - tail),
+  ].join("");
+  // Where kinds are mixed, a CR can meet an LF and make one break of two: then one kind for all.
+  return toView(merged) === view ? merged : mark + view.replaceAll("\n", lineBreak);
+}
+
+/** How the document's lines end, for people. */
+export function lineEndings(content: string): "LF" | "CRLF" | "CR" | "mixed" {
+  const kinds = new Set(content.match(/\r\n|\r|\n/g));
+  if (kinds.size > 1) return "mixed";
+  return kinds.has("\r\n") ? "CRLF" : kinds.has("\r") ? "CR" : "LF";
+}
+
+export function hasByteOrderMark(content: string): boolean {
+  return content.startsWith(BOM);
+}
+
+/** The title that a document gives itself: its first heading. */
+export function titleOf(content: string): string | null {
+  const heading = /^#{1,6}[ \t]+(.+?)[ \t]*#*$/m.exec(toView(content));
+  return heading?.[1]?.slice(0, 500) ?? null;
+}
+
+function lines(text: string): string[] {
+  return text.match(LINE) ?? [];
+}
+
+function same(original: string | undefined, viewed: string | undefined): boolean {
+  return original !== undefined && original.replace(/\r\n?$/, "\n") === viewed;
+}
+
+function commonLineBreak(text: string): string {
+  const crlf = text.match(/\r\n/g)?.length ?? 0;
+  const cr = (text.match(/\r/g)?.length ?? 0) - crlf;
+  const lf = (text.match(/\n/g)?.length ?? 0) - crlf;
+  return crlf >= cr && crlf >= lf ? "\r\n" : cr > lf ? "\r" : "\n";
+}

@@ -1,0 +1,50 @@
+import "server-only";
+import { createEnv } from "@t3-oss/env-core";
+import { z } from "zod";
+
+/**
+ * The app's settings, validated when the server starts (see instrumentation.ts).
+ *
+ * They are read at run time, not baked in by the build: one build serves any stack. That is why process.env is
+ * passed whole; Next inlines `process.env.NEXT_PUBLIC_…` wherever it is spelled out. The browser gets the public
+ * ones from the page (see public-env.ts).
+ */
+export const env = createEnv({
+  server: {
+    /** Where the approval service listens. */
+    SERVICE_URL: z.url().optional(),
+  },
+  clientPrefix: "NEXT_PUBLIC_",
+  client: {
+    NEXT_PUBLIC_SUPABASE_URL: z.url(),
+    // A publishable key, or the anon key of an older project. A secret key must never come this way.
+    NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: z
+      .string()
+      .min(1)
+      .refine((key) => !key.startsWith("sb_secret_"), "This is a secret key: the browser would see it"),
+    /** How a plan is approved: by the service, or by supabase-js from the browser. */
+    NEXT_PUBLIC_APPROVE_VIA: z.enum(["service", "direct"]).default("service"),
+  },
+  runtimeEnv: process.env,
+  isServer: true,
+  emptyStringAsUndefined: true,
+  skipValidation: process.env.NEXT_PHASE === "phase-production-build",
+  createFinalSchema: (shape) =>
+    z
+      .object(shape)
+      .refine((env) => env.NEXT_PUBLIC_APPROVE_VIA === "direct" || env.SERVICE_URL !== undefined, {
+        path: ["SERVICE_URL"],
+        message: "needed unless NEXT_PUBLIC_APPROVE_VIA is direct",
+      }),
+});
+
+/** What the browser may know, and nothing else. */
+export function publicEnv() {
+  return {
+    supabaseUrl: env.NEXT_PUBLIC_SUPABASE_URL,
+    supabaseKey: env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
+    approveVia: env.NEXT_PUBLIC_APPROVE_VIA,
+  };
+}
+
+export type PublicEnv = ReturnType<typeof publicEnv>;

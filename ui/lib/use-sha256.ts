@@ -1,0 +1,18 @@
+import { useEffect, useState } from "react";
+import { encode, sha256 } from "./document";
+
+/** The SHA-256 of a document's bytes; undefined while it is being computed, and where the browser cannot. */
+export function useSha256(content: string | undefined): string | undefined {
+  const [known, setKnown] = useState<{ content: string; hash: string }>();
+  useEffect(() => {
+    let current = true;
+    if (content !== undefined && "subtle" in crypto)
+      void sha256(encode(content)).then((hash) => {
+        if (current) setKnown({ content, hash });
+      });
+    return () => {
+      current = false;
+    };
+  }, [content]);
+  return known && known.content === content ? known.hash : undefined;
+}
