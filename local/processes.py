@@ -21,9 +21,9 @@ class LocalError(Exception):
 
 
 class Child:
-    """One process with a log file of its own, in a session of its own so that Ctrl-C reaches the supervisor alone."""
+    """One process with its own log file, and its own session so that Ctrl-C reaches the supervisor alone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - named, and each as subprocess has it
         self,
         name: str,
         command: Sequence[str | Path],
@@ -52,7 +52,7 @@ class Child:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                # Never written to: a child that reads it sees the end when the supervisor is gone, however it went.
+                # Never written to: a child that reads it learns when the supervisor is gone, however it went.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -105,7 +105,7 @@ class Child:
 
 
 class Ledger:
-    """Which processes belong to a data directory, so that the next supervisor can end what a killed one left."""
+    """Which processes belong to a data directory: the next supervisor ends what a killed one left."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -117,7 +117,7 @@ class Ledger:
         self._path.write_text(json.dumps(entries))
 
     def end_leftovers(self) -> None:
-        """Stop them gently (SIGINT is Postgres' fast shutdown), then with force, and wait until they are gone."""
+        """Stop them gently (SIGINT is Postgres' fast shutdown), then with force; wait until they are gone."""
         if not self._path.exists():
             return
         leftovers = []
@@ -149,8 +149,17 @@ def refuse_taken_port(port: int, variable: str) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LocalError(
-                f"Port {port} is taken by another program. Stop it, or choose another port: {variable}={port + 1000}"
+                f"Port {port} is taken by another program."
+                f" Stop it, or choose another port: {variable}={port + 1000}"
             ) from error
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def accepts_connections(port: int) -> bool:
@@ -159,5 +168,5 @@ def accepts_connections(port: int) -> bool:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment for a child, with telemetry off."""
+    """Return the caller's environment for a child, with telemetry off."""
     return {**os.environ, "DO_NOT_TRACK": "1", **extra}

