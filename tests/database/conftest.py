@@ -98,14 +98,30 @@ class Project:
 
     def __init__(self, host: str, port: int, dbname: str) -> None:
         self.host, self.port, self.dbname = host, port, dbname
+        self.idle: dict[str, list[Connection]] = {}
 
     def dsn(self, user: str) -> str:
         return dsn(self.host, self.port, self.dbname, user)
 
     @contextmanager
+    def transaction(self, user: str) -> Iterator[Connection]:
+        """One transaction of this login, on a connection that nobody else is using."""
+        idle = self.idle.setdefault(user, [])
+        connection = idle.pop() if idle else psycopg.connect(self.dsn(user), row_factory=dict_row)
+        try:
+            with connection.transaction():
+                yield connection
+        finally:
+            idle.append(connection)
+
+    def close(self) -> None:
+        for connection in sum(self.idle.values(), []):
+            connection.close()
+
+    @contextmanager
     def as_role(self, role: str, claims: Mapping[str, object] | None = None) -> Iterator[Connection]:
         """One request as the Data API makes it: authenticator, the role of the token, its claims, one transaction."""
-        with psycopg.connect(self.dsn("authenticator"), row_factory=dict_row) as connection:
+        with self.transaction("authenticator") as connection:
             connection.execute(
                 "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
                 (role, json.dumps({"role": role, **(claims or {})})),
@@ -121,10 +137,8 @@ class Project:
     def as_service(self) -> Any:
         return self.as_role("service_role")
 
-    @contextmanager
-    def as_superuser(self) -> Iterator[Connection]:
-        with psycopg.connect(self.dsn("supabase_admin"), row_factory=dict_row) as connection:
-            yield connection
+    def as_superuser(self) -> Any:
+        return self.transaction("supabase_admin")
 
     def rows(self, query: LiteralString, *parameters: object) -> list[Row]:
         """What is really there, seen by somebody whom no policy stops."""
@@ -215,25 +229,31 @@ def denied() -> Iterator[None]:
         yield
 
 
-def project_of(connection: psycopg.Connection[Any]) -> Project:
+@contextmanager
+def project_of(connection: psycopg.Connection[Any]) -> Iterator[Project]:
     info = connection.info
     give_to_postgres(info.host, info.port, info.dbname)
-    return Project(info.host, info.port, info.dbname)
+    project = Project(info.host, info.port, info.dbname)
+    yield project
+    project.close()
 
 
 @pytest.fixture
-def project(wide_database: psycopg.Connection[Any]) -> Project:
+def project(wide_database: psycopg.Connection[Any]) -> Iterator[Project]:
     """A project with the wide default privileges, which are the harder ones to hold against."""
-    return project_of(wide_database)
+    with project_of(wide_database) as project:
+        yield project
 
 
 @pytest.fixture(params=["wide", "narrow"])
-def any_project(request: pytest.FixtureRequest) -> Project:
+def any_project(request: pytest.FixtureRequest) -> Iterator[Project]:
     """Both kinds of project, one after the other."""
-    return project_of(request.getfixturevalue(f"{request.param}_database"))
+    with project_of(request.getfixturevalue(f"{request.param}_database")) as project:
+        yield project
 
 
 @pytest.fixture
-def bare_project(bare_database: psycopg.Connection[Any]) -> Project:
+def bare_project(bare_database: psycopg.Connection[Any]) -> Iterator[Project]:
     """A project that Greenlight has not been pushed to."""
-    return project_of(bare_database)
+    with project_of(bare_database) as project:
+        yield project

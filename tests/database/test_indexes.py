@@ -1,0 +1,139 @@
+"""The reads that grow with success: each one index scan, on a large table, as the user, through the policies."""
+
+import json
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from .conftest import Project, User
+
+USERS = 200
+PLANS_EACH = 250
+
+
+@pytest.fixture
+def large(project: Project) -> tuple[Project, User]:
+    """50,000 plans of 200 users with an agent and an event each; seeded in SQL, which only a superuser can."""
+    with project.as_superuser() as connection:
+        # Constraints stay on; only the triggers that would slow the seeding by writing events one by one do not run.
+        connection.execute("alter table public.agent disable trigger record_event")
+        connection.execute(
+            "insert into auth.users (id, email)"
+            " select gen_random_uuid(), 'user' || n || '@example.com' from generate_series(1, %s) as n",
+            (USERS,),
+        )
+        connection.execute(
+            """
+            insert into storage.objects (bucket_id, name)
+            select 'plans', u.id || '/s' || n || '/' || encode(sha256(n::text::bytea), 'hex') || '.md'
+            from auth.users u cross join generate_series(1, %s) as n
+            """,
+            (PLANS_EACH,),
+        )
+        connection.execute(
+            """
+            insert into public.plan (
+                user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, created_at
+            )
+            select split_part(name, '/', 1)::uuid, split_part(name, '/', 2), 1, 'A plan', id, name,
+                left(split_part(name, '/', 3), 64), 'https://x', now() - random() * interval '100 days'
+            from storage.objects
+            """
+        )
+        connection.execute(
+            """
+            insert into public.agent (user_id, session_id, plan_id, name, status, created_at)
+            select user_id, session_id, id, title, case when random() < 0.002 then 'building' else 'active' end, created_at
+            from public.plan
+            """
+        )
+        connection.execute(
+            """
+            insert into public.agent_event (
+                user_id, agent_id, plan_id, kind, to_status, version, document_sha256, actor_role
+            )
+            select a.user_id, a.id, a.plan_id, 'approved', 'building', 1, repeat('0', 64), 'authenticated'
+            from public.agent a
+            """
+        )
+        connection.execute("alter table public.agent enable trigger record_event")
+    with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
+        connection.execute("vacuum analyze public.plan, public.agent, public.agent_event, storage.objects, auth.users")
+    (row,) = project.rows("select user_id from public.plan limit 1")
+    return project, User(row["user_id"])
+
+
+def scans(node: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Every scan of a table of ours: how, of what, by which index."""
+    found = []
+    if "Relation Name" in node:
+        found.append((node["Node Type"], node["Relation Name"], node.get("Index Name", "")))
+    for child in node.get("Plans", []):
+        found += scans(child)
+    return found
+
+
+def explain(project: Project, user: User | None, query: LiteralString, *parameters: object) -> dict[str, Any]:
+    with project.as_user(user) if user else project.as_service() as connection:
+        row = connection.execute("explain (analyze, buffers, format json) " + query, parameters).fetchone()
+    plan = row["QUERY PLAN"]
+    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]  # type: ignore[no-any-return]
+
+
+def test_each_growing_read_is_one_index_scan(large: tuple[Project, User]) -> None:
+    project, user = large
+    agent: UUID = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+
+    newest = explain(project, user, "select * from public.plan order by created_at desc limit 20")
+    assert scans(newest) == [("Index Scan", "plan", "plan_newest_idx")]
+    assert newest["Shared Hit Blocks"] + newest["Shared Read Blocks"] < 50
+
+    by_status = explain(
+        project, user, "select * from public.agent where status = 'active' order by created_at desc limit 20"
+    )
+    assert scans(by_status) == [("Index Scan", "agent", "agent_by_status_idx")]
+    assert by_status["Shared Hit Blocks"] + by_status["Shared Read Blocks"] < 50
+
+    ledger = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
+    assert ("Index Scan", "agent_event", "agent_event_ledger_idx") in scans(ledger)
+    assert {how for how, _, _ in scans(ledger)} <= {"Index Scan", "Index Only Scan"}
+    assert "Sort" not in json.dumps(ledger)
+
+    waiting = explain(
+        project, None, "select * from public.agent where status = 'building' order by updated_at limit 20"
+    )
+    assert scans(waiting) == [("Index Scan", "agent", "agent_building_idx")]
+
+
+def test_the_retention_functions_read_by_index_as_well(large: tuple[Project, User]) -> None:
+    project, user = large
+    agent: UUID = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+    project.call(user, "delete_agent", agent_id=agent)
+    purge = explain(
+        project, None, "select id from public.agent where deleted_at < now() order by deleted_at limit 100"
+    )
+    assert scans(purge) == [("Index Scan", "agent", "agent_deleted_idx")]
+
+
+def test_every_foreign_key_has_an_index_behind_it_and_no_index_is_there_twice(project: Project) -> None:
+    bare = project.rows(
+        """
+        select conname from pg_constraint c
+        where contype = 'f' and connamespace = 'public'::regnamespace and not exists (
+            select from pg_index i
+            where i.indrelid = c.conrelid and c.conkey = (i.indkey::int2[])[0:cardinality(c.conkey) - 1]
+        )
+        """
+    )
+    assert bare == []
+    twice = project.rows(
+        """
+        select a.indexrelid::regclass from pg_index a
+        join pg_index b on a.indrelid = b.indrelid and a.indexrelid <> b.indexrelid and a.indkey = b.indkey
+            and a.indpred is not distinct from b.indpred
+        join pg_class c on c.oid = a.indrelid and c.relnamespace = 'public'::regnamespace
+        """
+    )
+    assert twice == []
