@@ -21,7 +21,11 @@ MAX_TOKEN_LENGTH = 16 * 1024
 LEEWAY_SECONDS = 30
 EMPTY_COOLDOWN_SECONDS = 1  # with no key at all nobody can be served: ask again soon
 # The algorithm follows from the key, never from the token: a token cannot choose how it is verified.
-ALGORITHMS = {"EC/P-256": "ES256", "RSA": "RS256", "OKP/Ed25519": "EdDSA"}
+ALGORITHMS: dict[tuple[Any, Any], str] = {
+    ("EC", "P-256"): "ES256",
+    ("RSA", None): "RS256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # What PyJWT raises is an InvalidTokenError; claims of absurd types and sizes bring out the others.
 _UNVERIFIABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
@@ -173,8 +177,7 @@ class Keys:
 def _usable(published: list[dict[str, Any]]) -> dict[str, jwt.PyJWK]:
     keys = {}
     for parameters in published:
-        kind = "/".join(str(parameters[name]) for name in ("kty", "crv") if name in parameters)
-        algorithm = ALGORITHMS.get(kind)
+        algorithm = ALGORITHMS.get((parameters.get("kty"), parameters.get("crv")))
         if (
             algorithm is not None
             and isinstance(parameters.get("kid"), str)

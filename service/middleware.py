@@ -6,6 +6,7 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
@@ -43,6 +44,8 @@ class RequestMiddleware:
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
             await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.record.cause = "the caller went away before the body had ended"
         except Exception as error:  # noqa: BLE001 -- the last resort: whatever it is, its caller gets an answer
             record = exchange.record
             record.cause = logs.describe(error)
@@ -67,7 +70,7 @@ class RequestMiddleware:
             "stages_ms": {name: round(duration * 1000, 2) for name, duration in record.stages.items()},
             "cause": record.cause,
         }
-        write = logs.log.error if status in (0, 500) else logs.log.info
+        write = logs.log.error if status == 500 else logs.log.info
         write("request", **{name: value for name, value in entry.items() if value not in (None, {})})
 
 

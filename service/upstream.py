@@ -8,7 +8,7 @@ for each request, with that user's token among their own headers, and never chan
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from postgrest import APIError, AsyncPostgrestClient
@@ -20,6 +20,9 @@ from service import logs
 from service.auth import User
 from service.errors import Problem, not_authenticated
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from storage3.types import FileOptions
 
 BUCKET = "plans"
 # After storage-api has refused a body of 200 kB or more, the connection hangs for the request that comes
@@ -61,8 +64,9 @@ class Refused(Problem):
     """The database refused for good: the same request will never be approved."""
 
 
-def connect(settings: Settings) -> httpx.AsyncClient:
+def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
+        transport=transport,
         # What a call may take as a whole is limited where it is made; httpx would limit each read by itself.
         timeout=httpx.Timeout(None, connect=settings.connect_timeout_seconds),
         limits=httpx.Limits(
@@ -98,12 +102,12 @@ class Upstream:
 
     async def upload(self, path: str, document: bytes) -> None:
         """Store the document unless it is there: the path has its hash, so what is there is the same."""
-        options: dict[str, Any] = {"content-type": "text/markdown"}
+        options: FileOptions = {"content-type": "text/markdown"}
         if len(document) > LARGEST_ON_KEPT_CONNECTION:
             options["headers"] = {"Connection": "close"}
         async with _call("upload", self._settings.upload_timeout_seconds):
             try:
-                await self._bucket.upload(path, document, options)  # type: ignore[arg-type]
+                await self._bucket.upload(path, document, options)
             except StorageApiError as error:
                 status = _status(error)
                 if status == 413:

@@ -1,4 +1,4 @@
-"""What the service's tests have in common: approving, and looking at what is there afterwards as its owner."""
+"""What the service's tests have in common: approving, and looking as the owner at what is there."""
 
 import hashlib
 import json

@@ -323,7 +323,7 @@ async def test_a_call_that_hangs_is_a_timeout_and_leaves_the_document(step: str,
 
 @asynccontextmanager
 async def trap() -> AsyncIterator[tuple[str, list[int]]]:
-    """Imitate storage-api: after a refused body of 200 kB or more, nothing else on that connection is read."""
+    """Imitate storage-api: after a refused body of 200 kB or more, nobody reads from that connection."""
     connections: list[int] = []  # the requests that each one carried
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,108 @@
+"""One table of errors, one shape, and an OpenAPI document that names them all."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from service import upstream
+from service.app import create_app
+from service.errors import ERRORS, Problem, ProblemResponse
+from service.settings import Settings
+
+SETTINGS = Settings(supabase_url="https://project.supabase.test", supabase_publishable_key="sb_publishable_x")
+
+# The statuses and codes that callers rely on.
+PROMISED = {
+    401: {"not_authenticated"},
+    404: {"plan_not_found"},
+    409: {"plan_conflict", "plan_stale", "agent_archived", "agent_deleted"},
+    413: {"document_too_large"},
+    415: {"unsupported_media_type"},
+    422: {
+        "invalid_request",
+        "document_changed",
+        "invalid_session_id",
+        "invalid_version",
+        "invalid_title",
+        "invalid_document_sha256",
+        "invalid_plan_id",
+    },
+    500: {"internal_error"},
+    502: {"upstream_error"},
+    503: {"upstream_unavailable"},
+    504: {"upstream_timeout"},
+}
+OF_HTTP = {"not_found", "method_not_allowed"}
+
+
+def test_the_table_has_what_is_promised() -> None:
+    table: dict[int, set[str]] = {}
+    for code, kind in ERRORS.items():
+        if code not in OF_HTTP:
+            table.setdefault(kind.status, set()).add(code)
+    assert table == PROMISED
+    assert {code for code, kind in ERRORS.items() if kind.retryable} == {
+        "upstream_unavailable",
+        "upstream_timeout",
+    }
+    assert set(ERRORS) >= upstream.REFUSALS
+
+
+def documented(operation: dict[str, Any]) -> dict[int, set[str]]:
+    answers = {}
+    for status, answer in operation["responses"].items():
+        if int(status) >= 400:
+            assert list(answer["content"]) == ["application/problem+json"]
+            answers[int(status)] = set(
+                answer["content"]["application/problem+json"]["schema"]["properties"]["code"]["enum"]
+            )
+    return answers
+
+
+def test_the_openapi_document_names_every_answer() -> None:
+    paths = create_app(SETTINGS).openapi()["paths"]
+
+    everywhere = {status: PROMISED[status] for status in (500, 502, 503, 504)}
+    approve = documented(paths["/plan/approve"]["post"])
+    assert approve == {
+        **{status: PROMISED[status] for status in (401, 409, 413, 415)},
+        422: PROMISED[422] - {"invalid_plan_id"},
+        **everywhere,
+    }
+    document = documented(paths["/plan/{plan_id}/document"]["get"])
+    assert document == {401: PROMISED[401], 404: PROMISED[404], 422: {"invalid_plan_id"}, **everywhere}
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_every_problem_has_the_one_shape(code: str) -> None:
+    response = ProblemResponse(Problem(code, "Because."))
+
+    problem = json.loads(bytes(response.body))
+    assert response.media_type == "application/problem+json"
+    assert list(problem) == ["type", "title", "status", "detail", "code", "request_id", "retryable"]
+    assert problem["status"] == response.status_code == ERRORS[code].status
+    assert ("retry-after" in response.headers) is (response.status_code == 503)
+    assert json.loads(bytes(ProblemResponse(Problem(code, "x", retryable=True)).body))["retryable"] is True
+
+
+@pytest.mark.anyio
+async def test_an_exception_that_nobody_expected_shows_nothing_of_the_inside(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = create_app(SETTINGS)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get("/broken")
+
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "internal_error"
+    assert "secret" not in answer.text
+    logged = capsys.readouterr().out
+    assert "RuntimeError" in logged
+    assert "secret" not in logged

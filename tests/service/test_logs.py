@@ -1,0 +1,124 @@
+"""Logs: one JSON line for each request, and in none of them a token, a document or a title."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from service import logs
+from tests.service.conftest import Caller, Process, body, encode, running_service
+
+
+@pytest.fixture(scope="module")
+def own(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with running_service(
+        tmp_path_factory.mktemp("logs"),
+        SUPABASE_URL=stack.supabase_url,
+        SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
+        LOG_LEVEL="debug",
+    ) as process:
+        yield process
+
+
+def entries(process: Process) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in process.lines().splitlines()]
+
+
+def test_a_request_is_one_line_with_what_matters(own: Process, user: Caller) -> None:
+    headers = {"Authorization": f"Bearer {user.token}", "X-Request-ID": f"approve-{user.id}"}
+    httpx.post(f"{own.url}/plan/approve", json=body(), headers=headers)
+    httpx.post(f"{own.url}/plan/approve", json=body(version=0), headers=headers)
+
+    good, bad = [entry for entry in entries(own) if entry.get("request_id") == headers["X-Request-ID"]]
+
+    assert (good["event"], good["method"], good["route"], good["status"]) == (
+        "request",
+        "POST",
+        "/plan/approve",
+        200,
+    )
+    assert good["user_id"] == user.id
+    assert list(good["stages_ms"]) == ["auth", "body", "upload", "sign", "rpc"]
+    assert sum(good["stages_ms"].values()) <= good["ms"]
+    assert "code" not in good
+    assert (bad["status"], bad["code"]) == (422, "invalid_version")
+
+
+def test_no_token_document_title_or_query_is_ever_logged(own: Process, user: Caller) -> None:
+    words = ("zebra-in-the-document", "zebra-in-the-title", "zebra-in-the-query", "zebra-in-the-token")
+    document, title, query, token = words
+    url = f"{own.url}/plan/approve?x={query}"
+    good = {"Authorization": f"Bearer {user.token}"}
+    request = body(content=document, title=title)
+    answers = [
+        httpx.post(url, json=request, headers=good),
+        httpx.post(url, json={**request, "content": "other"}, headers=good),  # a conflict
+        httpx.post(url, json={**request, "version": True}, headers=good),
+        httpx.post(url, content=encode(request)[:-1], headers={**good, "Content-Type": "application/json"}),
+        httpx.post(
+            url,
+            content=encode({**request, "content": f"{document}\ud800"}),
+            headers={**good, "Content-Type": "application/json"},
+        ),
+        httpx.post(url, json=request, headers={"Authorization": f"Bearer {token}"}),
+        httpx.post(url, json=request, headers={"Authorization": f"Bearer {user.token}{token}"}),
+        httpx.get(f"{own.url}/{query}"),
+    ]
+    answers.append(
+        httpx.get(f"{own.url}/plan/{answers[0].json()['plan_id']}/document?x={query}", headers=good)
+    )
+
+    assert [answer.status_code for answer in answers] == [200, 409, 422, 422, 422, 401, 401, 404, 200]
+    logged = own.lines()
+    assert len(entries(own)) >= len(answers)
+    signature = user.token.rpartition(".")[2]
+    url_token = answers[0].json()["document_url"].partition("token=")[2]
+    for secret in (*words, signature, url_token, "token="):
+        assert secret not in logged
+    for answer in answers[1:-1]:
+        assert not any(word in answer.text for word in words)
+
+
+def test_everything_on_stdout_is_json_the_servers_own_lines_too(own: Process) -> None:
+    assert {"uvicorn.error"} <= {str(entry.get("logger")) for entry in entries(own)}
+
+
+def test_an_exception_is_described_without_its_message() -> None:
+    def fail() -> None:
+        try:
+            int("a secret")
+        except ValueError as error:
+            raise RuntimeError("another secret") from error
+
+    with pytest.raises(RuntimeError) as failure:
+        fail()
+    described = logs.describe(failure.value)
+
+    assert described.startswith("RuntimeError at test_logs.py:")
+    assert " < ValueError at test_logs.py:" in described
+    assert "secret" not in described
+
+
+def test_other_libraries_errors_are_logged_without_their_message_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.configure("info")
+        try:
+            int("a secret")
+        except ValueError:
+            logging.getLogger("other").exception("It failed")
+    finally:
+        root.handlers, root.level = handlers, level
+        logging.captureWarnings(capture=False)
+        structlog.reset_defaults()
+    entry = json.loads(capsys.readouterr().out)
+    assert (entry["event"], entry["logger"]) == ("It failed", "other")
+    assert entry["cause"].startswith("ValueError at test_logs.py:")
+    assert "secret" not in str(entry)
