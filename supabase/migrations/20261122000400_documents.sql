@@ -6,19 +6,22 @@ set local statement_timeout = '60s';
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
 values ('plans', 'plans', false, 1048576, array['text/markdown']);
 
--- The whole key is matched, not its first folder: `me/../you/x` begins with `me` too.
+-- The whole key is matched, not its first folder alone: `me/../you/x` begins with `me` too. (One constant pattern
+-- beside the comparison: a pattern with the user's id in it would be compiled anew for every user.)
 create policy greenlight_select_own on storage.objects
 for select to authenticated
 using (
     bucket_id = 'plans'
-    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+    and split_part(name, '/', 1) = (select auth.uid())::text
+    and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
 );
 
 create policy greenlight_insert_own on storage.objects
 for insert to authenticated
 with check (
     bucket_id = 'plans'
-    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+    and split_part(name, '/', 1) = (select auth.uid())::text
+    and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
 );
 
 -- Whether a plan refers to the document is not asked here: plan_document_id_fkey knows, and only it can know
@@ -27,7 +30,8 @@ create policy greenlight_delete_own on storage.objects
 for delete to authenticated
 using (
     bucket_id = 'plans'
-    and name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+    and split_part(name, '/', 1) = (select auth.uid())::text
+    and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
 );
 
 -- There is no policy for update: what was approved is never written over, moved or renamed.
@@ -38,11 +42,17 @@ create policy greenlight_own_only on storage.objects
 as restrictive for all to public
 using (
     bucket_id is distinct from 'plans'
-    or name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+    or (
+        split_part(name, '/', 1) = (select auth.uid())::text
+        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
+    )
 )
 with check (
     bucket_id is distinct from 'plans'
-    or name ~ ('^' || (select auth.uid())::text || '/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$')
+    or (
+        split_part(name, '/', 1) = (select auth.uid())::text
+        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
+    )
 );
 
 create policy greenlight_no_update on storage.objects

@@ -8,7 +8,8 @@ set statement_timeout = '60s';
 --
 -- The way of one call: a thin function in public, which runs as its caller and is what the Data API shows,
 -- calls the one of the same name in greenlight, which runs as its owner and does the work. Identity comes from
--- auth.uid(), never from a parameter.
+-- auth.uid(), never from a parameter. What one call passes through is plpgsql even where it is one statement: a
+-- function in SQL that fixes its search_path is not inlined, and is planned anew at each call.
 --
 -- Whoever changes anything locks in one order: the user's row, the session (approve_plan only), the agent's
 -- row, then plans. So no two of these wait for each other, nor for the deletion of a user, which begins at the
@@ -89,12 +90,14 @@ $$;
 -- The API role of the caller; in a session without the API, whoever logged in.
 create or replace function greenlight.actor_role()
 returns text
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select coalesce((select auth.role()), nullif(current_setting('role', true), 'none'), session_user::text);
+begin
+    return coalesce(auth.role(), nullif(current_setting('role', true), 'none'), session_user::text);
+end;
 $$;
 
 -- A title as it is stored: without the Unicode white space around it. Null where it is none: 1 to 500 code
@@ -102,20 +105,23 @@ $$;
 -- because Postgres' own classes depend on the locale.
 create or replace function greenlight.clean_title(title text)
 returns text
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select trimmed
-    from
-        btrim(
-            title,
-            U&'\0009\000A\000B\000C\000D\0020\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000'
-        ) as trimmed
-    where
-        char_length(trimmed) between 1 and 500
-        and trimmed !~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]';
+declare
+    trimmed text := btrim(
+        title,
+        U&'\0009\000A\000B\000C\000D\0020\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000'
+    );
+begin
+    if char_length(trimmed) between 1 and 500 and trimmed !~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]' then
+        return trimmed;
+    end if;
+
+    return null;
+end;
 $$;
 
 -- The status machine, whole. Beside it, only a revision changes a status: approve_plan() puts the agent back
@@ -249,6 +255,7 @@ declare
     caller uuid := greenlight.require_user();
     clean_title text := greenlight.clean_title(title);
     path text := caller::text || '/' || session_id || '/' || document_sha256 || '.md';
+    signed text := '/object/sign/plans/' || path;
     agent public.agent;
     plan public.plan;
     newest integer;
@@ -274,12 +281,12 @@ begin
         perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
     end if;
 
-    -- The path has no character that means anything in a regular expression but its one dot.
+    -- The shape is one constant pattern, which Postgres compiles once; one with the path in it would be compiled
+    -- for every approval.
     if (
         char_length(document_url) <= 2048
-        and document_url ~ (
-            '^https?://[^[:space:]?#]+/object/sign/plans/' || replace(path, '.', '\.') || '\?token=[^[:space:]#]+$'
-        )
+        and document_url ~ '^https?://[^/?#[:space:]]+/[^?#[:space:]]*\?token=[^#[:space:]]+$'
+        and right(split_part(document_url, '?', 1), char_length(signed)) = signed
     ) is not true then
         perform greenlight.refuse(
             'invalid_document_url', format('document_url is not a signed URL of plans/%s.', path)
@@ -385,12 +392,14 @@ create or replace function public.approve_plan(
     session_id text, version integer, title text, document_sha256 text, document_url text
 )
 returns public.plan_approval
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greenlight.approve_plan(session_id, version, title, document_sha256, document_url);
+begin
+    return greenlight.approve_plan(session_id, version, title, document_sha256, document_url);
+end;
 $$;
 comment on function public.approve_plan(text, integer, text, text, text) is
 'Approves the stored document of a planning session: makes the plan, its agent and the event, together or not at '
@@ -481,12 +490,14 @@ $$;
 
 create or replace function public.transition_agent(agent_id uuid, to_status text, plan_id uuid default null)
 returns public.agent
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greenlight.transition_agent(agent_id, to_status, plan_id);
+begin
+    return greenlight.transition_agent(agent_id, to_status, plan_id);
+end;
 $$;
 comment on function public.transition_agent(uuid, text, uuid) is
 'Changes an agent''s status. The owner pauses, resumes and archives; the service role also makes a building '
@@ -538,12 +549,14 @@ $$;
 
 create or replace function public.delete_agent(agent_id uuid)
 returns public.agent
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greenlight.set_deleted(agent_id, true);
+begin
+    return greenlight.set_deleted(agent_id, true);
+end;
 $$;
 comment on function public.delete_agent(uuid) is
 'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until '
@@ -551,12 +564,14 @@ comment on function public.delete_agent(uuid) is
 
 create or replace function public.restore_agent(agent_id uuid)
 returns public.agent
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greenlight.set_deleted(agent_id, false);
+begin
+    return greenlight.set_deleted(agent_id, false);
+end;
 $$;
 comment on function public.restore_agent(uuid) is
 'Brings back a deleted agent of the caller and every plan of its session. Repeats are no-ops.';
@@ -691,12 +706,14 @@ $$;
 
 create or replace function public.purge_deleted_agents(deleted_before timestamptz, batch_size integer default 100)
 returns bigint
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greenlight.purge_deleted_agents(deleted_before, batch_size);
+begin
+    return greenlight.purge_deleted_agents(deleted_before, batch_size);
+end;
 $$;
 comment on function public.purge_deleted_agents(timestamptz, integer) is
 'Removes for good the agents deleted before deleted_before, with their plans and events, at most 1,000 at a '
