@@ -75,9 +75,14 @@ def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = Non
             keepalive_expiry=30,
         ),
         headers={"apikey": settings.supabase_publishable_key},
-        event_hooks={"response": [_note_status]},
+        event_hooks={"request": [_in_one_piece], "response": [_note_status]},
         trust_env=False,
     )
+
+
+async def _in_one_piece(request: httpx.Request) -> None:
+    # A multipart body comes as many small parts, and each would be a write to the socket of its own.
+    await request.aread()
 
 
 async def _note_status(response: httpx.Response) -> None:
