@@ -6,6 +6,7 @@ hosted projects, and `narrow`, with those of new ones.
 
 import hashlib
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -63,7 +64,7 @@ def push_result(database_url: str, workdir: Path = ROOT) -> subprocess.Completed
         text=True,
         check=False,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(HERE), "DO_NOT_TRACK": "1", "SUPABASE_TELEMETRY_DISABLED": "1"},
+        env={**os.environ, "DO_NOT_TRACK": "1"},
     )
 
 
