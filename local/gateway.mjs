@@ -3,6 +3,7 @@
 // stands beside a comment that says what the real thing does.
 //
 // Settings come from the environment (see stack.py). Ends with its parent: when stdin closes, so does this.
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFile } from 'node:fs/promises'
 import { createAdaptorServer } from '@hono/node-server'
 import postgres from 'postgres'
@@ -78,13 +79,20 @@ await app.init()
 // on the caller's role.
 connection.rlsState = 'active'
 
+// What went wrong in the database, as it said it, beside the request that it went wrong in.
+const databaseErrors = new AsyncLocalStorage()
+connection.normalizeDbError = (error) => {
+  const outcome = databaseErrors.getStore()
+  if (outcome) outcome.error = error
+  return error
+}
+
 await prepareDatabase()
 const sql = {
   auth: database('supabase_auth_admin', { max: 5 }),
   storage: database('supabase_storage_admin', { max: 20 }),
 }
 const tokens = await createTokens({ url: SUPABASE_URL, jwtSecret, signingKey: JSON.parse(SIGNING_KEY) })
-const lite = async (request) => app.fetch(request, { peerAddress: null })
 const storage = createStorage({ sql: sql.storage, directory: STORAGE_DIRECTORY, tokens })
 const admin = createAdmin({ sql: sql.auth, lite, tokens, publishableKey })
 listenForSchemaChanges()
@@ -124,21 +132,23 @@ function listenForSchemaChanges() {
   listener.unsafe('listen pgrst').then(reload, () => {})
 }
 
-const bearer = (request) => /^Bearer\s+(.+)$/i.exec(request.headers.get('authorization') ?? '')?.[1]
-const roleOfKey = (key) => ({ [publishableKey]: 'anon', [secretKey]: 'service_role' })[key]
-
-function withHeaders(request, change) {
-  const headers = new Headers(request.headers)
-  change(headers)
-  return new Request(request, { headers })
+/** The API key of a request, the role that it stands for, and the token beside it, if there is another. */
+function credentials(request) {
+  const key = request.headers.get('apikey') ?? new URL(request.url).searchParams.get('apikey')
+  const bearer = /^Bearer(?:\s+(.*))?$/i.exec(request.headers.get('authorization') ?? '')
+  const token = bearer ? (bearer[1] ?? '') : undefined
+  // Clients without a session send the key a second time, as a token. The hosted gateway takes that for no token.
+  return { keyRole: { [publishableKey]: 'anon', [secretKey]: 'service_role' }[key], token: token === key ? undefined : token }
 }
 
-/** Lite's request for ours: a token of ours becomes one that Lite reads. */
-async function forward(request, options) {
-  const token = bearer(request)
-  if (!token || token.startsWith('sb_')) return lite(request)
-  const readable = await tokens.incoming(token, options)
-  return lite(withHeaders(request, (headers) => headers.set('authorization', `Bearer ${readable}`)))
+async function lite(request) {
+  return app.fetch(request, { peerAddress: null })
+}
+
+function liteWith(request, token) {
+  const headers = new Headers(request.headers)
+  headers.set('authorization', `Bearer ${token}`)
+  return lite(new Request(request, { headers }))
 }
 
 async function jsonOf(response) {
@@ -146,72 +156,100 @@ async function jsonOf(response) {
   return response.clone().json().catch(() => undefined)
 }
 
-function replaceBody(response, body, status = response.status) {
+function replaceBody(response, body) {
   const headers = new Headers(response.headers)
   headers.delete('content-length')
-  headers.set('content-type', 'application/json')
-  return new Response(JSON.stringify(body), { status, headers })
+  return Response.json(body, { status: response.status, headers })
 }
 
 async function auth(request, path) {
   if (path === '/.well-known/jwks.json')
     return Response.json(tokens.jwks, { headers: { 'cache-control': 'public, max-age=600' } })
+  if (path === '/.well-known/openid-configuration') return Response.json(tokens.discovery)
   if (path.startsWith('/admin/')) return authAdmin(request, path)
 
-  const response = await forward(request)
+  const { token } = credentials(request)
+  const response = token ? await liteWith(request, await authToken(token)) : await lite(request)
   const body = await jsonOf(response)
-  if (body === undefined) return response
-  if (body?.access_token) body.access_token = await tokens.outgoing(body.access_token, body.user)
-  return replaceBody(response, body)
+  if (!body?.access_token) return response
+  return replaceBody(response, { ...body, access_token: await tokens.outgoing(body.access_token, body.user) })
+}
+
+async function authToken(token) {
+  try {
+    return await tokens.incoming(await tokens.read(token))
+  } catch {
+    // GoTrue tells a wrong signature (bad_jwt) from what is no token at all. Lite does so for HS256 alone.
+    return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token) ? tokens.forged() : token
+  }
 }
 
 async function authAdmin(request, path) {
-  const key = request.headers.get('apikey')
-  const refuse = (status, error_code, msg) => Response.json({ code: status, error_code, msg }, { status })
-  if (!roleOfKey(key)) return Response.json({ message: 'Invalid API key' }, { status: 401 })
-  const token = bearer(request)
-  let role = roleOfKey(token ?? key)
-  if (token && !role) {
+  const { keyRole, token } = credentials(request)
+  if (!keyRole) return lite(request)
+  const refuse = (error_code, msg) => Response.json({ code: 403, error_code, msg }, { status: 403 })
+  let role = keyRole
+  if (token !== undefined) {
     try {
       ;({ role } = await tokens.verify(token))
     } catch (error) {
-      return refuse(403, 'bad_jwt', `invalid JWT: unable to parse or verify signature, ${error.message}`)
+      return refuse('bad_jwt', `invalid JWT: unable to parse or verify signature, ${error.message}`)
     }
   }
-  if (role !== 'service_role') return refuse(403, 'not_admin', 'User not allowed')
-  return admin(request, path)
+  return role === 'service_role' ? admin(request, path) : refuse('not_admin', 'User not allowed')
 }
+
+const dataError = (status, code, message, details = null, hint = null) =>
+  Response.json({ code, details, hint, message }, { status })
 
 async function data(request) {
-  // PostgREST allows clocks to differ by 30 seconds.
-  const response = await forward(request, { leeway: true })
-  if (response.ok) return response
-  const body = await jsonOf(response)
-  const status = typeof body?.code === 'string' && httpStatus(body.code, request)
-  return status && status !== response.status ? replaceBody(response, body, status) : response
+  const { keyRole, token } = credentials(request)
+  if (!keyRole) return lite(request)
+
+  let role = keyRole
+  let readable
+  if (token !== undefined) {
+    // Lite takes what does not look like a token for no token. PostgREST refuses it.
+    const parts = token.split('.').length
+    if (token === '') return dataError(401, 'PGRST301', 'Empty JWT is sent in Authorization header')
+    if (parts !== 3) return dataError(401, 'PGRST301', `Expected 3 parts in JWT; got ${parts}`)
+    let claims
+    try {
+      claims = await tokens.read(token)
+    } catch {
+      const details = 'None of the keys was able to decode the JWT'
+      return dataError(401, 'PGRST301', 'No suitable key or wrong key type', details)
+    }
+    // PostgREST logs in as authenticator, who can be these three and nobody else. Lite can be everybody.
+    role = claims.role ?? 'anon'
+    if (!['anon', 'authenticated', 'service_role'].includes(role))
+      return dataError(403, '42501', `permission denied to set role "${role}"`)
+    readable = await tokens.incoming(claims, { leeway: true })
+  }
+
+  const outcome = {}
+  const response = await databaseErrors.run(outcome, () => (readable ? liteWith(request, readable) : lite(request)))
+  const body = response.ok ? undefined : await jsonOf(response)
+  if (typeof body?.code !== 'string' || body.code.startsWith('PGRST') || !outcome.error) return response
+  // Lite hides many of the database's errors behind a 500 and the code SUP. PostgREST passes them on.
+  const { code, message, detail, hint } = outcome.error
+  if (!/^[0-9A-Z]{5}$/.test(code)) return dataError(503, 'PGRST000', 'Database connection error. Retrying the connection.')
+  const status = statusOf(code, role)
+  return dataError(status, code, body.code === 'SUP' ? message : body.message, detail ?? null, hint ?? null)
 }
 
-/** PostgREST's status for an SQLSTATE (its module Error); Lite answers 500 for many of them. */
-function httpStatus(code, request) {
-  if (!/^[0-9A-Z]{5}$/.test(code) || code.startsWith('PGRST')) return undefined
+/** PostgREST's HTTP status for an SQLSTATE (pgErrorStatus in its module Error). */
+function statusOf(code, role) {
   const custom = /^PT(\d{3})$/.exec(code)
   if (custom) return Number(custom[1])
-  const token = bearer(request)
-  const anonymous = !token || roleOfKey(token) === 'anon'
-  const table = {
-    23503: 409,
-    23505: 409,
-    25006: 405,
-    42883: 404,
-    '42P01': 404,
-    '42P17': 500,
-    42501: anonymous && roleOfKey(request.headers.get('apikey')) !== 'service_role' ? 401 : 403,
-    '57P01': 503,
-    P0001: 400,
+  const statuses = {
     '08': 503,
     '09': 500,
     '0L': 403,
     '0P': 403,
+    23503: 409,
+    23505: 409,
+    25006: 405,
     25: 500,
     28: 403,
     '2D': 500,
@@ -219,41 +257,48 @@ function httpStatus(code, request) {
     39: 500,
     '3B': 500,
     40: 500,
+    42501: role === 'anon' ? 401 : 403,
+    42883: 404,
+    '42P01': 404,
+    '42P17': 500,
     53: 503,
+    53400: 500,
     54: 500,
     55: 500,
     57: 500,
+    '57P01': 503,
     58: 500,
     F0: 500,
     HV: 500,
     P0: 500,
+    P0001: 400,
     XX: 500,
   }
-  return table[code] ?? table[code.slice(0, 2)] ?? 400
+  return statuses[code] ?? statuses[code.slice(0, 2)] ?? 400
 }
 
 async function objects(request, path) {
+  const { keyRole, token } = credentials(request)
   const identify = async () => {
-    const key = request.headers.get('apikey')
-    const token = bearer(request)
-    // The hosted gateway turns an API key into a token of its role where the request brings no token.
-    const role = roleOfKey(token) ?? (token ? undefined : roleOfKey(key))
-    if (role) return { role, claims: { role } }
-    if (!token)
+    // The hosted gateway turns an API key into a token of its role where the request brings none.
+    if (token === undefined && keyRole) return { role: keyRole, claims: { role: keyRole } }
+    if (token === undefined)
       throw new StorageError(400, 'InvalidRequest', "headers must have required property 'authorization'", 'Error')
-    let claims
     try {
-      claims = await tokens.verify(token)
+      const claims = await tokens.verify(token)
+      return { role: claims.role ?? 'anon', sub: claims.sub, claims }
     } catch (error) {
       throw new StorageError(403, 'AccessDenied', error.message, 'Unauthorized')
     }
-    return { role: claims.role ?? 'anon', sub: claims.sub, claims }
   }
 
-  const response = (await storage(request, path, identify)) ?? (await forward(request))
+  const own = await storage(request, path, identify)
+  if (own) return own
+  const claims = token && (await tokens.read(token).catch(() => undefined))
+  const response = claims ? await liteWith(request, await tokens.incoming(claims)) : await lite(request)
   // Storage-api's errors name a stable code beside the older `error`.
   const body = response.ok ? undefined : await jsonOf(response)
-  if (!body || body.code) return response
+  if (!body || body.code || typeof body.statusCode !== 'string') return response
   const codes = { Duplicate: 'BucketAlreadyExists', 'Bucket not found': 'NoSuchBucket', Unauthorized: 'AccessDenied' }
   return replaceBody(response, { ...body, code: codes[body.error] ?? 'InvalidRequest' })
 }

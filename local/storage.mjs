@@ -509,7 +509,7 @@ export function createStorage({ sql, directory, tokens }) {
       const decoded = path.split('/').map(decodeURIComponent).join('/')
       const open = find(openRoutes, request.method, decoded)
       const route = open ?? find(routes, request.method, decoded)
-      const caller = open ? undefined : await identify()
+      const caller = open || !path.match(/^\/(object|bucket)\b/) ? undefined : await identify()
       if (!route) return undefined
       const json = async () => {
         const body = await request.json().catch(() => undefined)
@@ -521,7 +521,8 @@ export function createStorage({ sql, directory, tokens }) {
       if (error instanceof StorageError) return error.toResponse()
       if (error instanceof URIError) return errors.invalidKey(path).toResponse()
       if (error.name === 'PostgresError') return fromDatabase(error).toResponse()
-      throw error
+      console.error(request.method, path, error)
+      return new StorageError(500, 'InternalError', 'Internal Server Error', 'Internal').toResponse()
     }
   }
 }

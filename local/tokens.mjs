@@ -1,7 +1,7 @@
 // Access tokens as a hosted project's are: ES256 with a key id and an issuer, verified through a JWKS. Lite knows
 // HS256 alone, so tokens are signed anew on their way out and turned back on their way in. Tokens that the caller
 // signed with the project's shared secret are good too, as they are on hosted projects until that secret is revoked.
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import * as jose from 'jose'
 
 const encoder = new TextEncoder()
@@ -28,6 +28,13 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
   return {
     jwks: { keys: [{ ...publicJwk, alg: 'ES256', use: 'sig', key_ops: ['verify'] }] },
 
+    discovery: {
+      issuer,
+      jwks_uri: `${issuer}/.well-known/jwks.json`,
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: ['RS256', 'HS256', 'ES256'],
+    },
+
     /** The claims of a token that this project gave out and that is valid now; throws otherwise. */
     async verify(token) {
       const { payload } = await jose.jwtVerify(token, keyOf, { algorithms: ['ES256', 'HS256'] })
@@ -51,26 +58,27 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
         .sign(privateKey)
     },
 
-    /** An ES256 token of ours as Lite can read it; anything else unchanged, for Lite to judge. */
-    async incoming(token, { leeway = false } = {}) {
-      let payload
-      try {
-        const signed = await jose.compactVerify(token, keyOf, { algorithms: ['ES256', 'HS256'] })
-        payload = JSON.parse(new TextDecoder().decode(signed.payload))
-      } catch {
-        return token
-      }
-      if (leeway && typeof payload.exp === 'number') payload.exp += LEEWAY_SECONDS
-      return new jose.SignJWT(payload).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(secret)
+    /** The claims of a token that this project signed, valid now or not; throws where the signature is wrong. */
+    async read(token) {
+      const { payload } = await jose.compactVerify(token, keyOf, { algorithms: ['ES256', 'HS256'] })
+      return JSON.parse(new TextDecoder().decode(payload))
+    },
+
+    /** These claims as Lite can read them; with `leeway`, as somebody with PostgREST's patience would. */
+    async incoming(claims, { leeway = false } = {}) {
+      const exp = leeway && typeof claims.exp === 'number' ? { exp: claims.exp + LEEWAY_SECONDS } : {}
+      return new jose.SignJWT({ ...claims, ...exp }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(secret)
+    },
+
+    /** A token that Lite refuses for its signature. */
+    async forged() {
+      return new jose.SignJWT({}).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(randomBytes(32))
     },
 
     /** A token of Lite's kind for a short internal errand as this user. */
     async internal(userId) {
-      return new jose.SignJWT({ sub: userId, role: 'authenticated', aud: 'authenticated' })
-        .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-        .setIssuedAt()
-        .setExpirationTime('1 minute')
-        .sign(secret)
+      const now = Math.floor(Date.now() / 1000)
+      return this.incoming({ sub: userId, role: 'authenticated', aud: 'authenticated', iat: now, exp: now + 60 })
     },
 
     async signUrl(claims, expiresIn) {
