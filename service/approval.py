@@ -43,9 +43,9 @@ class ApprovePlanRequest(BaseModel):
     title: Annotated[str, WithJsonSchema({"type": "string", "pattern": TITLE_PATTERN})] = Field(
         description=f"1 to {MAX_TITLE} code points after trimming; no control characters or line breaks."
     )
-    content: Annotated[
-        str, WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^[^\u0000\ud800-\udfff]*$"})
-    ] = Field(description="The document, markdown. Stored byte for byte, as UTF-8.")
+    content: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"^[^\x00]*$"})] = (
+        Field(description="The document, markdown. Stored byte for byte, as UTF-8.")
+    )
     version: Annotated[
         int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_VERSION, "default": 1})
     ] = Field(1, description="Which revision of the session's document this is.")

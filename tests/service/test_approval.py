@@ -64,7 +64,7 @@ def test_eight_versions_racing_give_one_agent(user: Caller) -> None:
     accepted = [answer.json() for answer in answers if answer.status_code == 200]
     assert answers[-1].status_code == 200  # nothing is newer than the eighth
     assert len({answer["agent_id"] for answer in accepted}) == 1
-    (agent,) = user.rows("agent", select="*,plan!agent_plan_id_fkey(version)")
+    (agent,) = user.rows("agent", select="*,plan(version)")
     assert agent["plan"]["version"] == 8
     assert len(user.rows("plan")) == len(accepted)
     # The documents of the versions that came too late are gone.
