@@ -1,0 +1,61 @@
+"""The documentation says what the code does."""
+
+import re
+from pathlib import Path
+
+from service.errors import ERRORS
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+ERRORS_PAGE = (ROOT / "docs/errors.md").read_text()
+FUNCTIONS = (ROOT / "supabase/functions.sql").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def table_rows(page: str) -> list[list[str]]:
+    """The cells of every row of every table of a page, without headings and rules."""
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+
+
+def raised_by_the_database() -> dict[str, str]:
+    """Code -> SQLSTATE, from greenlight.refuse()."""
+    body = FUNCTIONS[FUNCTIONS.index("function greenlight.refuse(") : FUNCTIONS.index("function greenlight.require_user(")]
+    return dict(re.findall(r"\(\s*'(\w+)',\s*'(PT\d{3})',", body))
+
+
+def test_errors_md_has_exactly_the_codes_of_the_database() -> None:
+    on_the_page = {cells[0].strip("`"): cells[1] for cells in table_rows(ERRORS_PAGE) if cells[1].startswith("PT")}
+    assert on_the_page == raised_by_the_database()
+
+
+def test_every_code_of_the_database_is_raised_somewhere_and_no_other() -> None:
+    assert set(re.findall(r"greenlight\.refuse\(\s*'(\w+)'", FUNCTIONS)) == set(raised_by_the_database())
+
+
+def test_errors_md_has_exactly_the_codes_of_the_service() -> None:
+    on_the_page = {
+        cells[1].strip("`"): (int(cells[0]), cells[2]) for cells in table_rows(ERRORS_PAGE) if cells[0].isdecimal()
+    }
+    said = {"yes": True, "no": False, "as its cause": False}
+    assert {code: (status, said[retryable]) for code, (status, retryable) in on_the_page.items()} == {
+        code: (kind.status, kind.retryable) for code, kind in ERRORS.items()
+    }
+
+
+def test_the_service_answers_the_database_s_codes_with_the_database_s_status() -> None:
+    for code, sqlstate in raised_by_the_database().items():
+        if code in ERRORS:
+            assert ERRORS[code].status == int(sqlstate.removeprefix("PT")), code
+
+
+def test_the_readme_names_every_setting_of_the_service() -> None:
+    named = {cells[0].strip("`") for cells in table_rows(README) if cells[0].startswith("`")}
+    assert {name.upper() for name in Settings.model_fields} <= named
+
+
+def test_what_the_documentation_links_to_is_there() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if not re.match(r"https?://|mailto:", target):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
