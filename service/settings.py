@@ -1,10 +1,10 @@
 """Settings of the service, read from the environment once, at start."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import jwt
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
@@ -14,12 +14,27 @@ class SettingsError(Exception):
     """The environment is not usable; the message names each variable, and never its value."""
 
 
+def _origin_only(value: str) -> str:
+    value = value.rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must start with https:// (or http://) and name a host")
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be scheme, host and port only, such as https://abc.supabase.co")
+    _ = parts.port  # raises ValueError when it is no port
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin_only)]
+Kind = TypeVar("Kind", bound=BaseSettings)
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    supabase_url: str
+    supabase_url: Origin
     supabase_publishable_key: str
     supabase_jwt_secret: SecretStr | None = None  # when set, HS256 tokens are accepted as well
     supabase_jwt_issuer: str | None = None  # default: {SUPABASE_URL}/auth/v1
@@ -63,18 +78,6 @@ class Settings(BaseSettings):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("supabase_url")
-    @classmethod
-    def _origin_only(cls, value: str) -> str:
-        value = value.rstrip("/")
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must start with https:// (or http://) and name a host")
-        if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("must be scheme, host and port only, such as https://abc.supabase.co")
-        _ = parts.port  # raises ValueError when it is no port
-        return value
-
     @field_validator("supabase_publishable_key")
     @classmethod
     def _publishable(cls, value: str) -> str:
@@ -114,12 +117,17 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read the environment.
+    """Read the service's settings as `read` does."""
+    return read(Settings)
+
+
+def read(kind: type[Kind]) -> Kind:
+    """Read settings of this kind from the environment.
 
     Raises SettingsError, with a line for each variable that is missing or wrong.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # they come from the environment
+        return kind()
     except ValidationError as error:
         lines = (
             f"{'.'.join(str(part) for part in problem['loc']).upper()}: "
