@@ -39,6 +39,11 @@ def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
         connection.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(dbname)))
 
 
+def load_platform(host: str, port: int, dbname: str, **_: object) -> None:
+    with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
+        connection.execute((HERE / "platform.sql").read_bytes())
+
+
 def widen_privileges(host: str, port: int, dbname: str, **_: object) -> None:
     """Make the default privileges those of an older hosted project: everything, to everybody."""
     with psycopg.connect(dsn(host, port, dbname, "postgres")) as connection:
@@ -72,7 +77,7 @@ server = factories.postgresql_proc(
     executable=str(HERE / "pg_ctl"),
     user="supabase_admin",
     postgres_options="-c fsync=off -c max_connections=200 -c log_min_messages=panic",
-    load=[HERE / "platform.sql"],
+    load=[load_platform],
 )
 narrow_template = factories.postgresql_noproc(dbname="narrow", depends_on="server", load=[give_to_postgres, push])
 wide_template = factories.postgresql_noproc(dbname="wide", depends_on="server", load=[give_to_postgres, widen_privileges, push])

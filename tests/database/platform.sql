@@ -19,6 +19,7 @@ begin
         -- On hosted projects the extension supautils lets postgres make policies on storage.objects.
         grant supabase_storage_admin to postgres;
 
+        alter role postgres set search_path to "$user", public, extensions;
         alter role anon set statement_timeout = '3s';
         alter role authenticated set statement_timeout = '8s';
     end if;
