@@ -81,11 +81,16 @@ connection.rlsState = 'active'
 
 // What went wrong in the database, as it said it, beside the request that it went wrong in.
 const databaseErrors = new AsyncLocalStorage()
-connection.normalizeDbError = (error) => {
+function noteError(error) {
   const outcome = databaseErrors.getStore()
   if (outcome) outcome.error = error
   return error
 }
+connection.normalizeDbError = noteError
+app.server.onError((error, context) => {
+  console.error(noteError(error))
+  return context.json({ message: 'An unexpected error occurred' }, 500)
+})
 
 await prepareDatabase()
 const sql = {
@@ -229,13 +234,15 @@ async function data(request) {
 
   const outcome = {}
   const response = await databaseErrors.run(outcome, () => (readable ? liteWith(request, readable) : lite(request)))
-  const body = response.ok ? undefined : await jsonOf(response)
-  if (typeof body?.code !== 'string' || body.code.startsWith('PGRST') || !outcome.error) return response
-  // Lite hides many of the database's errors behind a 500 and the code SUP. PostgREST passes them on.
+  if (response.ok || !outcome.error) return response
   const { code, message, detail, hint } = outcome.error
-  if (!/^[0-9A-Z]{5}$/.test(code)) return dataError(503, 'PGRST000', 'Database connection error. Retrying the connection.')
-  const status = statusOf(code, role)
-  return dataError(status, code, body.code === 'SUP' ? message : body.message, detail ?? null, hint ?? null)
+  if (code?.startsWith('CONNECT') || code?.startsWith('ECONN'))
+    return dataError(503, 'PGRST001', 'Database client error. Retrying the connection.')
+  // Lite hides many of the database's errors behind a 500 and the code SUP. PostgREST passes them on.
+  const body = await jsonOf(response)
+  if (!/^[0-9A-Z]{5}$/.test(code) || body?.code?.startsWith('PGRST')) return response
+  const shown = body?.code === code ? body.message : message
+  return dataError(statusOf(code, role), code, shown, detail ?? null, hint ?? null)
 }
 
 /** PostgREST's HTTP status for an SQLSTATE (pgErrorStatus in its module Error). */

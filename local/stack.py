@@ -109,6 +109,7 @@ class Stack:
         self._with_service = service
         self._lock: IO[str] | None = None
         self._ledger = Ledger(settings.directory / "processes.json")
+        self._ready: dict[str, Callable[[], bool]] = {}
         self.children: list[Child] = []
 
     def start(self, report: Callable[[str, float], None] = lambda _name, _seconds: None) -> Self:
@@ -186,6 +187,13 @@ class Stack:
     def child(self, name: str) -> Child:
         return next(child for child in self.children if child.name == name)
 
+    def restart(self, name: str) -> None:
+        """Start a child again that was stopped or killed, and wait until it is ready."""
+        child = self.child(name)
+        child.start()
+        self._ledger.write(self.children)
+        child.wait_until(self._ready[name])
+
     def variables(self) -> dict[str, str]:
         """Return what .local/env says."""
         return {
@@ -207,10 +215,9 @@ class Stack:
         return [*parts, ("Service", self._start_service)] if self._with_service else parts
 
     def _start(self, child: Child, ready: Callable[[], bool]) -> None:
-        child.start()
         self.children.append(child)
-        self._ledger.write(self.children)
-        child.wait_until(ready)
+        self._ready[child.name] = ready
+        self.restart(child.name)
 
     def _start_postgres(self) -> None:
         self._start(self.postgres.child(), self.postgres.ready)
