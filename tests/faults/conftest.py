@@ -1,0 +1,156 @@
+"""A service whose way to Supabase leads through a proxy, and what must be true after every fault."""
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import RunningStack
+from tests.faults.proxy import Proxy
+from tests.service.conftest import (
+    Caller,
+    Json,
+    Process,
+    body,
+    encode,
+    running_service,
+    service,
+    stranger,
+    supabase,
+    user,
+)
+
+__all__ = ["service", "stranger", "supabase", "user"]
+
+# The short forms are part of `make test`; `make soak` sets this and runs them whole.
+SOAK = "SOAK" in os.environ
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return a source of random numbers whose seed a failure shows; SEED=… runs the same again."""
+    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
+    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def local_only(request: pytest.FixtureRequest) -> None:
+    """Break nothing of somebody else's: faults and attacks are for a Supabase on this machine."""
+    if "SUPABASE_URL" in os.environ:
+        pytest.skip("these tests need a local Supabase")
+
+
+@pytest.fixture(scope="session")
+async def proxy(stack: RunningStack, anyio_backend: str) -> AsyncIterator[Proxy]:
+    async with Proxy(stack.supabase_url) as started:
+        yield started
+
+
+def behind(proxy: Proxy, stack: RunningStack, **settings: str) -> dict[str, str]:
+    """Return the settings of a service that reaches Supabase through the proxy."""
+    return {
+        "SUPABASE_URL": proxy.url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+        "SUPABASE_JWT_ISSUER": f"{stack.supabase_url}/auth/v1",
+        **settings,
+    }
+
+
+@pytest.fixture(scope="session")
+def shared_process(
+    proxy: Proxy, stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    settings = behind(
+        proxy,
+        stack,
+        UPLOAD_TIMEOUT_SECONDS="3",
+        SIGN_TIMEOUT_SECONDS="3",
+        RPC_TIMEOUT_SECONDS="3",
+        REMOVE_TIMEOUT_SECONDS="3",
+    )
+    with running_service(tmp_path_factory.mktemp("faults"), **settings) as process:
+        yield process
+
+
+@pytest.fixture
+async def process(shared_process: Process, proxy: Proxy) -> AsyncIterator[Process]:
+    """Yield a service behind the proxy, which passes everything on until told otherwise."""
+    await proxy.heal()
+    yield shared_process
+    await proxy.heal()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        yield client
+
+
+async def approve(http: httpx.AsyncClient, url: str, token: str, request: Json) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    return await http.post(f"{url}/plan/approve", content=encode(request), headers=headers)
+
+
+async def approve_until_done(
+    http: httpx.AsyncClient, url: str, token: str, request: Json, seconds: float = 60
+) -> Json:
+    """Do as a patient caller does: try again when the connection breaks or the answer says that one may."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                answer = await approve(http, url, token, request)
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                continue
+            if answer.status_code == 200:
+                return answer.json()
+            assert answer.json()["retryable"] is True, answer.text
+            await asyncio.sleep(0.05)
+
+
+def assert_one_of_each(stack: RunningStack, caller: Caller, request: Json, answer: Json) -> None:
+    """Check the promise: one plan, one agent, one event, the very bytes, and nothing left over."""
+    session = {"session_id": f"eq.{request['plan_id']}"}
+    (plan,) = caller.rows("plan", **session)
+    (agent,) = caller.rows("agent", **session)
+    (event,) = caller.rows("agent_event", agent_id=f"eq.{agent['id']}")
+    assert (answer["plan_id"], answer["agent_id"]) == (plan["id"], agent["id"])
+    assert (agent["plan_id"], event["plan_id"], event["kind"]) == (plan["id"], plan["id"], "approved")
+    document = caller.supabase.get(
+        f"/storage/v1/object/authenticated/plans/{plan['document_path']}",
+        headers={"Authorization": f"Bearer {caller.token}"},
+    )
+    assert document.status_code == 200, document.text
+    assert document.content == request["content"].encode()
+    assert hashlib.sha256(document.content).hexdigest() == plan["document_sha256"]
+    assert caller.objects(request["plan_id"]) == [f"{plan['document_sha256']}.md"]
+    assert orphans(stack, caller.id) == []
+
+
+def orphans(stack: RunningStack, user_id: str) -> list[str]:
+    """Return the user's documents that no plan refers to, however young."""
+    answer = httpx.post(
+        f"{stack.supabase_url}/rest/v1/rpc/orphaned_documents",
+        json={"older_than": "0 seconds", "after_name": f"{user_id}/", "batch_size": 1000},
+        headers={"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"},
+    )
+    assert answer.status_code == 200, answer.text
+    rows: list[dict[str, Any]] = answer.json()
+    return [row["name"] for row in rows if row["name"].startswith(f"{user_id}/")]
+
+
+def requests(count: int) -> list[Json]:
+    """Return requests for different planning sessions, each with a document of its own."""
+    return [body(content=f"# Plan {number}\n") for number in range(count)]
