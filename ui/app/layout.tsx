@@ -29,7 +29,7 @@ export default async function RootLayout({ children }: { children: React.ReactNo
       </head>
       <body>
         {children}
-        <Toaster theme="system" position="bottom-right" richColors closeButton duration={6000} />
+        <Toaster theme="system" position="bottom-right" closeButton duration={6000} />
       </body>
     </html>
   );

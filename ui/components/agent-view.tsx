@@ -33,7 +33,7 @@ const BUILDING_POLL_MS = 2_000;
 const SETTLED_POLL_MS = 20_000;
 
 const MEANING: Record<AgentStatus, string> = {
-  building: "The builder has the plan. This page changes by itself when the agent is ready.",
+  building: "The plan is with the builder. This page shows by itself when the agent is ready.",
   active: "The agent is built and at work.",
   paused: "The agent rests until you resume it.",
   archived: "The agent is retired for good. Its plans and its history stay.",
@@ -168,18 +168,22 @@ export function AgentView({ initial }: { initial: Agent }) {
           <div className="agent-tabs">
             <Tabs.List className="tabs" aria-label="What the agent is built from">
               <Tabs.Trigger value="document">Approved plan</Tabs.Trigger>
-              {agent.plans.length > 1 && <Tabs.Trigger value="changes">Changes</Tabs.Trigger>}
+              <Tabs.Trigger value="changes">Changes</Tabs.Trigger>
             </Tabs.List>
             <span className="version">Version {current.version}</span>
           </div>
           <Tabs.Content value="document" className="tab" tabIndex={-1}>
             <ApprovedDocument plan={current} />
           </Tabs.Content>
-          {agent.plans.length > 1 && (
-            <Tabs.Content value="changes" className="tab" tabIndex={-1}>
+          <Tabs.Content value="changes" className="tab" tabIndex={-1}>
+            {agent.plans.length > 1 ? (
               <VersionChanges plans={agent.plans} />
-            </Tabs.Content>
-          )}
+            ) : (
+              <p className="empty-note">
+                This is the first version. Revise the plan, and the changes are shown here.
+              </p>
+            )}
+          </Tabs.Content>
         </Tabs.Root>
         <aside className="agent-aside">
           <section aria-labelledby="history">

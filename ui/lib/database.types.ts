@@ -1,279 +1,391 @@
-export type Json =
-  | string
-  | number
-  | boolean
-  | null
-  | { [key: string]: Json | undefined }
-  | Json[]
+export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
 
 export type Database = {
   public: {
     Tables: {
       agent: {
         Row: {
-          created_at: string
-          deleted_at: string | null
-          id: string
-          name: string | null
-          plan_id: string
-          session_id: string
-          status: string
-          updated_at: string
-          user_id: string
-        }
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
         Insert: {
-          created_at?: string
-          deleted_at?: string | null
-          id?: string
-          name?: string | null
-          plan_id: string
-          session_id: string
-          status?: string
-          updated_at?: string
-          user_id: string
-        }
+          created_at?: string;
+          deleted_at?: string | null;
+          id?: string;
+          name?: string | null;
+          plan_id: string;
+          session_id: string;
+          status?: string;
+          updated_at?: string;
+          user_id: string;
+        };
         Update: {
-          created_at?: string
-          deleted_at?: string | null
-          id?: string
-          name?: string | null
-          plan_id?: string
-          session_id?: string
-          status?: string
-          updated_at?: string
-          user_id?: string
-        }
+          created_at?: string;
+          deleted_at?: string | null;
+          id?: string;
+          name?: string | null;
+          plan_id?: string;
+          session_id?: string;
+          status?: string;
+          updated_at?: string;
+          user_id?: string;
+        };
         Relationships: [
           {
-            foreignKeyName: "agent_plan_fkey"
-            columns: ["user_id", "session_id", "plan_id"]
-            isOneToOne: false
-            referencedRelation: "plan"
-            referencedColumns: ["user_id", "session_id", "id"]
+            foreignKeyName: "agent_plan_fkey";
+            columns: ["user_id", "session_id", "plan_id"];
+            isOneToOne: false;
+            referencedRelation: "plan";
+            referencedColumns: ["user_id", "session_id", "id"];
           },
-        ]
-      }
+        ];
+      };
       agent_event: {
         Row: {
-          actor: string | null
-          actor_role: string
-          agent_id: string
-          created_at: string
-          document_sha256: string
-          from_status: string | null
-          id: number
-          kind: string
-          plan_id: string
-          to_status: string
-          user_id: string
-          version: number
-        }
+          actor: string | null;
+          actor_role: string;
+          agent_id: string;
+          created_at: string;
+          document_sha256: string;
+          from_status: string | null;
+          id: number;
+          kind: string;
+          plan_id: string;
+          to_status: string;
+          user_id: string;
+          version: number;
+        };
+        ComputedFields: never;
         Insert: {
-          actor?: string | null
-          actor_role: string
-          agent_id: string
-          created_at?: string
-          document_sha256: string
-          from_status?: string | null
-          id?: never
-          kind: string
-          plan_id: string
-          to_status: string
-          user_id: string
-          version: number
-        }
+          actor?: string | null;
+          actor_role: string;
+          agent_id: string;
+          created_at?: string;
+          document_sha256: string;
+          from_status?: string | null;
+          id?: never;
+          kind: string;
+          plan_id: string;
+          to_status: string;
+          user_id: string;
+          version: number;
+        };
         Update: {
-          actor?: string | null
-          actor_role?: string
-          agent_id?: string
-          created_at?: string
-          document_sha256?: string
-          from_status?: string | null
-          id?: never
-          kind?: string
-          plan_id?: string
-          to_status?: string
-          user_id?: string
-          version?: number
-        }
+          actor?: string | null;
+          actor_role?: string;
+          agent_id?: string;
+          created_at?: string;
+          document_sha256?: string;
+          from_status?: string | null;
+          id?: never;
+          kind?: string;
+          plan_id?: string;
+          to_status?: string;
+          user_id?: string;
+          version?: number;
+        };
         Relationships: [
           {
-            foreignKeyName: "agent_event_agent_fkey"
-            columns: ["agent_id", "user_id"]
-            isOneToOne: false
-            referencedRelation: "agent"
-            referencedColumns: ["id", "user_id"]
+            foreignKeyName: "agent_event_agent_fkey";
+            columns: ["agent_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "agent";
+            referencedColumns: ["id", "user_id"];
           },
           {
-            foreignKeyName: "agent_event_plan_id_fkey"
-            columns: ["plan_id"]
-            isOneToOne: false
-            referencedRelation: "plan"
-            referencedColumns: ["id"]
+            foreignKeyName: "agent_event_plan_id_fkey";
+            columns: ["plan_id"];
+            isOneToOne: false;
+            referencedRelation: "plan";
+            referencedColumns: ["id"];
           },
-        ]
-      }
+        ];
+      };
       plan: {
         Row: {
-          created_at: string
-          deleted_at: string | null
-          document_id: string
-          document_path: string
-          document_sha256: string
-          document_url: string
-          id: string
-          session_id: string
-          status: string
-          title: string
-          updated_at: string
-          user_id: string
-          version: number
-        }
+          created_at: string;
+          deleted_at: string | null;
+          document_id: string;
+          document_path: string;
+          document_sha256: string;
+          document_url: string;
+          id: string;
+          session_id: string;
+          status: string;
+          title: string;
+          updated_at: string;
+          user_id: string;
+          version: number;
+        };
+        ComputedFields: never;
         Insert: {
-          created_at?: string
-          deleted_at?: string | null
-          document_id: string
-          document_path: string
-          document_sha256: string
-          document_url: string
-          id?: string
-          session_id: string
-          status?: string
-          title: string
-          updated_at?: string
-          user_id: string
-          version: number
-        }
+          created_at?: string;
+          deleted_at?: string | null;
+          document_id: string;
+          document_path: string;
+          document_sha256: string;
+          document_url: string;
+          id?: string;
+          session_id: string;
+          status?: string;
+          title: string;
+          updated_at?: string;
+          user_id: string;
+          version: number;
+        };
         Update: {
-          created_at?: string
-          deleted_at?: string | null
-          document_id?: string
-          document_path?: string
-          document_sha256?: string
-          document_url?: string
-          id?: string
-          session_id?: string
-          status?: string
-          title?: string
-          updated_at?: string
-          user_id?: string
-          version?: number
-        }
-        Relationships: []
-      }
-    }
+          created_at?: string;
+          deleted_at?: string | null;
+          document_id?: string;
+          document_path?: string;
+          document_sha256?: string;
+          document_url?: string;
+          id?: string;
+          session_id?: string;
+          status?: string;
+          title?: string;
+          updated_at?: string;
+          user_id?: string;
+          version?: number;
+        };
+        Relationships: [];
+      };
+    };
     Views: {
-      [_ in never]: never
-    }
+      [_ in never]: never;
+    };
     Functions: {
       approve_plan: {
         Args: {
-          document_sha256: string
-          document_url: string
-          session_id: string
-          title: string
-          version: number
-        }
-        Returns: Database["public"]["CompositeTypes"]["plan_approval"]
+          document_sha256: string;
+          document_url: string;
+          session_id: string;
+          title: string;
+          version: number;
+        };
+        Returns: Database["public"]["CompositeTypes"]["plan_approval"];
         SetofOptions: {
-          from: "*"
-          to: "plan_approval"
-          isOneToOne: true
-          isSetofReturn: false
-        }
-      }
+          from: "*";
+          to: "plan_approval";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       delete_agent: {
-        Args: { agent_id: string }
+        Args: { agent_id: string };
         Returns: {
-          created_at: string
-          deleted_at: string | null
-          id: string
-          name: string | null
-          plan_id: string
-          session_id: string
-          status: string
-          updated_at: string
-          user_id: string
-        }
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
         SetofOptions: {
-          from: "*"
-          to: "agent"
-          isOneToOne: true
-          isSetofReturn: false
-        }
-      }
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       deleted_agents: {
-        Args: never
+        Args: Record<PropertyKey, never>;
         Returns: {
-          created_at: string
-          deleted_at: string | null
-          id: string
-          name: string | null
-          plan_id: string
-          session_id: string
-          status: string
-          updated_at: string
-          user_id: string
-        }[]
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        }[];
         SetofOptions: {
-          from: "*"
-          to: "agent"
-          isOneToOne: false
-          isSetofReturn: true
-        }
-      }
+          from: "*";
+          to: "agent";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      orphaned_documents: {
+        Args: { after_name?: string; batch_size?: number; older_than: string };
+        Returns: {
+          created_at: string;
+          id: string;
+          name: string;
+        }[];
+      };
+      purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
       restore_agent: {
-        Args: { agent_id: string }
+        Args: { agent_id: string };
         Returns: {
-          created_at: string
-          deleted_at: string | null
-          id: string
-          name: string | null
-          plan_id: string
-          session_id: string
-          status: string
-          updated_at: string
-          user_id: string
-        }
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
         SetofOptions: {
-          from: "*"
-          to: "agent"
-          isOneToOne: true
-          isSetofReturn: false
-        }
-      }
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       transition_agent: {
-        Args: { agent_id: string; plan_id?: string; to_status: string }
+        Args: { agent_id: string; plan_id?: string; to_status: string };
         Returns: {
-          created_at: string
-          deleted_at: string | null
-          id: string
-          name: string | null
-          plan_id: string
-          session_id: string
-          status: string
-          updated_at: string
-          user_id: string
-        }
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
         SetofOptions: {
-          from: "*"
-          to: "agent"
-          isOneToOne: true
-          isSetofReturn: false
-        }
-      }
-    }
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+    };
     Enums: {
-      [_ in never]: never
-    }
+      [_ in never]: never;
+    };
     CompositeTypes: {
       plan_approval: {
-        plan_id: string | null
-        agent_id: string | null
-        agent_status: string | null
-        version: number | null
-        created: boolean | null
-      }
-    }
+        plan_id: string | null;
+        agent_id: string | null;
+        agent_status: string | null;
+        version: number | null;
+        created: boolean | null;
+      };
+    };
+  };
+};
+
+type DatabaseWithoutInternals = Omit<Database, "__InternalSupabase">;
+
+type DefaultSchema = DatabaseWithoutInternals[Extract<keyof Database, "public">];
+
+export type Tables<
+  DefaultSchemaTableNameOrOptions extends
+    keyof (DefaultSchema["Tables"] & DefaultSchema["Views"]) | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
   }
-}
+    ? keyof (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+        DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? (DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"] &
+      DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"])[TableName] extends {
+      Row: infer R;
+    }
+    ? R
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    ? (DefaultSchema["Tables"] & DefaultSchema["Views"])[DefaultSchemaTableNameOrOptions] extends {
+        Row: infer R;
+      }
+      ? R
+      : never
+    : never;
+
+export type TablesInsert<
+  DefaultSchemaTableNameOrOptions extends
+    keyof DefaultSchema["Tables"] | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Insert: infer I;
+    }
+    ? I
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Insert: infer I;
+      }
+      ? I
+      : never
+    : never;
+
+export type TablesUpdate<
+  DefaultSchemaTableNameOrOptions extends
+    keyof DefaultSchema["Tables"] | { schema: keyof DatabaseWithoutInternals },
+  TableName extends (DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never) = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+      Update: infer U;
+    }
+    ? U
+    : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+        Update: infer U;
+      }
+      ? U
+      : never
+    : never;
+
+export type Enums<
+  DefaultSchemaEnumNameOrOptions extends
+    keyof DefaultSchema["Enums"] | { schema: keyof DatabaseWithoutInternals },
+  EnumName extends (DefaultSchemaEnumNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"]
+    : never) = never,
+> = DefaultSchemaEnumNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"][EnumName]
+  : DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"]
+    ? DefaultSchema["Enums"][DefaultSchemaEnumNameOrOptions]
+    : never;
+
+export type CompositeTypes<
+  PublicCompositeTypeNameOrOptions extends
+    keyof DefaultSchema["CompositeTypes"] | { schema: keyof DatabaseWithoutInternals },
+  CompositeTypeName extends (PublicCompositeTypeNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  }
+    ? keyof DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"]
+    : never) = never,
+> = PublicCompositeTypeNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"][CompositeTypeName]
+  : PublicCompositeTypeNameOrOptions extends keyof DefaultSchema["CompositeTypes"]
+    ? DefaultSchema["CompositeTypes"][PublicCompositeTypeNameOrOptions]
+    : never;
+
+export const Constants = {
+  public: {
+    Enums: {},
+  },
+} as const;

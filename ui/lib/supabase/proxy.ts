@@ -30,9 +30,11 @@ export async function updateSession(request: NextRequest, headers: Headers): Pro
   const { data, error } = await supabase.auth.getClaims();
 
   const { pathname, search, searchParams } = request.nextUrl;
-  if (!data && !OPEN.test(pathname) && error?.name !== "AuthRetryableFetchError")
+  // An action is no page: it says itself that nobody is signed in.
+  const isPage = request.method === "GET" || request.method === "HEAD";
+  if (!data && isPage && !OPEN.test(pathname) && error?.name !== "AuthRetryableFetchError")
     return redirect(`/sign-in?next=${encodeURIComponent(pathname + search)}`);
-  if (data && FORMS.test(pathname)) return redirect(safePath(searchParams.get("next")));
+  if (data && isPage && FORMS.test(pathname)) return redirect(safePath(searchParams.get("next")));
   return response;
 
   function redirect(path: string) {

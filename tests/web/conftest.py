@@ -1,0 +1,235 @@
+"""A real browser in front of the built web app, in front of the running stack."""
+
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
+
+from local.stack import answers
+from local.web import build, web
+from tests.conftest import RunningStack, User, free_ports
+
+Json = Any
+Via = Literal["service", "direct"]
+
+# Waiting ends as soon as the condition holds; this is for the slowest machine.
+PATIENCE_MS = 30_000
+
+# What the browser itself says of an answer that the page expects, and explains to the user.
+REFUSED = r"the server responded with a status of 4\d\d"
+
+PLAN = "# Plan the move\n\nPack the boxes, then the van.\n\n## Boxes\n\n- Books\n- Plates\n\n## Van\n\nTwo trips.\n"
+
+
+def sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def new_session() -> str:
+    return f"s-{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user as the API sees them, beside the browser: to prepare what a page finds, and to look at what it did."""
+
+    stack: RunningStack
+    user: User
+
+    def _call(self, method: str, url: str, **how: Json) -> Json:
+        headers = {"apikey": self.stack.publishable_key, "Authorization": f"Bearer {self.user.token}"}
+        answer = httpx.request(method, url, headers=headers, timeout=30, **how)
+        answer.raise_for_status()
+        return answer.json()
+
+    def approve(
+        self,
+        session_id: str | None = None,
+        *,
+        content: str = PLAN,
+        version: int = 1,
+        title: str = "Plan the move",
+    ) -> Json:
+        request = {
+            "plan_id": session_id or new_session(),
+            "title": title,
+            "content": content,
+            "version": version,
+        }
+        return self._call("POST", f"{self.stack.service_url}/plan/approve", json=request)
+
+    def rows(self, table: str, **where: str) -> list[Json]:
+        found: list[Json] = self._call(
+            "GET", f"{self.stack.supabase_url}/rest/v1/{table}", params={"order": "id", **where}
+        )
+        return found
+
+    def rpc(self, name: str, **arguments: Json) -> Json:
+        return self._call("POST", f"{self.stack.supabase_url}/rest/v1/rpc/{name}", json=arguments)
+
+    def document(self, path: str) -> bytes:
+        """Return the bytes that are stored."""
+        headers = {"apikey": self.stack.publishable_key, "Authorization": f"Bearer {self.user.token}"}
+        url = f"{self.stack.supabase_url}/storage/v1/object/plans/{path}"
+        return httpx.get(url, headers=headers, timeout=30).raise_for_status().content
+
+    def finish_building(self, agent_id: str) -> None:
+        """Do what the builder does, who alone may."""
+        (agent,) = self.rows("agent", id=f"eq.{agent_id}")
+        key = self.stack.secret_key
+        httpx.post(
+            f"{self.stack.supabase_url}/rest/v1/rpc/transition_agent",
+            headers={"apikey": key, "Authorization": f"Bearer {key}"},
+            json={"agent_id": agent_id, "to_status": "active", "plan_id": agent["plan_id"]},
+            timeout=30,
+        ).raise_for_status()
+
+
+@pytest.fixture
+def account(stack: RunningStack) -> Account:
+    return Account(stack, stack.sign_up())
+
+
+@pytest.fixture
+def stranger(stack: RunningStack) -> Account:
+    return Account(stack, stack.sign_up())
+
+
+# Of the package and not of the session: its event loop is in the way of other packages' asynchronous tests.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Return Debian's Chromium where there is one, else the one that Playwright has downloaded."""
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serve(stack: RunningStack, via: Via, directory: Path, service_url: str | None = None) -> Iterator[str]:
+    build()
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    child = web(
+        stack.supabase_url,
+        stack.publishable_key,
+        service_url or stack.service_url,
+        port,
+        directory / f"web-{port}.log",
+        via=via,
+    )
+    child.start()
+    try:
+        child.wait_until(lambda: answers(f"{url}/sign-in"))
+        yield url
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="package")
+def served(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Via, str]]:
+    """Return the address of the web app for each way of approving, from one build."""
+    directory = tmp_path_factory.mktemp("web")
+    with ExitStack() as running:
+        yield {
+            "service": running.enter_context(serve(stack, "service", directory)),
+            "direct": running.enter_context(serve(stack, "direct", directory)),
+        }
+
+
+@pytest.fixture(params=["service", "direct"])
+def via(request: pytest.FixtureRequest) -> Via:
+    """Run the test once for each way of approving."""
+    way: Via = request.param
+    return way
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, served: dict[Via, str]) -> Iterator[OpenPage]:
+    """Return a function that opens a browser of its own for a visitor, and fails the test for any console error.
+
+    `expected` is a pattern for what a test provokes. `context` is Playwright's.
+    """
+    with ExitStack() as opened:
+        complaints: list[str] = []
+
+        def open_page(
+            *,
+            via: Via = "service",
+            url: str | None = None,
+            user: User | None = None,
+            expected: str = r"(?!)",
+            **context: Json,
+        ) -> Page:
+            visitor = browser.new_context(base_url=url or served[via], **context)
+            opened.callback(visitor.close)
+            visitor.set_default_timeout(PATIENCE_MS)
+
+            def on_console(message: ConsoleMessage) -> None:
+                if message.type in ("error", "warning") and not re.search(expected, message.text):
+                    complaints.append(f"{message.page and message.page.url}: {message.text}")
+
+            visitor.on("console", on_console)
+            visitor.on("weberror", lambda error: complaints.append(f"{error.page and error.page.url}: {error.error}"))
+            page = visitor.new_page()
+            if user is not None:
+                sign_in(page, user)
+            return page
+
+        yield open_page
+    assert complaints == []
+
+
+def sign_in(page: Page, user: User, path: str = "/agents") -> None:
+    page.goto(f"/sign-in?next={quote(path, safe='')}")
+    page.get_by_label("Email").fill(user.email)
+    page.get_by_label("Password").fill(user.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{path}")
+
+
+def open_file(page: Page, content: bytes, session_id: str | None = None) -> None:
+    """Open a markdown file as the plan under review."""
+    page.goto(f"/build?session={session_id}" if session_id else "/build")
+    page.get_by_role("heading", name="Open a plan").wait_for()
+    page.get_by_label("Markdown file").set_input_files(
+        {"name": "plan.md", "mimeType": "text/markdown", "buffer": content}
+    )
+    page.get_by_role("tab", name="Read").wait_for()
+
+
+def approve(page: Page) -> str:
+    """Approve the plan that is shown, and return the id in the address of the page that follows."""
+    page.get_by_role("button", name="Approve plan").click()
+    return redirected(page)
+
+
+AGENT_ADDRESS = re.compile(r"/build/([0-9a-f-]{36})$")
+
+
+def redirected(page: Page) -> str:
+    page.wait_for_url(AGENT_ADDRESS)
+    found = AGENT_ADDRESS.search(page.url)
+    assert found
+    return found[1]
+
+
+def is_approval(via: Via) -> Callable[[Response], bool]:
+    """Tell which answer is the one to an approval."""
+    if via == "direct":
+        return lambda response: response.url.endswith("/rpc/approve_plan") and response.request.method == "POST"
+    return lambda response: response.request.method == "POST" and "next-action" in response.request.headers
