@@ -15,17 +15,23 @@ README = (ROOT / "README.md").read_text()
 def table_rows(page: str) -> list[list[str]]:
     """The cells of every row of every table of a page, without headings and rules."""
     lines = [line for line in page.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")
+    ]
 
 
 def raised_by_the_database() -> dict[str, str]:
     """Code -> SQLSTATE, from greenlight.refuse()."""
-    body = FUNCTIONS[FUNCTIONS.index("function greenlight.refuse(") : FUNCTIONS.index("function greenlight.require_user(")]
+    body = FUNCTIONS[
+        FUNCTIONS.index("function greenlight.refuse(") : FUNCTIONS.index("function greenlight.require_user(")
+    ]
     return dict(re.findall(r"\(\s*'(\w+)',\s*'(PT\d{3})',", body))
 
 
 def test_errors_md_has_exactly_the_codes_of_the_database() -> None:
-    on_the_page = {cells[0].strip("`"): cells[1] for cells in table_rows(ERRORS_PAGE) if cells[1].startswith("PT")}
+    on_the_page = {
+        cells[0].strip("`"): cells[1] for cells in table_rows(ERRORS_PAGE) if cells[1].startswith("PT")
+    }
     assert on_the_page == raised_by_the_database()
 
 
@@ -35,7 +41,9 @@ def test_every_code_of_the_database_is_raised_somewhere_and_no_other() -> None:
 
 def test_errors_md_has_exactly_the_codes_of_the_service() -> None:
     on_the_page = {
-        cells[1].strip("`"): (int(cells[0]), cells[2]) for cells in table_rows(ERRORS_PAGE) if cells[0].isdecimal()
+        cells[1].strip("`"): (int(cells[0]), cells[2])
+        for cells in table_rows(ERRORS_PAGE)
+        if cells[0].isdecimal()
     }
     said = {"yes": True, "no": False, "as its cause": False}
     assert {code: (status, said[retryable]) for code, (status, retryable) in on_the_page.items()} == {

@@ -10,10 +10,11 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -49,10 +50,7 @@ def widen_privileges(host: str, port: int, dbname: str, **_: object) -> None:
     with psycopg.connect(dsn(host, port, dbname, "postgres")) as connection:
         for kind in ("tables", "functions", "sequences"):
             connection.execute(
-                cast(
-                    "LiteralString",
-                    f"alter default privileges in schema public grant all on {kind} to anon, authenticated, service_role",
-                )
+                f"alter default privileges in schema public grant all on {kind} to anon, authenticated, service_role"
             )
 
 
@@ -79,8 +77,12 @@ server = factories.postgresql_proc(
     postgres_options="-c fsync=off -c max_connections=200 -c log_min_messages=panic",
     load=[load_platform],
 )
-narrow_template = factories.postgresql_noproc(dbname="narrow", depends_on="server", load=[give_to_postgres, push])
-wide_template = factories.postgresql_noproc(dbname="wide", depends_on="server", load=[give_to_postgres, widen_privileges, push])
+narrow_template = factories.postgresql_noproc(
+    dbname="narrow", depends_on="server", load=[give_to_postgres, push]
+)
+wide_template = factories.postgresql_noproc(
+    dbname="wide", depends_on="server", load=[give_to_postgres, widen_privileges, push]
+)
 bare_template = factories.postgresql_noproc(dbname="bare", depends_on="server", load=[widen_privileges])
 narrow_database = factories.postgresql("narrow_template")
 wide_database = factories.postgresql("wide_template")
@@ -121,7 +123,7 @@ class Project:
             idle.append(connection)
 
     def close(self) -> None:
-        for connection in sum(self.idle.values(), []):
+        for connection in chain.from_iterable(self.idle.values()):
             connection.close()
 
     @contextmanager
@@ -134,16 +136,16 @@ class Project:
             )
             yield connection
 
-    def as_user(self, user: User) -> Any:
+    def as_user(self, user: User) -> AbstractContextManager[Connection]:
         return self.as_role("authenticated", {"sub": str(user.id)})
 
-    def as_anon(self) -> Any:
+    def as_anon(self) -> AbstractContextManager[Connection]:
         return self.as_role("anon")
 
-    def as_service(self) -> Any:
+    def as_service(self) -> AbstractContextManager[Connection]:
         return self.as_role("service_role")
 
-    def as_superuser(self) -> Any:
+    def as_superuser(self) -> AbstractContextManager[Connection]:
         return self.transaction("supabase_admin")
 
     def rows(self, query: LiteralString, *parameters: object) -> list[Row]:
@@ -154,8 +156,14 @@ class Project:
     def new_user(self) -> User:
         user = User(uuid.uuid4())
         with self.as_superuser() as connection:
-            connection.execute("insert into auth.users (id, email) values (%s, %s)", (user.id, f"{user.id}@example.com"))
+            connection.execute(
+                "insert into auth.users (id, email) values (%s, %s)", (user.id, f"{user.id}@example.com")
+            )
         return user
+
+    def delete_user(self, user: User) -> None:
+        with self.as_superuser() as connection:
+            connection.execute("delete from auth.users where id = %s", (user.id,))
 
     def store(self, user: User, session: str = "s1", document: str = "# Plan") -> str:
         """What storage does on an upload by this user: insert the object's row as them. Answers the hash."""
@@ -168,7 +176,9 @@ class Project:
             )
         return digest
 
-    def delete_object(self, name: str, role: str = "service_role", claims: Mapping[str, object] | None = None) -> int:
+    def delete_object(
+        self, name: str, role: str = "service_role", claims: Mapping[str, object] | None = None
+    ) -> int:
         """What storage does on a delete: it alone may say storage.allow_delete_query. Answers how many went."""
         with self.as_role(role, claims) as connection:
             connection.execute("select set_config('storage.allow_delete_query', 'true', true)")
@@ -187,8 +197,11 @@ class Project:
         document: str = "# Plan",
     ) -> Row:
         """Call approve_plan() as the user. The document must have been stored."""
-        digest = document_sha256 or sha256(document)
-        url = document_url or f"https://x.example/storage/v1/object/sign/plans/{user.path(session or '', digest)}?token=t"
+        digest = sha256(document) if document_sha256 is None else document_sha256
+        url = (
+            document_url
+            or f"https://x.example/storage/v1/object/sign/plans/{user.path(session or '', digest)}?token=t"
+        )
         with self.as_user(user) as connection:
             row = connection.execute(
                 "select * from public.approve_plan(session_id => %s, version => %s, title => %s,"
@@ -198,7 +211,9 @@ class Project:
         assert row is not None
         return row
 
-    def store_and_approve(self, user: User, session: str = "s1", version: int = 1, title: str = "A plan") -> Row:
+    def store_and_approve(
+        self, user: User, session: str = "s1", version: int = 1, title: str = "A plan"
+    ) -> Row:
         document = f"# {session} {version}"
         self.store(user, session, document)
         return self.approve(user, session, version, title, document=document)
@@ -208,7 +223,7 @@ class Project:
         named = ", ".join(f"{name} => %({name})s" for name in arguments)
         with self.as_user(user) if user else self.as_service() as connection:
             row: Row | None = connection.execute(
-                cast("LiteralString", f"select * from public.{function}({named})"), arguments
+                f"select * from public.{function}({named})", arguments
             ).fetchone()
         assert row is not None
         return row

@@ -3,7 +3,7 @@
 Every denial stands beside the same act by somebody who may.
 """
 
-from typing import Any, LiteralString, cast
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -15,7 +15,7 @@ TABLES = ("plan", "agent", "agent_event")
 
 
 def count(connection: psycopg.Connection[Any], table: str) -> int:
-    row = connection.execute(cast("LiteralString", f"select count(*) from public.{table}")).fetchone()
+    row = connection.execute(f"select count(*) from public.{table}").fetchone()
     return int(row["count"]) if row else -1
 
 
@@ -33,7 +33,9 @@ def test_01_the_owner_reads_their_own_rows_and_a_stranger_reads_none(any_project
             count(connection, table)
 
 
-def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_role(any_project: Project) -> None:
+def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_role(
+    any_project: Project,
+) -> None:
     owner = any_project.new_user()
     agent_id = any_project.store_and_approve(owner)["agent_id"]
     any_project.store_and_approve(owner, version=2)
@@ -54,23 +56,22 @@ def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_ro
 def test_03_nobody_writes_a_table_directly(any_project: Project, table: str, verb: str) -> None:
     owner = any_project.new_user()
     any_project.store_and_approve(owner)
-    statement = cast(
-        "LiteralString",
-        {
-            "insert": f"insert into public.{table} overriding system value select * from public.{table}",
-            "update": f"update public.{table} set user_id = user_id",
-            "delete": f"delete from public.{table}",
-            "truncate": f"truncate public.{table} cascade",
-        }[verb],
-    )
-    before = any_project.rows(cast("LiteralString", f"select * from public.{table}"))
+    statement = {
+        "insert": f"insert into public.{table} overriding system value select * from public.{table}",
+        "update": f"update public.{table} set user_id = user_id",
+        "delete": f"delete from public.{table}",
+        "truncate": f"truncate public.{table} cascade",
+    }[verb]
+    before = any_project.rows(f"select * from public.{table}")
     for request in (any_project.as_anon(), any_project.as_user(owner), any_project.as_service()):
         with denied(), request as connection:
             connection.execute(statement)
-    assert any_project.rows(cast("LiteralString", f"select * from public.{table}")) == before
+    assert any_project.rows(f"select * from public.{table}") == before
 
 
-def test_04_what_was_approved_and_recorded_is_rewritten_by_nobody_not_even_its_owner(project: Project) -> None:
+def test_04_what_was_approved_and_recorded_is_rewritten_by_nobody_not_even_its_owner(
+    project: Project,
+) -> None:
     user = project.new_user()
     project.store_and_approve(user)
     for column, value in {
@@ -86,7 +87,7 @@ def test_04_what_was_approved_and_recorded_is_rewritten_by_nobody_not_even_its_o
         "created_at": "now() - interval '1 day'",
     }.items():
         with denied(), project.as_superuser() as connection:
-            connection.execute(cast("LiteralString", f"update public.plan set {column} = {value}"))
+            connection.execute(f"update public.plan set {column} = {value}")
     with denied(), project.as_superuser() as connection:
         connection.execute("update public.agent_event set kind = 'restored'")
     with denied(), project.as_superuser() as connection:
@@ -98,7 +99,13 @@ def test_04_what_was_approved_and_recorded_is_rewritten_by_nobody_not_even_its_o
 # Functions ---------------------------------------------------------------------------------------------------
 
 USERS_CALLS: dict[str, dict[str, Any]] = {
-    "approve_plan": {"session_id": "s1", "version": 1, "title": "t", "document_sha256": "x", "document_url": "x"},
+    "approve_plan": {
+        "session_id": "s1",
+        "version": 1,
+        "title": "t",
+        "document_sha256": "x",
+        "document_url": "x",
+    },
     "delete_agent": {"agent_id": uuid4()},
     "restore_agent": {"agent_id": uuid4()},
     "deleted_agents": {},
@@ -115,7 +122,7 @@ def attempt(request: Any, function: str, arguments: dict[str, Any]) -> str:
     named = ", ".join(f"{name} => %({name})s" for name in arguments)
     try:
         with request as connection:
-            connection.execute(cast("LiteralString", f"select * from public.{function}({named})"), arguments)
+            connection.execute(f"select * from public.{function}({named})", arguments)
     except psycopg.errors.InsufficientPrivilege:
         return "denied"
     except psycopg.Error as error:
@@ -151,7 +158,9 @@ def test_06_an_api_role_reaches_no_other_function_of_ours(any_project: Project) 
         order by 1, 2
         """
     )
-    assert [(row["role"], row["function"].split("(")[0].removeprefix("greenlight.")) for row in reachable] == [
+    assert [
+        (row["role"], row["function"].split("(")[0].removeprefix("greenlight.")) for row in reachable
+    ] == [
         ("authenticated", "approve_plan"),
         ("authenticated", "deleted_agents"),
         ("authenticated", "set_deleted"),
@@ -166,7 +175,10 @@ def test_06_an_api_role_reaches_no_other_function_of_ours(any_project: Project) 
 def test_07_a_strangers_agent_does_not_exist(project: Project, function: str) -> None:
     owner, stranger = project.new_user(), project.new_user()
     agent_id = project.store_and_approve(owner)["agent_id"]
-    arguments = {"agent_id": agent_id, **({"to_status": "archived"} if function == "transition_agent" else {})}
+    arguments = {
+        "agent_id": agent_id,
+        **({"to_status": "archived"} if function == "transition_agent" else {}),
+    }
     before = project.rows("select * from public.agent")
     with refused("agent_not_found", "PT404"):
         project.call(stranger, function, **arguments)
@@ -218,7 +230,7 @@ def test_10_constraints_hold_against_everybody(
     project.store_and_approve(user, session="a")
     project.store_and_approve(user, session="b")
     with pytest.raises(error), project.as_superuser() as connection:
-        connection.execute(cast("LiteralString", f"update public.{table} set {change} where session_id = 'a'"))
+        connection.execute(f"update public.{table} set {change} where session_id = 'a'")
 
 
 @pytest.mark.parametrize(
@@ -246,10 +258,7 @@ def test_11_a_plan_cannot_be_anything_else_than_a_plan(project: Project, column:
     def copy(values: dict[str, str]) -> None:
         with project.as_superuser() as connection:
             connection.execute(
-                cast(
-                    "LiteralString",
-                    f"insert into public.plan ({', '.join(values)}) select {', '.join(values.values())} from public.plan",
-                )
+                f"insert into public.plan ({', '.join(values)}) select {', '.join(values.values())} from public.plan"
             )
 
     with pytest.raises(psycopg.errors.CheckViolation):
@@ -268,5 +277,5 @@ def test_12_deleting_a_user_takes_everything_of_theirs_and_nothing_else(project:
         connection.execute("set local role supabase_auth_admin")
         connection.execute("delete from auth.users where id = %s", (leaving.id,))
     for table, rows in (("plan", 3), ("agent", 2), ("agent_event", 4)):
-        left = project.rows(cast("LiteralString", f"select user_id from public.{table}"))
+        left = project.rows(f"select user_id from public.{table}")
         assert [row["user_id"] for row in left] == [staying.id] * rows, table

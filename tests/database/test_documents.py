@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -58,7 +59,9 @@ def test_nobody_else_reads_writes_or_deletes_there(any_project: Project, host_po
 
     for role, claims in (("anon", {}), ("authenticated", {"sub": str(stranger.id)})):
         with any_project.as_role(role, claims) as connection:
-            assert connection.execute("select from storage.objects where bucket_id = 'plans'").fetchall() == []
+            assert (
+                connection.execute("select from storage.objects where bucket_id = 'plans'").fetchall() == []
+            )
         with denied(), any_project.as_role(role, claims) as connection:
             insert(connection, owner.path("s2", HASH))
         with any_project.as_role(role, claims) as connection:
@@ -80,7 +83,9 @@ def test_the_projects_own_buckets_stay_as_open_as_they_were(any_project: Project
 
 
 @pytest.mark.parametrize("host_policies", [False, True], ids=["alone", "beside all-bucket policies"])
-def test_a_document_is_never_written_over_moved_in_or_moved_out(any_project: Project, host_policies: bool) -> None:
+def test_a_document_is_never_written_over_moved_in_or_moved_out(
+    any_project: Project, host_policies: bool
+) -> None:
     user = any_project.new_user()
     any_project.store(user)
     if host_policies:
@@ -90,9 +95,7 @@ def test_a_document_is_never_written_over_moved_in_or_moved_out(any_project: Pro
         insert(connection, user.path("s1", HASH))
     with any_project.as_user(user) as connection:
         for change in ("name = 'x'", "bucket_id = 'theirs'", "version = 'other bytes'"):
-            changed = connection.execute(
-                f"update storage.objects set {change} where bucket_id = 'plans'"  # type: ignore[arg-type]
-            )
+            changed = connection.execute(f"update storage.objects set {change} where bucket_id = 'plans'")
             assert changed.rowcount == 0, change
     if host_policies:
         with denied(), any_project.as_user(user) as connection:
@@ -139,7 +142,12 @@ def test_a_document_that_a_plan_refers_to_is_deleted_by_nobody(any_project: Proj
     for role in ("authenticated", "service_role"):
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             any_project.delete_object(plan["document_path"], role, {"sub": str(user.id)})
-    assert any_project.delete_object(user.path("s1", sha256("# Unapproved")), "authenticated", {"sub": str(user.id)}) == 1
+    assert (
+        any_project.delete_object(
+            user.path("s1", sha256("# Unapproved")), "authenticated", {"sub": str(user.id)}
+        )
+        == 1
+    )
 
 
 def test_deleting_a_document_while_it_is_approved_never_leaves_a_plan_without_it(project: Project) -> None:
@@ -161,7 +169,11 @@ def test_deleting_a_document_while_it_is_approved_never_leaves_a_plan_without_it
 
     def delete(user: User, session: str, role: str) -> str:
         try:
-            return "deleted" if project.delete_object(user.path(session, HASH), role, {"sub": str(user.id)}) else "missed"
+            return (
+                "deleted"
+                if project.delete_object(user.path(session, HASH), role, {"sub": str(user.id)})
+                else "missed"
+            )
         except psycopg.errors.ForeignKeyViolation:
             return "referenced"
 
@@ -170,12 +182,12 @@ def test_deleting_a_document_while_it_is_approved_never_leaves_a_plan_without_it
             session = f"s{number}"
             project.store(user, session)
             role = ("authenticated", "service_role")[number % 2]
-            calls = [
-                lambda session=session: approve(session),
-                lambda session=session, role=role: delete(user, session, role),
+            calls = [partial(approve, session), partial(delete, user, session, role)]
+            order = 1 if number % 4 < 2 else -1
+            first, second = [future.result() for future in [pool.submit(call) for call in calls[::order]]][
+                ::order
             ]
-            first, second = (pool.submit(call) for call in (calls if number % 4 < 2 else calls[::-1]))
-            outcome = (first.result(), second.result()) if number % 4 < 2 else (second.result(), first.result())
+            outcome = (first, second)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
     assert set(outcomes) == {("approved", "referenced"), ("document_not_found", "deleted")}, outcomes

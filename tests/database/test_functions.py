@@ -40,7 +40,9 @@ def test_functions_sql_has_every_function(project: Project) -> None:
 
 
 @pytest.mark.parametrize("schema", ["public", "greenlight"])
-def test_a_function_says_its_search_path_and_no_exposed_one_runs_as_its_owner(project: Project, schema: str) -> None:
+def test_a_function_says_its_search_path_and_no_exposed_one_runs_as_its_owner(
+    project: Project, schema: str
+) -> None:
     functions = project.rows(
         "select proname, proconfig, prosecdef from pg_proc where pronamespace = %s::regnamespace", schema
     )

@@ -2,7 +2,6 @@
 
 import json
 from typing import Any, LiteralString
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -35,7 +34,8 @@ def large(project: Project) -> tuple[Project, User]:
         connection.execute(
             """
             insert into public.plan (
-                user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, created_at
+                user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+                created_at
             )
             select split_part(name, '/', 1)::uuid, split_part(name, '/', 2), 1, 'A plan', id, name,
                 left(split_part(name, '/', 3), 64), 'https://x', now() - random() * interval '100 days'
@@ -45,7 +45,8 @@ def large(project: Project) -> tuple[Project, User]:
         connection.execute(
             """
             insert into public.agent (user_id, session_id, plan_id, name, status, created_at)
-            select user_id, session_id, id, title, case when random() < 0.002 then 'building' else 'active' end, created_at
+            select user_id, session_id, id, title,
+                case when random() < 0.002 then 'building' else 'active' end, created_at
             from public.plan
             """
         )
@@ -60,7 +61,9 @@ def large(project: Project) -> tuple[Project, User]:
         )
         connection.execute("alter table public.agent enable trigger record_event")
     with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
-        connection.execute("vacuum analyze public.plan, public.agent, public.agent_event, storage.objects, auth.users")
+        connection.execute(
+            "vacuum analyze public.plan, public.agent, public.agent_event, storage.objects, auth.users"
+        )
     (row,) = project.rows("select user_id from public.plan limit 1")
     return project, User(row["user_id"])
 
@@ -77,14 +80,14 @@ def scans(node: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def explain(project: Project, user: User | None, query: LiteralString, *parameters: object) -> dict[str, Any]:
     with project.as_user(user) if user else project.as_service() as connection:
-        row = connection.execute("explain (analyze, buffers, format json) " + query, parameters).fetchone()
-    plan = row["QUERY PLAN"]
-    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]  # type: ignore[no-any-return]
+        (row,) = connection.execute("explain (analyze, buffers, format json) " + query, parameters).fetchall()
+    plan: dict[str, Any] = row["QUERY PLAN"][0]["Plan"]
+    return plan
 
 
 def test_each_growing_read_is_one_index_scan(large: tuple[Project, User]) -> None:
     project, user = large
-    agent: UUID = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+    agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
 
     newest = explain(project, user, "select * from public.plan order by created_at desc limit 20")
     assert scans(newest) == [("Index Scan", "plan", "plan_newest_idx")]
@@ -109,7 +112,7 @@ def test_each_growing_read_is_one_index_scan(large: tuple[Project, User]) -> Non
 
 def test_the_retention_functions_read_by_index_as_well(large: tuple[Project, User]) -> None:
     project, user = large
-    agent: UUID = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+    agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
     project.call(user, "delete_agent", agent_id=agent)
     purge = explain(
         project, None, "select id from public.agent where deleted_at < now() order by deleted_at limit 100"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -26,10 +26,16 @@ LEGAL = {
 def agent_in(project: Project, user: User, status: str) -> Row:
     """An approval whose agent has this status, reached by legal transitions only."""
     approval = project.store_and_approve(user, session=f"s-{uuid4()}")
-    way = {"building": [], "active": ["active"], "paused": ["active", "paused"], "archived": ["archived"]}[status]
+    way = {"building": [], "active": ["active"], "paused": ["active", "paused"], "archived": ["archived"]}[
+        status
+    ]
     for step in way:
         project.call(
-            None, "transition_agent", agent_id=approval["agent_id"], to_status=step, plan_id=approval["plan_id"]
+            None,
+            "transition_agent",
+            agent_id=approval["agent_id"],
+            to_status=step,
+            plan_id=approval["plan_id"],
         )
     return approval
 
@@ -57,7 +63,11 @@ def test_01_every_status_to_every_status_by_every_role(project: Project, role: s
             row = project.call(caller, "transition_agent", **arguments)
             assert (row["id"], row["status"]) == (agent_id, after)
             event = project.events(agent_id)[-1]
-            assert (event["kind"], event["from_status"], event["to_status"]) == ("status_changed", before, after)
+            assert (event["kind"], event["from_status"], event["to_status"]) == (
+                "status_changed",
+                before,
+                after,
+            )
             assert event["actor"] == (user.id if role == "owner" else None)
             assert event["actor_role"] == ("authenticated" if role == "owner" else "service_role")
         else:
@@ -108,9 +118,9 @@ def test_05_updated_at_moves_on_every_update_even_within_one_transaction(project
     seen = [project.rows("select updated_at from public.agent")[0]["updated_at"]]
     with project.as_user(user) as connection:
         for status in ("paused", "active", "paused"):
-            row = connection.execute(
+            (row,) = connection.execute(
                 "select updated_at from public.transition_agent(%s, %s)", (agent_id, status)
-            ).fetchone()
+            ).fetchall()
             seen.append(row["updated_at"])
     assert seen == sorted(set(seen))
     assert broken_invariants(project) == []
@@ -119,7 +129,9 @@ def test_05_updated_at_moves_on_every_update_even_within_one_transaction(project
 # Deletion ----------------------------------------------------------------------------------------------------
 
 
-def test_06_delete_and_restore_take_the_agent_and_every_plan_of_its_session_together(project: Project) -> None:
+def test_06_delete_and_restore_take_the_agent_and_every_plan_of_its_session_together(
+    project: Project,
+) -> None:
     user = project.new_user()
     agent_id = project.store_and_approve(user, version=1)["agent_id"]
     project.store_and_approve(user, version=2)
@@ -135,7 +147,12 @@ def test_06_delete_and_restore_take_the_agent_and_every_plan_of_its_session_toge
     assert restored["deleted_at"] is None
     assert project.rows(hidden) == [{"count": 0}]
     assert project.call(user, "restore_agent", agent_id=agent_id) == restored
-    assert [event["kind"] for event in project.events(agent_id)] == ["approved", "revised", "deleted", "restored"]
+    assert [event["kind"] for event in project.events(agent_id)] == [
+        "approved",
+        "revised",
+        "deleted",
+        "restored",
+    ]
     assert broken_invariants(project) == []
 
 
@@ -165,7 +182,7 @@ def test_08_deleted_agents_lists_the_callers_own_newest_first(project: Project) 
 # Races -------------------------------------------------------------------------------------------------------
 
 
-def outcome(call: Callable[[], Any]) -> str:
+def outcome(call: Callable[[], object]) -> str:
     try:
         call()
     except psycopg.Error as error:
@@ -173,7 +190,7 @@ def outcome(call: Callable[[], Any]) -> str:
     return "done"
 
 
-def race(pool: ThreadPoolExecutor, *calls: Callable[[], Any]) -> tuple[str, ...]:
+def race(pool: ThreadPoolExecutor, *calls: Callable[[], object]) -> tuple[str, ...]:
     return tuple(future.result() for future in [pool.submit(outcome, call) for call in calls])
 
 
@@ -185,17 +202,13 @@ def test_09_an_agent_never_becomes_active_on_a_plan_that_was_not_built(project: 
             session = f"s{number}"
             first = project.store_and_approve(user, session)
             project.store(user, session, "# two")
-
-            def activate(first: Row = first) -> None:
-                project.call(
-                    None, "transition_agent", agent_id=first["agent_id"], to_status="active", plan_id=first["plan_id"]
-                )
-
-            def revise(session: str = session) -> None:
-                project.approve(user, session, 2, document="# two")
-
-            calls = [activate, revise]
-            seen.add(race(pool, *(calls if number % 2 else calls[::-1]))[:: 1 if number % 2 else -1])
+            named = {"agent_id": first["agent_id"], "plan_id": first["plan_id"]}
+            calls = [
+                partial(project.call, None, "transition_agent", to_status="active", **named),
+                partial(project.approve, user, session, 2, document="# two"),
+            ]
+            order = 1 if number % 2 else -1
+            seen.add(race(pool, *calls[::order])[::order])
             assert status_of(project, first["agent_id"]) == "building"
     assert seen <= {("done", "done"), ("plan_stale", "done")}
     assert broken_invariants(project) == []
@@ -212,9 +225,9 @@ def test_10_delete_against_approval_is_one_after_the_other(project: Project) -> 
             seen.add(
                 race(
                     pool,
-                    lambda session=session: project.approve(user, session, 2, document="# two"),
-                    lambda agent_id=agent_id: project.call(user, "delete_agent", agent_id=agent_id),
-                    lambda agent_id=agent_id: project.call(user, "delete_agent", agent_id=agent_id),
+                    partial(project.approve, user, session, 2, document="# two"),
+                    partial(project.call, user, "delete_agent", agent_id=agent_id),
+                    partial(project.call, user, "delete_agent", agent_id=agent_id),
                 )
             )
             kinds = [event["kind"] for event in project.events(agent_id)]
@@ -232,8 +245,8 @@ def test_11_restore_against_purge_leaves_all_or_nothing(project: Project) -> Non
             project.call(user, "delete_agent", agent_id=agent_id)
             restored, purged = race(
                 pool,
-                lambda agent_id=agent_id: project.call(user, "restore_agent", agent_id=agent_id),
-                lambda: project.call(None, "purge_deleted_agents", deleted_before=future),
+                partial(project.call, user, "restore_agent", agent_id=agent_id),
+                partial(project.call, None, "purge_deleted_agents", deleted_before=future),
             )
             assert purged == "done"
             there = project.rows("select deleted_at from public.agent where id = %s", agent_id)
@@ -249,20 +262,19 @@ def test_12_a_user_is_deleted_while_they_approve_archive_and_delete(project: Pro
             user = project.new_user()
             agent_id = project.store_and_approve(user)["agent_id"]
             project.store(user, document="# two")
-
-            def leave(user: User = user) -> None:
-                with project.as_superuser() as connection:
-                    connection.execute("delete from auth.users where id = %s", (user.id,))
-
-            calls: list[Callable[[], Any]] = [
-                lambda user=user: project.approve(user, version=2, document="# two"),  # type: ignore[misc]
-                lambda agent_id=agent_id: project.call(  # type: ignore[misc]
-                    None, "transition_agent", agent_id=agent_id, to_status="archived"
-                ),
-                lambda user=user, agent_id=agent_id: project.call(user, "delete_agent", agent_id=agent_id),  # type: ignore[misc]
+            calls: list[Callable[[], object]] = [
+                partial(project.approve, user, version=2, document="# two"),
+                partial(project.call, None, "transition_agent", agent_id=agent_id, to_status="archived"),
+                partial(project.call, user, "delete_agent", agent_id=agent_id),
             ]
-            calls.insert(number % 4, leave)
+            calls.insert(number % 4, partial(project.delete_user, user))
             answers = race(pool, *calls)
-            assert set(answers) <= {"done", "not_authenticated", "agent_not_found", "agent_deleted", "agent_archived"}
+            assert set(answers) <= {
+                "done",
+                "not_authenticated",
+                "agent_not_found",
+                "agent_deleted",
+                "agent_archived",
+            }
     assert project.rows("select from public.agent_event") == []
     assert project.rows("select from public.plan") == []

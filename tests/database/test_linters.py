@@ -80,7 +80,9 @@ def checked_project(request: pytest.FixtureRequest) -> Iterator[Project]:
 def lint(project: Project) -> list[str]:
     found = run("db", "lint", f"--remote={project.dsn('postgres')}", "--schema", "public,greenlight")
     return [
-        f"{item['function']}: {issue['level']}: {issue['message']}" for item in found for issue in item["issues"]
+        f"{item['function']}: {issue['level']}: {issue['message']}"
+        for item in found
+        for issue in item["issues"]
     ]
 
 
@@ -92,6 +94,7 @@ def test_plpgsql_check_would_speak(checked_project: Project) -> None:
     with checked_project.as_superuser() as connection:
         connection.execute("set local role postgres")
         connection.execute(
-            "create function greenlight.broken() returns void language plpgsql as $$ begin perform no_such_thing(); end $$"
+            "create function greenlight.broken() returns void language plpgsql as"
+            " $$ begin perform no_such_thing(); end $$"
         )
     assert any("no_such_thing" in issue for issue in lint(checked_project))

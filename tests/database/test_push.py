@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from shutil import copytree
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import pytest
 
@@ -43,7 +43,8 @@ def snapshot(project: Project) -> list[str]:
         union all
         select 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') from pg_namespace where nspname !~ '^pg_'
         union all
-        select 'default ' || defaclrole::regrole || ' ' || defaclobjtype::text || ' ' || defaclacl::text from pg_default_acl
+        select 'default ' || defaclrole::regrole || ' ' || defaclobjtype::text || ' ' || defaclacl::text
+        from pg_default_acl
         union all
         select 'trigger ' || tgname || ' ' || tgrelid::regclass from pg_trigger where not tgisinternal
         union all
@@ -111,7 +112,8 @@ def test_03_agent_table_created(any_project: Project) -> None:
 def columns(project: Project, table: str) -> set[tuple[str, str, str]]:
     rows = project.rows(
         """
-        select attname, format_type(atttypid, atttypmod) as type, case when attnotnull then 'NO' else 'YES' end as nullable
+        select attname, format_type(atttypid, atttypmod) as type,
+            case when attnotnull then 'NO' else 'YES' end as nullable
         from pg_attribute where attrelid = ('public.' || %s)::regclass and attnum > 0
         """,
         table,
@@ -169,16 +171,13 @@ def test_07_a_free_index_name_on_a_table_of_the_project_is_no_obstacle(bare_proj
 
 def test_08_a_push_touches_nothing_but_our_own(bare_project: Project) -> None:
     with bare_project.as_superuser() as connection:
-        for statement in cast(
-            "list[LiteralString]",
-            [
-                "create table public.theirs (id int)",
-                "grant all on public.theirs to anon",
-                "create function public.their_function() returns int language sql as 'select 1'",
-                "create policy their_policy on storage.objects for all to public using (true)",
-                "insert into storage.buckets (id, name, public) values ('theirs', 'theirs', true)",
-            ],
-        ):
+        for statement in [
+            "create table public.theirs (id int)",
+            "grant all on public.theirs to anon",
+            "create function public.their_function() returns int language sql as 'select 1'",
+            "create policy their_policy on storage.objects for all to public using (true)",
+            "insert into storage.buckets (id, name, public) values ('theirs', 'theirs', true)",
+        ]:
             connection.execute(statement)
     before = snapshot(bare_project)
     assert push_result(bare_project.dsn("postgres")).returncode == 0
@@ -199,7 +198,9 @@ def test_09_a_failing_migration_leaves_nothing_of_itself(bare_project: Project, 
 def test_10_the_cli_reads_config_toml_without_a_warning(bare_project: Project) -> None:
     result = push_result(bare_project.dsn("postgres"))
     assert result.returncode == 0
-    assert not re.search(r"warn|unknown|deprecated", result.stdout + result.stderr, re.IGNORECASE), result.stderr
+    assert not re.search(r"warn|unknown|deprecated", result.stdout + result.stderr, re.IGNORECASE), (
+        result.stderr
+    )
 
 
 def test_11_the_last_migration_tells_the_data_api() -> None:

@@ -22,7 +22,7 @@ def orphans(project: Project, older_than: str = "1 day", **arguments: object) ->
     with project.as_service() as connection:
         named = "".join(f", {name} => %({name})s" for name in arguments)
         rows = connection.execute(
-            f"select name from public.orphaned_documents(older_than => %(older_than)s{named})",  # type: ignore[arg-type]
+            f"select name from public.orphaned_documents(older_than => %(older_than)s{named})",
             {"older_than": older_than, **arguments},
         ).fetchall()
     return [row["name"] for row in rows]
@@ -112,7 +112,9 @@ def test_a_purge_needs_a_time(project: Project) -> None:
     user = project.new_user()
     project.call(user, "delete_agent", agent_id=project.store_and_approve(user)["agent_id"])
     with project.as_service() as connection:
-        assert connection.execute("select public.purge_deleted_agents(null)").fetchone() == {"purge_deleted_agents": 0}
+        assert connection.execute("select public.purge_deleted_agents(null)").fetchone() == {
+            "purge_deleted_agents": 0
+        }
         with pytest.raises(psycopg.errors.UndefinedFunction):
             connection.execute("select public.purge_deleted_agents()")
     stranger = User(user.id)

@@ -60,7 +60,9 @@ class Operations:
         return self.attempt("transition_agent", caller, agent_id=agent_id, to_status=status, plan_id=plan_id)
 
     def purge(self) -> str:
-        return self.attempt("purge_deleted_agents", None, deleted_before=datetime.now(UTC) + timedelta(seconds=5))
+        return self.attempt(
+            "purge_deleted_agents", None, deleted_before=datetime.now(UTC) + timedelta(seconds=5)
+        )
 
     def at_random(self, dice: random.Random) -> str:
         user, other = dice.choice(self.users), dice.choice(self.users)
@@ -69,7 +71,12 @@ class Operations:
             case 0 | 1 | 2 | 3:
                 version = dice.randint(0, 6)
                 return self.approve(
-                    user, session, version, f"# {version} {dice.random() < 0.1}", stored=dice.random() < 0.9, title="t"
+                    user,
+                    session,
+                    version,
+                    f"# {version} {dice.random() < 0.1}",
+                    stored=dice.random() < 0.9,
+                    title="t",
                 )
             case 4 | 5 | 6:
                 status = dice.choice(["building", "active", "active", "paused", "archived"])
@@ -104,10 +111,18 @@ def test_no_sequence_of_operations_breaks_an_invariant(project: Project) -> None
                 self.operations.users[who], session, version, text, stored=stored, title=title
             )
 
-        @rule(who=st.integers(0, 3), whose=st.integers(0, 2), session=SESSIONS, status=STATUSES, named=st.booleans())
+        @rule(
+            who=st.integers(0, 3),
+            whose=st.integers(0, 2),
+            session=SESSIONS,
+            status=STATUSES,
+            named=st.booleans(),
+        )
         def transition(self, who: int, whose: int, session: str, status: str, named: bool) -> None:
             users = self.operations.users
-            self.operations.transition(users[who] if who < 3 else None, users[whose], session, status, named=named)
+            self.operations.transition(
+                users[who] if who < 3 else None, users[whose], session, status, named=named
+            )
 
         @rule(who=st.integers(0, 2), whose=st.integers(0, 2), session=SESSIONS, way=st.booleans())
         def delete_or_restore(self, who: int, whose: int, session: str, way: bool) -> None:
@@ -126,7 +141,7 @@ def test_no_sequence_of_operations_breaks_an_invariant(project: Project) -> None
         def sound(self) -> None:
             assert broken_invariants(project) == []
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Life,
         settings=settings(
             max_examples=15,
