@@ -45,11 +45,12 @@ def main() -> int:
 
 
 def up(settings: Settings) -> None:
-    stack = Stack(settings)
+    stack = Stack(settings, web=True)
     print("Starting", flush=True)
     try:
         stack.start(lambda part, seconds: print(f"  {part} ({seconds:.1f} s)", flush=True))
-        print(f"\n  Supabase  {settings.supabase_url}")
+        print(f"\n  Web app   {settings.ui_url}")
+        print(f"  Supabase  {settings.supabase_url}")
         print(f"  Service   {settings.service_url}/docs")
         print(
             f"\nKeys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",

@@ -14,12 +14,11 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from local import ROOT
 from local.processes import Child, LocalError, end, environment
 
 # Postgres refuses to run as root; this is who it runs as then. No account of that number is needed.
 NOBODY = 65534
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Postgres:

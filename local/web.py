@@ -5,9 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.postgres import ROOT
+from local import NODE, ROOT
 from local.processes import Child, LocalError, environment
-from local.stack import NODE
 
 UI = ROOT / "ui"
 NEXT = ROOT / "node_modules" / "next" / "dist" / "bin" / "next"
@@ -29,7 +28,7 @@ def build() -> None:
         raise LocalError(f"The web app does not build:\n{result.stdout}{result.stderr}")
 
 
-def web(
+def web(  # noqa: PLR0913 - named after what each is in the environment
     supabase_url: str, publishable_key: str, service_url: str, port: int, log: Path, *, via: str = "service"
 ) -> Child:
     """The built web app, approving through the service or, with `via="direct"`, straight from the browser."""

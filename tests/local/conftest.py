@@ -59,7 +59,7 @@ class Caller:
             "version": 1,
             "title": "A plan",
             "document_sha256": sha256,
-            "document_url": f"{self.http.base_url}storage/v1/object/sign/plans/{path}?token=t",
+            "document_url": f"{self.http.base_url}/storage/v1/object/sign/plans/{path}?token=t",
         }
         return self.http.post("/rest/v1/rpc/approve_plan", json=arguments)
 

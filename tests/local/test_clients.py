@@ -5,23 +5,25 @@ import json
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from postgrest import AsyncPostgrestClient, SyncPostgrestClient
+from postgrest import AsyncPostgrestClient, CountMethod, SyncPostgrestClient
 from storage3 import AsyncStorageClient, SyncStorageClient
 from storage3.exceptions import StorageApiError
-from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
-from local.stack import NODE, ROOT, Stack
+from local import NODE, ROOT
+from local.stack import Stack
+from supabase import create_client
 from tests.conftest import RunningStack
 from tests.local.conftest import DOCUMENT
 
 SHA256 = hashlib.sha256(DOCUMENT).hexdigest()
 
 
-def plan(session: str, url: str) -> dict[str, object]:
+def plan(session: str, url: str | None) -> dict[str, Any]:
     return {
         "session_id": session,
         "version": 1,
@@ -53,13 +55,14 @@ def test_supabase_py(local: Stack) -> None:
         path, loose = (f"{session.user.id}/s/{name}.md" for name in (SHA256, "0" * 64))
         assert documents.upload(path, DOCUMENT, {"content-type": "text/markdown"}).path == path
         documents.upload(loose, DOCUMENT, {"content-type": "text/markdown"})
-        url = documents.create_signed_url(path, 60)["signedURL"]
+        url = documents.create_signed_url(path, 60)["signedURL"] or ""
         assert http.get(url).content == DOCUMENT
         assert documents.download(path) == DOCUMENT
 
-        approval = client.rpc("approve_plan", plan("s", url)).execute().data
+        approval: Any = client.rpc("approve_plan", plan("s", url)).execute().data
         assert approval["created"]
-        (agent,) = client.table("agent").select("*,plan(*),agent_event(*)").execute().data
+        agents: Any = client.table("agent").select("*,plan(*),agent_event(*)").execute().data
+        (agent,) = agents
         assert (agent["id"], agent["plan"]["id"]) == (approval["agent_id"], approval["plan_id"])
         assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
         assert [entry["name"] for entry in documents.remove([loose])] == [loose]
@@ -81,7 +84,7 @@ def test_storage3(stack: RunningStack, local: Stack) -> None:
 
         signed = documents.create_signed_urls([first, f"{user.id}/s/{'c' * 64}.md"], 60)
         assert signed[0]["error"] is None
-        assert httpx.get(signed[0]["signedURL"]).content == DOCUMENT
+        assert httpx.get(signed[0]["signedURL"] or "").content == DOCUMENT
         assert signed[1]["error"] == "Either the object does not exist or you do not have access to it"
         assert documents.info(first)["content_type"] == "text/markdown"
         assert documents.exists(first)
@@ -105,7 +108,7 @@ async def test_async_clients_on_a_shared_connection_pool(stack: RunningStack, lo
         path = f"{user.id}/s/{SHA256}.md"
         await storage.from_("plans").upload(path, DOCUMENT, {"content-type": "text/markdown"})
         url = (await storage.from_("plans").create_signed_url(path, 60))["signedURL"]
-        approval = (await data.rpc("approve_plan", plan("s", url)).execute()).data
+        approval: Any = (await data.rpc("approve_plan", plan("s", url)).execute()).data
         rows = (await data.from_("plan").select("id,document_path").execute()).data
         assert rows == [{"id": approval["plan_id"], "document_path": path}]
 
@@ -120,10 +123,10 @@ def test_postgrest(stack: RunningStack, local: Stack) -> None:
         url = storage.from_("plans").create_signed_url(path, 60)["signedURL"]
 
     with SyncPostgrestClient(f"{stack.supabase_url}/rest/v1", headers=headers) as data:
-        approval = data.rpc("approve_plan", plan("s", url)).execute().data
-        found = data.from_("plan").select("*").eq("id", approval["plan_id"]).single().execute().data
+        approval: Any = data.rpc("approve_plan", plan("s", url)).execute().data
+        found: Any = data.from_("plan").select("*").eq("id", approval["plan_id"]).single().execute().data
         assert found["document_path"] == path
-        counted = data.from_("agent").select("id", count="exact").limit(1).execute()
+        counted = data.from_("agent").select("id", count=CountMethod.exact).limit(1).execute()
         assert counted.count == 1
     other = {**headers, "Authorization": f"Bearer {stranger.token}"}
     with SyncPostgrestClient(f"{stack.supabase_url}/rest/v1", headers=other) as data:

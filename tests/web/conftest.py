@@ -15,9 +15,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
 
+from local.processes import free_ports
 from local.stack import answers
 from local.web import build, web
-from tests.conftest import RunningStack, User, free_ports
+from tests.conftest import RunningStack, User
 
 Json = Any
 Via = Literal["service", "direct"]

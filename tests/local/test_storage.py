@@ -1,0 +1,345 @@
+"""The Storage API answers as storage-api does, and never loses a document that a row stands for."""
+
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local.stack import Stack
+from tests.local.conftest import DOCUMENT, Caller
+
+Database = psycopg.Connection[tuple[object, ...]]
+
+DUPLICATE = {
+    "statusCode": "409",
+    "error": "Duplicate",
+    "message": "The resource already exists",
+    "code": "KeyAlreadyExists",
+}
+REFERENCED = {
+    "statusCode": "409",
+    "error": "ResourceReferenced",
+    "message": "The resource could not be updated or removed due to a foreign key constraint",
+    "code": "ResourceReferenced",
+}
+FORBIDDEN = {
+    "statusCode": "403",
+    "error": "Unauthorized",
+    "message": "new row violates row-level security policy",
+    "code": "AccessDenied",
+}
+NOT_FOUND = {"statusCode": "404", "error": "not_found", "message": "Object not found", "code": "NoSuchKey"}
+
+number = count()
+
+
+def another(session: str = "session") -> str:
+    """Return the name of a document that is not there yet."""
+    return f"{session}/{hashlib.sha256(str(next(number)).encode()).hexdigest()}.md"
+
+
+def refusal(answer: httpx.Response) -> Any:
+    """Every refusal comes as HTTP 400, whatever it says inside."""
+    assert answer.status_code == 400, answer.text
+    return answer.json()
+
+
+def test_a_document_comes_back_as_it_was_sent(user: Caller, stranger: Caller) -> None:
+    path = user.path()
+    uploaded = user.upload(path)
+    assert uploaded.json() == {"Id": uploaded.json()["Id"], "Key": f"plans/{path}"}
+
+    for route in ("", "authenticated/"):
+        answer = user.http.get(f"/storage/v1/object/{route}plans/{path}")
+        assert answer.content == DOCUMENT
+        assert answer.headers["content-type"] == "text/markdown"
+        assert answer.headers["etag"] == f'"{hashlib.md5(DOCUMENT, usedforsecurity=False).hexdigest()}"'
+        assert user.http.head(f"/storage/v1/object/{route}plans/{path}").status_code == 200
+    part = user.http.get(f"/storage/v1/object/plans/{path}", headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, DOCUMENT[2:6])
+
+    assert refusal(stranger.download(path)) == NOT_FOUND
+    assert refusal(user.download(f"{user.id}/{another()}")) == NOT_FOUND
+
+
+def test_what_is_known_of_an_object(user: Caller, stranger: Caller, database: Database) -> None:
+    path = user.path()
+    user.upload(path)
+    for route in ("", "authenticated/"):
+        info = user.http.get(f"/storage/v1/object/info/{route}plans/{path}").json()
+        assert (info["name"], info["size"], info["content_type"]) == (path, len(DOCUMENT), "text/markdown")
+        answer = stranger.http.get(f"/storage/v1/object/info/{route}plans/{path}")
+        assert refusal(answer) == NOT_FOUND
+    row = database.execute(
+        "select (metadata ->> 'size')::integer, metadata ->> 'mimetype', metadata ->> 'eTag', owner_id"
+        " from storage.objects where name = %s",
+        [path],
+    ).fetchone()
+    md5 = hashlib.md5(DOCUMENT, usedforsecurity=False).hexdigest()
+    assert row == (len(DOCUMENT), "text/markdown", f'"{md5}"', user.id)
+
+
+def test_a_signed_url_is_relative_and_opens_without_credentials(user: Caller, stranger: Caller) -> None:
+    path = user.path()
+    user.upload(path)
+    signed = user.sign(path).json()
+    assert signed["signedURL"].startswith(f"/object/sign/plans/{path}?token=")
+    url = f"{user.http.base_url}/storage/v1{signed['signedURL']}"
+    answer = httpx.get(url)
+    assert (answer.content, answer.headers["content-type"]) == (DOCUMENT, "text/markdown")
+    saved = httpx.get(f"{url}&download=plan.md")
+    assert saved.headers["content-disposition"].startswith("attachment; filename=plan.md")
+    assert refusal(stranger.sign(path)) == NOT_FOUND
+    assert refusal(user.sign(f"{user.id}/{another()}")) == NOT_FOUND
+
+
+def test_a_signed_url_opens_nothing_else_and_not_for_ever(user: Caller) -> None:
+    path, other = user.path(), user.path(another())
+    user.upload(path)
+    user.upload(other)
+    token = user.sign(path).json()["signedURL"].split("token=")[1]
+    base = f"{user.http.base_url}/storage/v1/object/sign/plans"
+
+    elsewhere = refusal(httpx.get(f"{base}/{other}?token={token}"))
+    assert elsewhere == {
+        "statusCode": "400",
+        "error": "InvalidSignature",
+        "message": "Invalid signature",
+        "code": "InvalidSignature",
+    }
+    tampered = httpx.get(f"{base}/{path}?token={token[:-8]}AAAAAAAA")
+    assert (tampered.status_code, tampered.json()["error"]) == (400, "InvalidJWT")
+    users_own = httpx.get(f"{base}/{path}?token={user.token}")
+    assert (users_own.status_code, users_own.json()["error"]) == (400, "InvalidJWT")
+
+    brief = f"{user.http.base_url}/storage/v1{user.sign(path, seconds=1).json()['signedURL']}"
+    deadline = time.monotonic() + 10
+    while (answer := httpx.get(brief)).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.json() == {
+        "statusCode": "400",
+        "error": "InvalidJWT",
+        "message": '"exp" claim timestamp check failed',
+        "code": "InvalidJWT",
+    }
+    assert refusal(user.sign(path, seconds=0))
+
+
+def test_many_are_signed_at_once_each_for_itself(user: Caller, stranger: Caller) -> None:
+    mine, theirs = user.path(), stranger.path()
+    user.upload(mine)
+    stranger.upload(theirs)
+    body = {"expiresIn": 60, "paths": [mine, theirs]}
+    first, second = user.http.post("/storage/v1/object/sign/plans", json=body).json()
+    assert httpx.get(f"{user.http.base_url}/storage/v1{first['signedURL']}").content == DOCUMENT
+    assert second == {
+        "path": theirs,
+        "error": "Either the object does not exist or you do not have access to it",
+        "signedURL": None,
+    }
+
+
+def test_an_existing_object_is_not_replaced(user: Caller, service_role: Caller) -> None:
+    path = user.path()
+    first = user.upload(path).json()["Id"]
+    assert refusal(user.upload(path, b"other")) == DUPLICATE
+    assert refusal(user.upload(path, b"other", upsert=True)) == FORBIDDEN
+    assert user.download(path).content == DOCUMENT
+    # The service role may, and the row stays the same one: what refers to it still does.
+    assert service_role.upload(path, b"other", upsert=True).json()["Id"] == first
+    assert user.download(path).content == b"other"
+
+
+@pytest.mark.parametrize(
+    "name", ["ü.md", "a#b.md", "a%25b.md", "a[b].md", 'a"b.md', "a~b.md", "a\\b.md", "a|b.md"]
+)
+def test_keys_that_storage_does_not_know(name: str, user: Caller, service_role: Caller) -> None:
+    quoted = name.replace("#", "%23").replace("\\", "%5C").replace("[", "%5B").replace("]", "%5D")
+    assert refusal(user.upload(f"{user.id}/session/{quoted}"))["error"] == "InvalidKey"
+    assert service_role.upload(f"{user.id}/session/a b&c=d@e,f.md").status_code == 200
+
+
+def test_the_bucket_limits_size_and_type(user: Caller) -> None:
+    limit = 1024 * 1024
+    path = user.path(another())
+    assert refusal(user.upload(path, b"x" * (limit + 1))) == {
+        "statusCode": "413",
+        "error": "Payload too large",
+        "message": "The object exceeded the maximum allowed size",
+        "code": "EntityTooLarge",
+    }
+    assert refusal(user.upload(path, kind="text/plain")) == {
+        "statusCode": "415",
+        "error": "invalid_mime_type",
+        "message": "mime type text/plain is not supported",
+        "code": "InvalidMimeType",
+    }
+    # A raw body's type is taken as it stands; a form's part loses its parameters first.
+    assert refusal(user.upload(path, kind="text/markdown; charset=utf-8"))["error"] == "invalid_mime_type"
+    too_long = {"": ("x.md", b"x" * (limit + 1), "text/markdown")}
+    assert refusal(user.http.post(f"/storage/v1/object/plans/{path}", files=too_long))["statusCode"] == "413"
+    form = {"": ("x.md", b"x" * limit, "text/markdown; charset=utf-8")}
+    assert user.http.post(f"/storage/v1/object/plans/{path}", files=form).status_code == 200
+    assert user.download(path).headers["content-type"] == "text/markdown"
+
+
+def test_nobody_writes_elsewhere(user: Caller, stranger: Caller, anon: Caller) -> None:
+    name = another()
+    assert refusal(user.upload(stranger.path(name))) == FORBIDDEN
+    assert refusal(anon.upload(stranger.path(name))) == FORBIDDEN
+    assert stranger.upload(stranger.path(name)).status_code == 200
+    for route in ("copy", "move"):
+        body = {"bucketId": "plans", "sourceKey": stranger.path(name), "destinationKey": user.path(name)}
+        assert refusal(user.http.post(f"/storage/v1/object/{route}", json=body)) == NOT_FOUND
+    assert stranger.download(stranger.path(name)).content == DOCUMENT
+
+
+def test_the_service_role_moves_and_copies(user: Caller, service_role: Caller) -> None:
+    source, moved, copied = (user.path(another()) for _ in range(3))
+    identity = user.upload(source).json()["Id"]
+    body = {"bucketId": "plans", "sourceKey": source, "destinationKey": moved}
+    assert service_role.http.post("/storage/v1/object/move", json=body).json()["Id"] == identity
+    body = {"bucketId": "plans", "sourceKey": moved, "destinationKey": copied}
+    assert service_role.http.post("/storage/v1/object/copy", json=body).json()["Id"] != identity
+    assert refusal(service_role.download(source)) == NOT_FOUND
+    assert service_role.delete(moved).status_code == 200
+    assert service_role.download(copied).content == DOCUMENT
+
+
+def test_a_folder_lists_what_is_right_inside_it(user: Caller, stranger: Caller) -> None:
+    names = [another("one"), another("one"), another("two")]
+    for name in names:
+        user.upload(user.path(name))
+
+    def listed(caller: Caller, prefix: str, **options: object) -> list[tuple[str, bool]]:
+        body = {"prefix": prefix, **options}
+        entries = caller.http.post("/storage/v1/object/list/plans", json=body).json()
+        return [(entry["name"], entry["id"] is None) for entry in entries]
+
+    assert listed(user, user.id) == [("one", True), ("two", True)]
+    inside = sorted(name.removeprefix("one/") for name in names[:2])
+    assert listed(user, f"{user.id}/one/") == [(name, False) for name in inside]
+    descending = {"sortBy": {"column": "name", "order": "desc"}, "limit": 1}
+    assert listed(user, f"{user.id}/one", **descending) == [(inside[1], False)]
+    assert listed(user, f"{user.id}/one", search=inside[0][:10]) == [(inside[0], False)]
+    assert listed(stranger, user.id) == []
+
+
+def test_deleting_one_and_many(user: Caller, stranger: Caller) -> None:
+    first, second, third = (user.path(another()) for _ in range(3))
+    for path in (first, second, third):
+        user.upload(path)
+    assert stranger.remove(first, second).json() == []
+    assert refusal(stranger.delete(third)) == {
+        "statusCode": "403",
+        "error": "Unauthorized",
+        "message": "Access denied",
+        "code": "AccessDenied",
+    }
+    removed = user.remove(first, second, user.path(another())).json()
+    assert {entry["name"] for entry in removed} == {first, second}
+    assert user.delete(third).json() == {"message": "Successfully deleted"}
+    assert refusal(user.delete(third)) == NOT_FOUND
+
+
+def test_rows_are_not_deleted_behind_the_apis_back(user: Caller, database: Database) -> None:
+    path = user.path()
+    user.upload(path)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="Use the Storage API instead"):
+        database.execute("delete from storage.objects where name = %s", [path])
+    assert user.download(path).content == DOCUMENT
+
+
+def test_a_plans_document_stays_whoever_deletes_it(user: Caller, service_role: Caller) -> None:
+    path, loose = user.path(), user.path(another())
+    user.upload(path)
+    user.upload(loose)
+    assert user.approve().json()["created"]
+    for caller in (user, service_role):
+        assert refusal(caller.delete(path)) == REFERENCED
+        # In bulk it is all or nothing: one statement.
+        assert refusal(caller.remove(loose, path)) == REFERENCED
+        assert caller.download(path).content == DOCUMENT
+    assert refusal(service_role.http.post("/storage/v1/bucket/plans/empty")) == REFERENCED
+    assert user.download(loose).content == DOCUMENT
+
+
+def test_a_signed_upload_url_allows_one_new_object(user: Caller, stranger: Caller) -> None:
+    path = user.path(another())
+    route = f"/storage/v1/object/upload/sign/plans/{path}"
+    assert refusal(stranger.http.post(route)) == FORBIDDEN
+    url = f"{user.http.base_url}/storage/v1{user.http.post(route).json()['url']}"
+    markdown = {"content-type": "text/markdown"}
+    assert refusal(httpx.put(url, content=DOCUMENT, headers={"content-type": "text/plain"}))
+    assert httpx.put(url, content=DOCUMENT, headers=markdown).json() == {"Key": f"plans/{path}"}
+    assert refusal(httpx.put(url, content=b"other", headers=markdown)) == DUPLICATE
+    assert user.download(path).content == DOCUMENT
+
+
+def test_buckets(service_role: Caller, user: Caller, anon: Caller) -> None:
+    bucket = {"id": "pictures", "name": "pictures", "public": False, "allowed_mime_types": ["image/*"]}
+    assert refusal(user.http.post("/storage/v1/bucket", json=bucket)) == FORBIDDEN
+    assert service_role.http.post("/storage/v1/bucket", json=bucket).json() == {"name": "pictures"}
+    try:
+        assert refusal(service_role.http.post("/storage/v1/bucket", json=bucket))["error"] == "Duplicate"
+        picture = "/storage/v1/object/pictures/a.png"
+        png = {"content-type": "image/png"}
+        assert service_role.http.post(picture, content=b"png", headers=png).status_code == 200
+        public = "/storage/v1/object/public/pictures/a.png"
+        assert refusal(anon.http.get(public))["error"] == "Bucket not found"
+        service_role.http.put("/storage/v1/bucket/pictures", json={"public": True})
+        assert anon.http.get(public).content == b"png"
+        assert refusal(service_role.http.delete("/storage/v1/bucket/pictures"))["error"] == "ResourceNotEmpty"
+    finally:
+        service_role.http.post("/storage/v1/bucket/pictures/empty")
+        assert service_role.http.delete("/storage/v1/bucket/pictures").status_code == 200
+    assert refusal(service_role.http.get("/storage/v1/bucket/pictures"))["error"] == "Bucket not found"
+
+
+def test_uploads_of_one_key_at_once_leave_one_whole_document(user: Caller) -> None:
+    path = user.path(another())
+    bodies = [f"# Version {index}\n".encode() * 1000 for index in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda body: user.upload(path, body), bodies))
+    assert any(answer.status_code == 200 for answer in answers)
+    assert all(answer.status_code == 200 or refusal(answer) == DUPLICATE for answer in answers)
+    assert user.download(path).content in bodies
+
+
+def test_a_row_always_has_its_bytes_whatever_races(user: Caller, local: Stack, database: Database) -> None:
+    """Approval, upload and both kinds of delete at one key: what the database says is there can be read."""
+
+    def versions() -> tuple[set[object], set[object]]:
+        files: set[object] = {file.name for file in (local.settings.directory / "storage").iterdir()}
+        return files, {row for (row,) in database.execute("select version from storage.objects").fetchall()}
+
+    user.upload(user.path())
+    files, rows = versions()
+    strays, approved = files - rows, 0
+    with ThreadPoolExecutor(4) as pool:
+        for round_ in range(25):
+            session = f"race-{round_}"
+            path = user.path(f"{session}/{hashlib.sha256(DOCUMENT).hexdigest()}.md")
+            user.upload(path)
+            approval = pool.submit(user.approve, session)
+            deletion = pool.submit(user.remove if round_ % 2 else user.delete, path)
+            again = pool.submit(user.upload, path)
+            for answer in (deletion.result(), again.result()):
+                assert answer.status_code in {200, 400}, answer.text
+            row = database.execute("select version from storage.objects where name = %s", [path]).fetchone()
+            assert (row is not None) == (user.download(path).content == DOCUMENT)
+            if approval.result().status_code == 200:
+                approved += 1
+                assert user.download(path).content == DOCUMENT
+            else:
+                assert approval.result().json()["message"] == "document_not_found"
+    assert approved, "no approval won a single race: that tests nothing"
+    files, rows = versions()
+    assert rows <= files, "a row without its bytes"
+    assert files - rows == strays, "bytes without their row"
