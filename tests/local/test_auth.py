@@ -9,6 +9,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.stack import Stack
 from tests.conftest import RunningStack
