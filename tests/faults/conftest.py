@@ -120,35 +120,42 @@ async def approve_until_done(
             await asyncio.sleep(0.05)
 
 
-def assert_one_of_each(stack: RunningStack, caller: Caller, request: Json, answer: Json) -> None:
-    """Check the promise: one plan, one agent, one event, the very bytes, and nothing left over."""
-    session = {"session_id": f"eq.{request['plan_id']}"}
-    (plan,) = caller.rows("plan", **session)
-    (agent,) = caller.rows("agent", **session)
-    (event,) = caller.rows("agent_event", agent_id=f"eq.{agent['id']}")
-    assert (answer["plan_id"], answer["agent_id"]) == (plan["id"], agent["id"])
-    assert (agent["plan_id"], event["plan_id"], event["kind"]) == (plan["id"], plan["id"], "approved")
-    document = caller.supabase.get(
-        f"/storage/v1/object/authenticated/plans/{plan['document_path']}",
-        headers={"Authorization": f"Bearer {caller.token}"},
+def assert_one_of_each(stack: RunningStack, caller: Caller, *approvals: tuple[Json, Json]) -> None:
+    """Check the promise for each request and its final answer.
+
+    One plan, one agent, one event, a document of the very bytes, and nothing left over.
+    """
+    plans, agents, events = (caller.rows(table) for table in ("plan", "agent", "agent_event"))
+    for request, answer in approvals:
+        (plan,) = [row for row in plans if row["session_id"] == request["plan_id"]]
+        (agent,) = [row for row in agents if row["session_id"] == request["plan_id"]]
+        (event,) = [row for row in events if row["agent_id"] == agent["id"]]
+        assert (answer["plan_id"], answer["agent_id"]) == (plan["id"], agent["id"])
+        assert (agent["plan_id"], event["plan_id"], event["kind"]) == (plan["id"], plan["id"], "approved")
+        document = read(caller, plan["document_path"])
+        assert document == request["content"].encode()
+        assert hashlib.sha256(document).hexdigest() == plan["document_sha256"]
+    assert orphans(stack, caller) == []
+
+
+def read(caller: Caller, path: str) -> bytes:
+    answer = caller.supabase.get(
+        f"/storage/v1/object/authenticated/plans/{path}", headers={"Authorization": f"Bearer {caller.token}"}
     )
-    assert document.status_code == 200, document.text
-    assert document.content == request["content"].encode()
-    assert hashlib.sha256(document.content).hexdigest() == plan["document_sha256"]
-    assert caller.objects(request["plan_id"]) == [f"{plan['document_sha256']}.md"]
-    assert orphans(stack, caller.id) == []
+    assert answer.status_code == 200, answer.text
+    return answer.content
 
 
-def orphans(stack: RunningStack, user_id: str) -> list[str]:
+def orphans(stack: RunningStack, caller: Caller) -> list[str]:
     """Return the user's documents that no plan refers to, however young."""
-    answer = httpx.post(
-        f"{stack.supabase_url}/rest/v1/rpc/orphaned_documents",
-        json={"older_than": "0 seconds", "after_name": f"{user_id}/", "batch_size": 1000},
+    answer = caller.supabase.post(
+        "/rest/v1/rpc/orphaned_documents",
+        json={"older_than": "0 seconds", "after_name": f"{caller.id}/", "batch_size": 1000},
         headers={"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"},
     )
     assert answer.status_code == 200, answer.text
     rows: list[dict[str, Any]] = answer.json()
-    return [row["name"] for row in rows if row["name"].startswith(f"{user_id}/")]
+    return [row["name"] for row in rows if row["name"].startswith(f"{caller.id}/")]
 
 
 def requests(count: int) -> list[Json]:
