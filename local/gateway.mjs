@@ -79,6 +79,11 @@ await app.init()
 // on the caller's role.
 connection.rlsState = 'active'
 
+class SchemaCacheError extends Error {
+  code = 'PGRST002'
+  message = 'Could not query the database for the schema cache. Retrying.'
+}
+
 // What went wrong in the database, as it said it, beside the request that it went wrong in.
 const databaseErrors = new AsyncLocalStorage()
 function noteError(error) {
@@ -87,6 +92,13 @@ function noteError(error) {
   return error
 }
 connection.normalizeDbError = noteError
+const introspect = connection.introspect.bind(connection)
+connection.introspect = async (options) => {
+  const schema = await introspect(options)
+  // Without a database Lite takes the schema for empty, and everything for unknown.
+  if (schema.functions === undefined) throw new SchemaCacheError()
+  return schema
+}
 app.server.onError((error, context) => {
   console.error(noteError(error))
   return context.json({ message: 'An unexpected error occurred' }, 500)
@@ -236,6 +248,7 @@ async function data(request) {
   const response = await databaseErrors.run(outcome, () => (readable ? liteWith(request, readable) : lite(request)))
   if (response.ok || !outcome.error) return response
   const { code, message, detail, hint } = outcome.error
+  if (code === 'PGRST002') return dataError(503, code, message)
   if (code?.startsWith('CONNECT') || code?.startsWith('ECONN'))
     return dataError(503, 'PGRST001', 'Database client error. Retrying the connection.')
   // Lite hides many of the database's errors behind a 500 and the code SUP. PostgREST passes them on.
