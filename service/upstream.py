@@ -162,6 +162,8 @@ class Upstream:
         async with _call("plan", self._settings.rpc_timeout_seconds):
             query = self._data.from_("plan").select("document_path", "document_sha256").eq("id", plan_id)
             rows: Any = (await query.limit(1).execute()).data
+            if not isinstance(rows, list):
+                raise TypeError("not a list")
             if not rows:
                 return None
             return str(rows[0]["document_path"]), str(rows[0]["document_sha256"])

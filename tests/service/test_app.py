@@ -207,6 +207,23 @@ def test_a_body_beyond_the_limit_is_cut_off_while_it_is_read(small: Process, use
     assert memory().rss - before < 16 * 1024 * 1024
 
 
+def test_a_caller_who_is_cut_off_can_read_why_before_the_connection_ends(
+    small: Process, user: Caller
+) -> None:
+    address = urlsplit(small.url)
+    head = f"{JSON}Host: x\r\nAuthorization: Bearer {user.token}\r\nTransfer-Encoding: chunked"
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(f"POST /plan/approve HTTP/1.1\r\n{head}\r\n\r\n".encode())
+        for chunk in endless(2 * 65536):
+            connection.sendall(chunk)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        for chunk in endless(8 * 1024 * 1024):  # a caller who has not looked yet goes on for a while
+            connection.sendall(chunk)
+        connection.sendall(b"0\r\n\r\n")
+        while connection.recv(65536):  # ends in order: a reset would be an exception
+            pass
+
+
 def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(small: Process, user: Caller) -> None:
     headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "application/json"}
     request = encode(body())

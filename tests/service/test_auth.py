@@ -262,6 +262,18 @@ async def test_the_shared_secret_counts_only_where_it_is_configured() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_token_beyond_16_kib_is_refused_even_if_it_is_good() -> None:
+    project = Project()
+
+    def token(padding: int) -> str:
+        return jwt.encode(claims(padding="a" * padding), project.ec, "ES256", {"kid": "ec"})
+
+    async with project.authenticator() as authenticator:
+        assert (await authenticator.user(token(11_000))).id == SUBJECT.lower()
+        await refused(authenticator, token(12_500))
+
+
+@pytest.mark.anyio
 async def test_an_issuer_of_the_settings_takes_the_place_of_the_usual_one() -> None:
     project = Project()
     other = "https://auth.example.test"
@@ -322,6 +334,28 @@ async def test_a_rotated_key_is_found_without_a_restart(monkeypatch: pytest.Monk
         assert (await authenticator.user(new)).id == SUBJECT.lower()
         await refused(authenticator, old)  # no longer published
         assert project.fetches == 2
+
+
+@pytest.mark.anyio
+async def test_a_withdrawn_key_ends_without_anybody_asking_for_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    project = Project()
+    token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
+    async with project.authenticator() as authenticator:
+        await authenticator.user(token)
+        project.published = []
+        project.asked.clear()
+        project.gate.clear()
+        clock.passed += 301
+        await authenticator.user(token)  # it does not wait, but it sets the fetch going
+        await asyncio.wait_for(project.asked.wait(), 10)
+        refresh = authenticator.keys.refresh()
+        assert refresh is not None
+        project.gate.set()
+        await refresh
+        await refused(authenticator, token)
 
 
 @pytest.mark.anyio

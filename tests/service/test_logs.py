@@ -77,7 +77,7 @@ def test_no_token_document_title_or_query_is_ever_logged(own: Process, user: Cal
     assert len(entries(own)) >= len(answers)
     signature = user.token.rpartition(".")[2]
     url_token = answers[0].json()["document_url"].partition("token=")[2]
-    for secret in (*words, signature, url_token, "token="):
+    for secret in (*words, signature, url_token, "token=", request["plan_id"]):
         assert secret not in logged
     for answer in answers[1:-1]:
         assert not any(word in answer.text for word in words)

@@ -50,7 +50,8 @@ class Supabase:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         step = (
-            "rpc" if path.startswith("/rest/")
+            "plan" if request.method == "GET"
+            else "rpc" if path.startswith("/rest/")
             else "remove" if request.method == "DELETE"
             else "sign" if "/object/sign/" in path
             else "upload"
@@ -69,6 +70,7 @@ class Supabase:
             "sign": httpx.Response(200, json={"signedURL": SIGNED.format(path=key)}),
             "rpc": httpx.Response(200, json=APPROVED),
             "remove": httpx.Response(200, json=[]),
+            "plan": httpx.Response(200, json=[{"document_path": "a/b/c.md", "document_sha256": "d"}]),
         }[step]
 
 
@@ -216,6 +218,42 @@ async def test_every_failure_ends_in_a_documented_error_and_leaves_the_document_
 
     assert (problem.code, problem.retryable) == (code, retryable)
     assert "remove" not in supabase.calls
+
+
+async def plan(supabase: Supabase) -> tuple[str, str] | None:
+    logs.begin("test")
+    async with upstream.connect(SETTINGS, httpx.MockTransport(supabase)) as http:
+        return await Upstream(SETTINGS, http, USER).plan("5e6d7c58-0000-4000-8000-000000000001")
+
+
+@pytest.mark.anyio
+async def test_a_plan_is_found_or_not() -> None:
+    assert await plan(Supabase()) == ("a/b/c.md", "d")
+    assert await plan(Supabase(plan=httpx.Response(200, json=[]))) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "code", "retryable"),
+    [
+        *ANY_STEP,
+        *[
+            (answer, ERROR, True)
+            for answer in (NONSENSE[1], httpx.Response(200, json={}), httpx.Response(200, json=[{}]))
+        ],
+        (data_error(401, "PGRST303", "JWT expired"), UNAUTHENTICATED, None),
+    ],
+)
+async def test_a_failed_look_up_is_not_repeated_and_ends_in_a_documented_error(
+    answer: Answer, code: str, retryable: bool | None
+) -> None:
+    supabase = Supabase(plan=answer)
+
+    with pytest.raises(Problem) as problem:
+        await plan(supabase)
+
+    assert (problem.value.code, problem.value.retryable) == (code, retryable)
+    assert supabase.calls == ["plan"]
 
 
 @pytest.mark.anyio
