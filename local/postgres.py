@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import platform
+import pwd
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import psycopg
 from local import ROOT
 from local.processes import Child, LocalError, end, environment
 
-# Postgres refuses to run as root; this is who it runs as then. No account of that number is needed.
+# Postgres refuses to run as root; this is who it runs as then.
 NOBODY = 65534
 
 
@@ -150,9 +151,12 @@ def _package() -> Path:
     return package
 
 
+_AS_NOBODY = ("--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
+
+
 @functools.cache
 def _namespaces() -> bool:
-    """Tell whether root may be somebody else in a user namespace, which needs no account and no chown."""
+    """Tell whether we may be somebody else in a user namespace, which needs no account and no chown."""
     try:
         probe = subprocess.run(["unshare", *_AS_NOBODY, "true"], check=False, capture_output=True)
     except FileNotFoundError:
@@ -160,12 +164,22 @@ def _namespaces() -> bool:
     return probe.returncode == 0
 
 
-_AS_NOBODY = ("--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
-
-
 def _prefix() -> list[str]:
-    return ["unshare", *_AS_NOBODY] if os.geteuid() == 0 and _namespaces() else []
+    # initdb wants an account for its user, which an ordinary one need not have in a container.
+    return ["unshare", *_AS_NOBODY] if (_root() or not _has_account()) and _namespaces() else []
 
 
 def _user() -> int | None:
-    return NOBODY if os.geteuid() == 0 and not _namespaces() else None
+    return NOBODY if _root() and not _namespaces() else None
+
+
+def _root() -> bool:
+    return os.geteuid() == 0
+
+
+def _has_account() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
