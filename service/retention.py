@@ -107,8 +107,8 @@ class Supabase:
         answer: Any = self._data.rpc("purge_deleted_agents", arguments).execute().data
         return int(answer)
 
-    def orphans(self, grace: timedelta, batch_size: int) -> Iterator[list[str]]:
-        """Yield the names of all documents that no plan refers to, in batches, each asked for when needed."""
+    def orphans(self, grace: timedelta, batch_size: int) -> Iterator[dict[str, str]]:
+        """Yield all documents that no plan refers to, ids by name, in batches, each asked for when needed."""
         last = ""
         while True:
             arguments: Any = {
@@ -117,11 +117,10 @@ class Supabase:
                 "batch_size": batch_size,
             }
             answer: Any = self._data.rpc("orphaned_documents", arguments).execute().data
-            names = [str(row["name"]) for row in answer]
-            if not names:
+            if not answer:
                 return
-            yield names
-            last = names[-1]
+            yield {str(row["name"]): str(row["id"]) for row in answer}
+            last = str(answer[-1]["name"])
 
     def remove(self, names: list[str]) -> tuple[set[str], dict[str, str]]:
         """Remove these documents and return which are gone, and why others are not where Storage says so.
@@ -180,22 +179,27 @@ def remove_documents(
     supabase: Supabase, grace: timedelta, batch_size: int, tally: Tally, stop: threading.Event
 ) -> None:
     """Remove the documents older than the grace period that no plan refers to."""
-    total = sum(len(names) for names in supabase.orphans(grace, batch_size))
-    unsure: dict[str, str] = {}
+    total = sum(map(len, supabase.orphans(grace, batch_size)))
+    unsure: dict[tuple[str, str], str] = {}
     with tqdm(total=total, desc="Documents", unit="document", disable=None) as bar:
-        for names in supabase.orphans(grace, batch_size):
-            removed, reasons = supabase.remove(names)
+        for batch in supabase.orphans(grace, batch_size):
+            removed, reasons = supabase.remove([*batch])
             tally.documents += len(removed)
-            unsure |= {name: reasons.get(name, "no reason given") for name in names if name not in removed}
-            bar.update(len(names))
+            unsure |= {
+                (name, id_): reasons.get(name, "no reason given")
+                for name, id_ in batch.items()
+                if name not in removed
+            }
+            bar.update(len(batch))
             if bar.disable:
                 say(f"Removed {tally.documents} of {total} documents.")
             _stop_if(stop)
     if unsure:
-        # Not there any more, or approved in the meantime: both are as they should be.
-        orphans = {name for names in supabase.orphans(grace, batch_size) for name in names}
-        tally.kept = {name: reason for name, reason in unsure.items() if name in orphans}
-        tally.passed_over = len(unsure) - len(tally.kept)
+        # Not there any more, or stored again, or approved in the meantime: all as it should be.
+        orphans = {orphan for batch in supabase.orphans(grace, batch_size) for orphan in batch.items()}
+        kept = {name: reason for (name, id_), reason in unsure.items() if (name, id_) in orphans}
+        tally.kept |= kept
+        tally.passed_over += len(unsure) - len(kept)
 
 
 def survey(
@@ -205,9 +209,9 @@ def survey(
     agents, plans = (supabase.count_deleted(table, before) for table in ("agent", "plan"))
     documents = 0
     with tqdm(desc="Documents", unit="document", disable=None) as bar:
-        for names in supabase.orphans(grace, batch_size):
-            documents += len(names)
-            bar.update(len(names))
+        for batch in supabase.orphans(grace, batch_size):
+            documents += len(batch)
+            bar.update(len(batch))
             _stop_if(stop)
     say(f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well.")
     say(f"Would remove {documents} documents that no plan refers to.")
