@@ -10,10 +10,10 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up reset check test types lock
+.PHONY: help setup demo up reset retention check test types lock
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed node_modules/.installed ## install what the other commands need; they do so by themselves
 
@@ -25,6 +25,9 @@ up: setup ## start the local Supabase, the service and the web app; Ctrl-C stops
 
 reset: setup ## wipe the local data
 	@python -m local reset
+
+retention: setup ## tell what is there to purge and to remove (ARGS=--apply does it), on the local Supabase unless the environment names one
+	@[ -n "$$SUPABASE_SECRET_KEY" ] || { set -a; . "$${LOCAL_DIR:-.local}/env"; }; python -m service.retention $(ARGS)
 
 check: setup ## formatters, linters, type checkers, database linters, drift checks
 	ruff format --check .
