@@ -74,10 +74,10 @@ def shared_process(
     settings = behind(
         proxy,
         stack,
-        UPLOAD_TIMEOUT_SECONDS="3",
-        SIGN_TIMEOUT_SECONDS="3",
-        RPC_TIMEOUT_SECONDS="3",
-        REMOVE_TIMEOUT_SECONDS="3",
+        UPLOAD_TIMEOUT_SECONDS="6",
+        SIGN_TIMEOUT_SECONDS="6",
+        RPC_TIMEOUT_SECONDS="6",
+        REMOVE_TIMEOUT_SECONDS="6",
     )
     with running_service(tmp_path_factory.mktemp("faults"), **settings) as process:
         yield process

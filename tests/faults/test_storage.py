@@ -1,0 +1,130 @@
+"""The traps that the real storage-api sets, laid by the proxy where the local one does not have them."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.conftest import RunningStack
+from tests.faults.conftest import approve, approve_until_done, assert_one_of_each, orphans
+from tests.faults.proxy import Exchange, Handler, Proxy, answer
+from tests.service.conftest import Caller, Process, body, expect_problem, sha256
+
+
+@pytest.mark.anyio
+async def test_several_writers_of_one_key_are_all_told_that_they_were_the_one(
+    stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
+) -> None:
+    """Uploads of one key at the same time may all get 200, and the last writer wins."""
+    together = asyncio.Barrier(12)
+
+    async def overwrite(exchange: Exchange) -> None:
+        await together.wait()
+        request = exchange.request.with_header("authorization", f"Bearer {stack.secret_key}")
+        request = request.with_header("apikey", stack.secret_key).with_header("x-upsert", "true")
+        response = await exchange.forward(request)
+        assert response.start[1] == "200", response
+        await exchange.reply(response)
+
+    proxy.handlers["upload"] = overwrite
+    request = body(content="the same words " * 5_000)
+
+    answers = await asyncio.gather(*(approve(http, process.url, user.token, request) for _ in range(12)))
+
+    assert {given.status_code for given in answers} == {200}
+    finals = [given.json() for given in answers]
+    assert sum(final["created"] for final in finals) == 1
+    assert len({(final["plan_id"], final["agent_id"]) for final in finals}) == 1
+    assert_one_of_each(stack, user, (request, finals[0]))
+
+
+@pytest.mark.anyio
+async def test_after_a_refused_large_upload_the_next_request_does_not_hang(
+    stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
+) -> None:
+    """After a 409 to a body of 200 kB or more nobody reads from that connection any more."""
+    trapped = 0
+
+    async def trap(exchange: Exchange) -> None:
+        nonlocal trapped
+        response = await exchange.forward()
+        await exchange.reply(response)
+        large = len(exchange.request.body) >= 200_000
+        if large and response.start[1] != "200":
+            trapped += 1
+            if (exchange.request.header("connection") or "").lower() != "close":
+                await exchange.hang()
+
+    proxy.handlers["upload"] = trap
+    request = body(content="words " * 50_000)
+    first = await approve(http, process.url, user.token, request)
+    assert first.status_code == 200
+
+    for _ in range(5):
+        replay = await approve(http, process.url, user.token, request)
+        assert (replay.status_code, replay.json().get("created")) == (200, False), replay.text
+        small = await approve(http, process.url, user.token, body())
+        assert small.status_code == 200, small.text
+
+    assert trapped == 5
+
+
+def claim(content: bytes) -> Handler:
+    async def handler(exchange: Exchange) -> None:
+        await exchange.reply(answer(200, content))
+
+    return handler
+
+
+@pytest.mark.anyio
+async def test_a_deletion_that_is_confirmed_and_deletes_nothing(
+    stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
+) -> None:
+    request = body(version=2)
+    final = await approve_until_done(http, process.url, user.token, request)
+    stale = {**request, "version": 1}
+
+    # The bytes of the approved plan: storage confirms their deletion, and they stay.
+    expect_problem(await approve(http, process.url, user.token, stale), 409, "plan_stale")
+    assert_one_of_each(stack, user, (request, final))
+
+    # Bytes of nobody: they should have gone, and are found as what they are.
+    proxy.once("remove", claim(b"[]"))
+    other = {**stale, "content": "other words"}
+    expect_problem(await approve(http, process.url, user.token, other), 409, "plan_stale")
+    left = f"{user.id}/{request['plan_id']}/{sha256('other words')}.md"
+    assert orphans(stack, user) == [left]
+
+    # The next refusal of the same takes them along.
+    expect_problem(await approve(http, process.url, user.token, other), 409, "plan_stale")
+    assert_one_of_each(stack, user, (request, final))
+
+
+@pytest.mark.anyio
+async def test_a_document_deleted_between_the_calls_is_stored_again(
+    stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
+) -> None:
+    request = body()
+    path = f"{user.id}/{request['plan_id']}/{sha256(request['content'])}.md"
+
+    async def delete_first(exchange: Exchange) -> None:
+        removed = user.supabase.request(
+            "DELETE",
+            "/storage/v1/object/plans",
+            json={"prefixes": [path]},
+            headers={"Authorization": f"Bearer {user.token}"},
+        )
+        assert len(removed.json()) == 1
+        await exchange.reply(await exchange.forward())
+
+    for call in ("sign", "rpc"):
+        hit = proxy.once(call, delete_first)
+        final = (await approve(http, process.url, user.token, request)).json()
+        assert hit.is_set()
+        if call == "sign":
+            assert final["created"] is True
+            assert_one_of_each(stack, user, (request, final))
+            request = body()
+            path = f"{user.id}/{request['plan_id']}/{sha256(request['content'])}.md"
+    assert final["created"] is True
+    assert_one_of_each(stack, user, (request, final))
