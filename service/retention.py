@@ -324,17 +324,19 @@ def _options() -> argparse.Namespace:
 
 
 def _amount(text: str) -> float:
-    number = float(text)
-    if not (math.isfinite(number) and 0 <= number <= 100_000):
-        raise ValueError
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 100_000:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 100000")
     return number
 
 
 def _batch_size(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 1000:
-        raise ValueError
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -469,6 +471,43 @@ def test_a_supabase_that_is_not_there_is_told(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "text", "told"),
+    [
+        (503, "busy", "is busy or down: it answered 503"),
+        (429, "{}", "is busy or down: it answered 429"),
+        (404, '{"code": "PGRST202", "message": "Could not find the function"}', "PGRST202 Could not find"),
+        (200, "<html>", "makes no sense"),
+        (200, '[{"nothing": 1}]', "makes no sense"),
+    ],
+)
+def test_what_supabase_answers_instead_is_told(project: Project, status: int, text: str, told: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            run = project.run("--apply", SUPABASE_URL=f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert run.status == 3
+    assert told in run.err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["--grace-hours", "-1"],
@@ -477,6 +516,7 @@ def test_a_supabase_that_is_not_there_is_told(project: Project) -> None:
         ["--keep-deleted-days", "inf"],
         ["--batch-size", "0"],
         ["--batch-size", "1001"],
+        ["--batch-size", "many"],
         ["--aply"],
     ],
 )
