@@ -35,12 +35,13 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 	mypy
 	sqlfluff lint supabase
 	squawk supabase/migrations/*.sql
+	python -m local.types --check
 
 test: setup ## everything that is tested
 	pytest
 
 types: setup ## write ui/lib/database.types.ts from the migrations
-	python -m local run sh -c 'supabase gen types --remote="$$DATABASE_URL" --schema public' > ui/lib/database.types.ts
+	python -m local.types
 
 lock: setup ## resolve the dependencies anew, within what pyproject.toml and package.json allow
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -87,8 +87,8 @@ def demo(settings: Settings, path: Path) -> None:
 
 def _approve(stack: Stack, path: Path, document: bytes) -> None:
     content, digest = document.decode(), hashlib.sha256(document).hexdigest()
-    headings = (line[2:].strip() for line in content.splitlines() if line.startswith("# "))
-    title = next(headings, path.stem)[:500]
+    headings = (" ".join(line[2:].split()) for line in content.splitlines() if line.startswith("# "))
+    title = next(filter(None, headings), path.stem)[:500]
     session = f"demo-{uuid.uuid4().hex}"
 
     line = Line("Ada signs up as ")

@@ -24,6 +24,8 @@ from local import NODE, ROOT, web
 from local.postgres import Postgres
 from local.processes import Child, Ledger, LocalError, accepts_connections, environment, refuse_taken_port
 
+CLI = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -255,19 +257,16 @@ class Stack:
         }
         if migrations <= self._applied():
             return
-        command: list[str | Path] = [
-            NODE,
-            ROOT / "node_modules" / "supabase" / "dist" / "supabase.js",
-            "db",
-            "push",
-            "--yes",
-        ]
         result = subprocess.run(
-            [*command, f"--remote={self.postgres.url()}", f"--workdir={self.project}"],
+            [
+                *(NODE, CLI, "db", "push", "--yes"),
+                *(f"--remote={self.postgres.url()}", f"--workdir={self.project}"),
+            ],
             check=False,
             capture_output=True,
             text=True,
-            env=environment(),
+            # Where it keeps what it remembers of its user: nothing of that matters here.
+            env=environment(HOME=str(self.settings.directory)),
         )
         (self.settings.directory / "logs" / "push.log").write_text(result.stdout + result.stderr)
         if result.returncode != 0:
