@@ -25,7 +25,8 @@ def main() -> int:
     options = parser.parse_args()
 
     # `kill` is to end in the same orderly way as Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ask in _ASKS:
+        signal.signal(ask, _interrupt)
     try:
         match options.command:
             case "up":
@@ -70,7 +71,13 @@ def run_beside(arguments: list[str]) -> int:
             return subprocess.run(arguments, check=False, env=environment(**stack.variables())).returncode
 
 
+_ASKS = (signal.SIGINT, signal.SIGTERM)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    # Once is enough: an impatient second Ctrl-C must not interrupt the stopping.
+    for ask in _ASKS:
+        signal.signal(ask, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -124,10 +124,12 @@ class Stack:
 
         """
         directory = self.settings.directory
-        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
         try:
             self._take_lock()
+            shutil.rmtree(directory / "logs", ignore_errors=True)
+            (directory / "logs").mkdir()
             self._ledger.end_leftovers()
             self._refuse_taken_ports()
             self.keys = Keys.of(directory)
@@ -164,7 +166,7 @@ class Stack:
         self._take_lock()
         self._ledger.end_leftovers()
         Postgres(directory, self.settings.postgres_port, "").wipe()
-        for name in ("storage", "logs"):
+        for name in ("storage", "logs", ".supabase"):
             shutil.rmtree(directory / name, ignore_errors=True)
         for name in ("keys.json", "env"):
             (directory / name).unlink(missing_ok=True)
