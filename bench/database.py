@@ -1,0 +1,287 @@
+"""What the database does by itself: approvals per second, and what a million plans change.
+
+Two clones of the migrated database, one small and one large, each approval and each read as the Data API makes it: the
+role and the claims of the user, then one statement, in one transaction, through the policies.
+"""
+
+import hashlib
+import json
+import random
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from local.stack import Stack
+
+Connection = psycopg.Connection[Any]
+# Both sizes have users alike: what grows is their number.
+PLANS_PER_USER = 200
+TURN = 10
+
+# `replica` leaves out foreign keys and triggers, row by row: with them this would take half an hour. What they
+# stand for holds.
+SEED: list[LiteralString] = [
+    "set session_replication_role = 'replica'",
+    """
+    insert into auth.users (id, email)
+    select gen_random_uuid(), 'user' || n || '@example.com' from generate_series(1, %(users)s) as n
+    """,
+    """
+    insert into storage.objects (bucket_id, name, owner_id, metadata)
+    select
+        'plans',
+        users.id || '/session-' || n || '/' || encode(sha256((users.id || '/' || n)::bytea), 'hex') || '.md',
+        users.id::text,
+        '{"size": 16384, "mimetype": "text/markdown"}'
+    from generate_series(1, %(each)s) as n cross join auth.users
+    """,
+    """
+    insert into public.plan (
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, created_at
+    )
+    select
+        split_part(name, '/', 1)::uuid,
+        split_part(name, '/', 2),
+        1,
+        'Customer support agent',
+        id,
+        name,
+        left(split_part(name, '/', 3), 64),
+        'https://abcdefghijklmnopqrst.supabase.co/storage/v1/object/sign/plans/' || name
+        || '?token=' || repeat('x', 300),
+        now() - random() * interval '100 days'
+    from storage.objects
+    """,
+    """
+    insert into public.agent (user_id, session_id, plan_id, name, status, created_at)
+    select user_id, session_id, id, title, 'active', created_at from public.plan
+    """,
+    """
+    insert into public.agent_event (
+        user_id, agent_id, plan_id, kind, from_status, to_status,
+        version, document_sha256, actor, actor_role, created_at
+    )
+    select
+        agent.user_id, agent.id, plan.id, kind, from_status, to_status,
+        1, plan.document_sha256, agent.user_id, 'authenticated', agent.created_at
+    from public.agent
+    join public.plan on plan.id = agent.plan_id
+    cross join (
+        values ('approved', null, 'building'), ('status_changed', 'building', 'active')
+    ) as event (kind, from_status, to_status)
+    """,
+    "reset session_replication_role",
+    "vacuum (analyze, freeze) auth.users, storage.objects, public.plan, public.agent, public.agent_event",
+    "checkpoint",
+]
+
+APPROVE: LiteralString = "select to_jsonb(public.approve_plan(%s, 1, 'Customer support agent', %s, %s))"
+
+# The brief's two inserts as one statement, into the same tables and indexes; without the checks, the ledger and the
+# claims. The trigger that writes the ledger is off meanwhile.
+BARE: LiteralString = """
+with plan as (
+    insert into public.plan (
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url
+    )
+    values (%s, %s, 1, 'Customer support agent', %s, %s, %s, %s)
+    returning id, user_id, session_id, title
+)
+insert into public.agent (user_id, session_id, plan_id, name)
+select user_id, session_id, id, title from plan returning id, plan_id
+"""
+
+LIST_NEWEST: LiteralString = "select * from public.plan order by created_at desc limit 20"
+
+# As PostgREST embeds: agent?id=eq.…&select=*,plan(*),agent_event(*)
+OPEN_AGENT: LiteralString = """
+select agent.*, row_to_json(agent_plan.*) as plan, coalesce(agent_events.list, '[]') as agent_event
+from public.agent
+left join lateral (
+    select plan.* from public.plan
+    where plan.user_id = agent.user_id and plan.session_id = agent.session_id and plan.id = agent.plan_id
+) as agent_plan on true
+left join lateral (
+    select json_agg(event.* order by event.id) as list from public.agent_event as event
+    where event.agent_id = agent.id and event.user_id = agent.user_id
+) as agent_events on true
+where agent.id = %s
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A stored one, not approved yet."""
+
+    user_id: str
+    session_id: str
+    sha256: str
+    id: uuid.UUID
+
+    @property
+    def path(self) -> str:
+        return f"{self.user_id}/{self.session_id}/{self.sha256}.md"
+
+    @property
+    def url(self) -> str:
+        return f"https://x.example/storage/v1/object/sign/plans/{self.path}?token=" + "x" * 300
+
+
+class Clone:
+    """A database of its own, made of the migrated one, which nobody may be using meanwhile."""
+
+    def __init__(self, stack: Stack, name: str, plans: int) -> None:
+        self._stack = stack
+        self.name = name
+        with psycopg.connect(stack.postgres.url("supabase_admin"), autocommit=True) as admin:
+            admin.execute(sql.SQL("create database {} template postgres").format(sql.Identifier(name)))
+        self.root = self.connect("supabase_admin", autocommit=True)
+        size = {"users": plans // PLANS_PER_USER, "each": PLANS_PER_USER}
+        for statement in SEED:
+            self.root.execute(statement, size if "%(" in statement else None)
+        self._users = [str(row[0]) for row in self.root.execute("select id from auth.users order by email")]
+        self._dice = random.Random(plans)
+
+    def connect(self, role: str, *, autocommit: bool = False) -> Connection:
+        url = self._stack.postgres.url(role).rsplit("/", 1)[0]
+        # Waiting for the disk at each commit would be most of what is measured, and the same for all.
+        options = "-c synchronous_commit=off"
+        return psycopg.connect(f"{url}/{self.name}", autocommit=autocommit, options=options)
+
+    def drop(self) -> None:
+        self.root.close()
+        with psycopg.connect(self._stack.postgres.url("supabase_admin"), autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(self.name)))
+
+    def bytes_per_plan(self) -> float:
+        row = self.root.execute(
+            "select sum(pg_total_relation_size(oid)) / (select count(*) from public.plan) from pg_class where oid in"
+            " ('storage.objects'::regclass, 'public.plan'::regclass, 'public.agent'::regclass,"
+            " 'public.agent_event'::regclass)"
+        ).fetchone()
+        return float(row[0]) if row else 0.0
+
+    def users(self, count: int) -> list[str]:
+        return self._dice.choices(self._users, k=count)
+
+    def agents(self, users: list[str]) -> list[uuid.UUID]:
+        """Return an agent of each."""
+        find: LiteralString = "select id from public.agent where user_id = %s and session_id = %s"
+        sessions = [f"session-{self._dice.randint(1, PLANS_PER_USER)}" for _ in users]
+        found = (self.root.execute(find, pair).fetchone() for pair in zip(users, sessions, strict=True))
+        return [row[0] for row in found if row]
+
+    def documents(self, count: int) -> list[Document]:
+        """Store so many new ones."""
+        documents = []
+        insert: LiteralString = (
+            "insert into storage.objects (bucket_id, name, owner_id) values ('plans', %s, %s) returning id"
+        )
+        with self.root.transaction():
+            for user in self.users(count):
+                session = uuid.uuid4().hex
+                sha256 = hashlib.sha256(session.encode()).hexdigest()
+                row = self.root.execute(insert, (f"{user}/{session}/{sha256}.md", user)).fetchone()
+                documents += [Document(user, session, sha256, row[0])] if row else []
+        return documents
+
+
+def as_user(connection: Connection, user: str, query: LiteralString, parameters: tuple[object, ...]) -> Any:
+    """One request of the Data API: sent in one go, so that the ways between client and server count once."""
+    claims = json.dumps({"sub": user, "role": "authenticated"})
+    with connection.pipeline():
+        connection.execute(
+            "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)",
+            (claims,),
+            prepare=True,
+        )
+        cursor = connection.execute(query, parameters, prepare=True)
+        connection.commit()
+        return cursor.fetchall()
+
+
+def approve(connection: Connection, document: Document) -> None:
+    (answer,) = as_user(
+        connection, document.user_id, APPROVE, (document.session_id, document.sha256, document.url)
+    )
+    if answer[0]["created"] is not True:
+        raise RuntimeError(f"not approved: {answer}")
+
+
+def insert(connection: Connection, document: Document) -> None:
+    d = document
+    with connection.pipeline():
+        cursor = connection.execute(
+            BARE, (d.user_id, d.session_id, d.id, d.path, d.sha256, d.url), prepare=True
+        )
+        connection.commit()
+        if len(cursor.fetchall()) != 1:
+            raise RuntimeError("not inserted")
+
+
+def throughput(clone: Clone, rounds: int, count: int) -> tuple[list[float], list[float]]:
+    """Return approvals per second, and bare statements per second, of each round; in alternating order."""
+    rates: dict[str, list[float]] = {"approve": [], "insert": []}
+    with clone.connect("authenticator") as user, clone.connect("postgres") as owner:
+        for number in range(rounds + 1):
+            for name in sorted(rates, reverse=bool(number % 2)):
+                documents = clone.documents(count)
+                with ledger(clone, on=name == "approve"):
+                    began = time.perf_counter()
+                    for document in documents:
+                        if name == "approve":
+                            approve(user, document)
+                        else:
+                            insert(owner, document)
+                    seconds = time.perf_counter() - began
+                if number:  # the first round fills caches and prepares statements
+                    rates[name].append(count / seconds)
+    return rates["approve"], rates["insert"]
+
+
+@contextmanager
+def ledger(clone: Clone, *, on: bool) -> Iterator[None]:
+    if not on:
+        clone.root.execute("alter table public.agent disable trigger record_event")
+    yield
+    if not on:
+        clone.root.execute("alter table public.agent enable trigger record_event")
+
+
+def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[float]]]:
+    """Return, for each act, each round's median in seconds of each clone; in alternating order."""
+    medians: dict[str, list[list[float]]] = {}
+    connections = {clone.name: clone.connect("authenticator") for clone in clones}
+    for number in range(rounds + 1):
+        acts = {clone.name: _acts(clone, connections[clone.name], count) for clone in clones}
+        for act in next(iter(acts.values())):
+            times: dict[str, list[float]] = {clone.name: [] for clone in clones}
+            # In turns, a few at a time: whatever else the machine does meets them all alike.
+            for first in range(0, count, TURN):
+                for clone in clones if number % 2 else reversed(clones):
+                    for position in range(first, min(first + TURN, count)):
+                        began = time.perf_counter()
+                        acts[clone.name][act](position)
+                        times[clone.name].append(time.perf_counter() - began)
+            if number:
+                medians.setdefault(act, []).append([statistics.median(times[clone.name]) for clone in clones])
+    for connection in connections.values():
+        connection.close()
+    return medians
+
+
+def _acts(clone: Clone, connection: Connection, count: int) -> dict[str, Callable[[int], object]]:
+    users = clone.users(count)
+    documents, agents = clone.documents(count), clone.agents(users)
+    return {
+        "approve": lambda at: approve(connection, documents[at]),
+        "list the newest 20": lambda at: as_user(connection, users[at], LIST_NEWEST, ()),
+        "open one agent": lambda at: as_user(connection, users[at], OPEN_AGENT, (agents[at],)),
+    }

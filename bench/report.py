@@ -1,0 +1,191 @@
+"""The results for readers: plots, tables in the docs, and the few figures that the README names.
+
+Texts are written by hand; what stands between `<!-- bench … -->` and `<!-- /bench -->` in them is filled here.
+`python -m bench.report` does it again from the latest results.
+"""
+
+import re
+from collections.abc import Callable
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+from bench.results import TIMES, Results, Row
+from bench.servers import BRIEF, FLOOR, PER_REQUEST, SERVICE
+from local import ROOT
+
+DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
+FILLED = [DOCS / "benchmarks.md", DOCS / "scale.md", ROOT / "README.md"]
+BLOCK = re.compile(r"(<!-- bench ?(.*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+COLORS = {SERVICE: "#1a7f37", FLOOR: "#8c959f", BRIEF: "#0969da", PER_REQUEST: "#bc4c00"}
+
+
+def write(results: Results) -> None:
+    mpl.rcParams.update({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 9})
+    IMAGES.mkdir(exist_ok=True)
+    for group, rows in results.groups().items():
+        plot(group, rows)
+    for path in FILLED:
+        if path.exists():
+            path.write_text(fill(path.read_text(), results))
+
+
+def fill(text: str, results: Results) -> str:
+    """Return the text with each marked block as the results have it: `<!-- bench name -->`, `<!-- /bench -->`."""
+
+    def block(match: re.Match[str]) -> str:
+        start, name, end = match.groups()
+        write_block = BLOCKS.get(name)
+        if write_block is None:
+            raise ValueError(f"there is no block named {name!r}; there are {', '.join(BLOCKS)}")
+        return f"{start}{write_block(results)}\n{end}"
+
+    return BLOCK.sub(block, text)
+
+
+def machine(results: Results) -> str:
+    of = results.machine
+    return (
+        f"{of['cpu']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}; Python {of['python']},"
+        f" Node.js {of['node']}, Postgres {of['postgres']}; {of['date']}, {of['run']} run. Everything runs on this one"
+        f" machine: the callers, the compared, and Supabase ({of['supabase']})."
+    )
+
+
+def goals(results: Results) -> str:
+    lines = ["| | measured | lowest to highest round | goal | |", "|---|---|---|---|---|"]
+    for row in results.rows:
+        if row.goal is not None:
+            met = "met" if row.met else "**not met**"
+            lines.append(
+                f"| {row.name} | {figure(row.value, row.unit)} | {spread(row)} | {goal(row)} | {met} |"
+            )
+    return "\n".join(lines)
+
+
+def groups(results: Results) -> str:
+    parts = []
+    for group, rows in results.groups().items():
+        parts.append(f"### {group}\n")
+        if plotted(rows):
+            parts.append(f"![{group}](images/{slug(group)}.svg)\n")
+        parts += ["| | median | lowest to highest round |", "|---|---|---|"]
+        parts += [f"| {row.measure} | {figure(row.value, row.unit)} | {spread(row)} |" for row in rows]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def summary(results: Results) -> str:
+    """Return the few lines for the README."""
+    value = results.value
+    plans = next(group for group in results.groups() if group.endswith(" plans"))
+    beyond = value(f"One approval, 16 kB: {SERVICE} beyond {FLOOR}")
+    against = value(f"One approval, 16 kB: {SERVICE} against {FLOOR}")
+    reads = [row.value for row in results.groups()[plans] if row.unit == TIMES]
+    memory = next(row for row in results.groups()["Memory"] if row.unit == "MiB")
+    at_once = value(f"64 clients: {SERVICE} against {PER_REQUEST}")
+    far = value(f"64 clients, 300 ms to Supabase: {SERVICE} against {BRIEF}")
+    return f"""\
+- One approval takes {against:.2f} times as long as its three calls to Supabase alone ({beyond:.1f} ms more), and
+  {value(f"CPU of one approval, 16 kB: {SERVICE}"):.1f} ms of the service's CPU.
+- With 64 clients at once it approves {at_once:.1f} times as many as a Supabase client per request does; 300 ms away
+  from Supabase, {far:.0f} times as many as synchronous calls in an `async def` route.
+- With {plans}, approving and reading take {min(reads):.2f} to {max(reads):.2f} times as long as with 1,000.
+- The service starts in {value("Cold start: to the first answer"):.1f} s and has {memory.value:.0f} MiB \
+{memory.measure.removeprefix("the service ")}."""
+
+
+def scale(results: Results) -> str:
+    """Return the figures that docs/scale.md reckons with."""
+    value = results.value
+    plans = next(group for group in results.groups() if group.endswith(" plans"))
+    cpu = value(f"CPU of one approval, 16 kB: {SERVICE}")
+    rate = value("In the database: approve_plan() as a user")
+    size = next(row.value for row in results.groups()[plans] if row.unit == "bytes")
+    memory = next(row.value for row in results.groups()["Memory"] if row.unit == "MiB")
+    lines = [
+        ("Service CPU of one approval", f"{cpu:.1f} ms", f"about {1000 / cpu:.0f} approvals/s for each core"),
+        ("Service memory", f"{memory:.0f} MiB", f"{1024 / memory:.0f} processes for each GiB"),
+        (
+            "`approve_plan()` on one connection",
+            f"{rate:,.0f}/s",
+            f"{1000 / rate:.2f} ms of one core; {rate * 86_400 / 1e6:.0f} million a day",
+        ),
+        (
+            "One plan with agent, events, indexes",
+            f"{size / 1000:.1f} kB",
+            f"{size / 1000:.1f} GB in Postgres for a million plans, beside the documents in storage",
+        ),
+        *(
+            (
+                f"{row.measure.split(',')[0].capitalize()}, {plans} against 1,000",
+                figure(row.value, TIMES),
+                "flat: an index finds the rows",
+            )
+            for row in results.groups()[plans]
+            if row.unit == TIMES
+        ),
+    ]
+    return "\n".join(
+        ["| measured | | what follows |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in lines)]
+    )
+
+
+BLOCKS: dict[str, Callable[[Results], str]] = {
+    "": summary,
+    "machine": machine,
+    "goals": goals,
+    "groups": groups,
+    "scale": scale,
+}
+
+
+def plotted(rows: list[Row]) -> list[Row]:
+    """Return what is drawn of a group: the measures of its first unit; a ratio has another."""
+    same = [row for row in rows if row.unit == rows[0].unit and " beyond " not in row.measure]
+    return same if len(same) > 1 else []
+
+
+def plot(group: str, rows: list[Row]) -> None:
+    drawn = plotted(rows)[::-1]
+    if not drawn:
+        return
+    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.32 * len(drawn)), layout="constrained")
+    axes.barh(
+        [row.measure for row in drawn],
+        [row.value for row in drawn],
+        xerr=[[row.value - row.low for row in drawn], [row.high - row.value for row in drawn]],
+        color=[
+            next((color for name, color in COLORS.items() if row.measure.startswith(name)), COLORS[SERVICE])
+            for row in drawn
+        ],
+        error_kw={"ecolor": "#57606a", "elinewidth": 1, "capsize": 2},
+    )
+    axes.set_xlabel(drawn[0].unit)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure_.savefig(IMAGES / f"{slug(group)}.svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure_)
+
+
+def slug(group: str) -> str:
+    return "bench-" + re.sub(r"[^a-z0-9]+", "-", group.lower()).strip("-")
+
+
+def figure(value: float, unit: str) -> str:
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{text} {unit}".strip()
+
+
+def spread(row: Row) -> str:
+    return f"{figure(row.low, '')} to {figure(row.high, '')}" if row.low != row.high else ""
+
+
+def goal(row: Row) -> str:
+    sign, limit = (row.goal or "").split()
+    words = {"<=": "at most", "<": "below", ">=": "at least", ">": "above"}[sign]
+    return f"{words} {figure(float(limit), row.unit)}"
+
+
+if __name__ == "__main__":
+    write(Results.load())
