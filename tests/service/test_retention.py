@@ -445,10 +445,10 @@ def test_missing_settings_are_named(project: Project) -> None:
 def test_only_the_secret_key_will_do(project: Project, user: Caller) -> None:
     name = project.store(user, "old")
     forged = jwt.encode({"role": "service_role"}, "x" * 32, "HS256")
-    refused_at_once = {user.token, project.stack.publishable_key, "sb_secret_a\nb"}
-    refused_by_supabase = {"sb_secret_wrong", forged}
+    refused_at_once = [user.token, project.stack.publishable_key, "sb_secret_a\nb"]
+    refused_by_supabase = ["sb_secret_wrong", forged]
 
-    for key in refused_at_once | refused_by_supabase:
+    for key in refused_at_once + refused_by_supabase:
         run = project.run("--apply", SUPABASE_SECRET_KEY=key)
         assert run.status == (2 if key in refused_at_once else 3), run.text
         assert "SUPABASE_SECRET_KEY" in run.err
