@@ -185,7 +185,9 @@ def open_page(browser: Browser, served: dict[Via, str]) -> Iterator[OpenPage]:
                     complaints.append(f"{message.page and message.page.url}: {message.text}")
 
             visitor.on("console", on_console)
-            visitor.on("weberror", lambda error: complaints.append(f"{error.page and error.page.url}: {error.error}"))
+            visitor.on(
+                "weberror", lambda error: complaints.append(f"{error.page and error.page.url}: {error.error}")
+            )
             page = visitor.new_page()
             if user is not None:
                 sign_in(page, user)
@@ -232,5 +234,7 @@ def redirected(page: Page) -> str:
 def is_approval(via: Via) -> Callable[[Response], bool]:
     """Tell which answer is the one to an approval."""
     if via == "direct":
-        return lambda response: response.url.endswith("/rpc/approve_plan") and response.request.method == "POST"
-    return lambda response: response.request.method == "POST" and "next-action" in response.request.headers
+        return lambda response: (
+            response.url.endswith("/rpc/approve_plan") and response.request.method == "POST"
+        )
+    return lambda response: "next-action" in response.request.headers

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from local.processes import free_ports
 from local.stack import answers, service
-from tests.conftest import RunningStack, free_ports
+from tests.conftest import RunningStack
 from tests.web.conftest import (
     PLAN,
     REFUSED,
@@ -125,8 +126,12 @@ def test_while_it_runs_the_button_says_what_is_happening_and_is_disabled(
     page = open_page(via="direct", user=account.user)
     open_file(page, PLAN.encode())
     held: list[Route] = []
-    page.route("**/storage/v1/object/plans/**", lambda route: held.append(route))
-    page.route("**/rpc/approve_plan", lambda route: held.append(route))
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/storage/v1/object/plans/**", keep)
+    page.route("**/rpc/approve_plan", keep)
     button = page.get_by_role("button", name=re.compile("Approve plan|Uploading|Creating"))
 
     button.click()
@@ -350,9 +355,7 @@ def test_a_document_of_the_wrong_size_is_not_opened(open_page: OpenPage, account
     toast(page, "The document has to be between 1 byte and 1 MiB.")
 
 
-def test_a_document_of_the_largest_size_is_approved(
-    open_page: OpenPage, account: Account, via: Via
-) -> None:
+def test_a_document_of_the_largest_size_is_approved(open_page: OpenPage, account: Account, via: Via) -> None:
     page = open_page(via=via, user=account.user)
     # Each of these takes six bytes in JSON.
     document = b"# All of it\n\n" + b"\x01" * (1024 * 1024 - 13)

@@ -45,7 +45,9 @@ def test_crlf_and_byte_order_mark_survive_an_edit(open_page: OpenPage, account: 
     assert (plan["version"], plan["document_sha256"]) == (2, sha256(expected))
 
 
-def test_every_kind_of_text_is_approved_byte_for_byte(open_page: OpenPage, account: Account, via: Via) -> None:
+def test_every_kind_of_text_is_approved_byte_for_byte(
+    open_page: OpenPage, account: Account, via: Via
+) -> None:
     """Unicode that looks the same when normalised, all line breaks there are, characters that JSON and HTML escape."""
     document = (
         "# Caf\u00e9 and Cafe\u0301 \u212b\r\rmixed\r\nbreaks\n\u2028\u2029\u0085\x0b\x0c"
@@ -152,23 +154,34 @@ HOSTILE = """# A friendly plan
 def test_nothing_in_a_hostile_document_runs(open_page: OpenPage, account: Account, via: Via) -> None:
     page = open_page(via=via, user=account.user)
     asked: list[Request] = []
-    page.on("request", asked.append)
+    page.on("request", lambda request: asked.extend([request]))
     opened: list[object] = []
-    page.on("dialog", opened.append)
+    page.on("dialog", lambda dialog: opened.extend([dialog]))
     open_file(page, HOSTILE.encode())
 
     def nothing_ran() -> None:
         expect(page.get_by_role("heading", name="The end")).to_be_visible()
         article = page.get_by_role("article")
         # The HTML is there to be read, as text.
-        expect(article).to_contain_text("<script>window.ran = \"script\"</script>")
-        for element in ("script", "iframe", "svg:not(.lucide)", "style", "form", "base", "meta", "img", "input"):
+        expect(article).to_contain_text('<script>window.ran = "script"</script>')
+        for element in (
+            "script",
+            "iframe",
+            "svg:not(.lucide)",
+            "style",
+            "form",
+            "base",
+            "meta",
+            "img",
+            "input",
+        ):
             assert article.locator(element).count() == 0, element
-        for link in article.get_by_role("link").all():
-            link.click(modifiers=["Shift"], no_wait_after=True, trial=True)
-        assert article.locator("a").evaluate_all("links => links.map(link => link.protocol)") == []
-        handlers = "elements => elements.flatMap(e => [...e.attributes]).map(a => a.name).filter(n => n.startsWith('on'))"
-        assert article.locator("*").evaluate_all(handlers) == []
+        # None of its links is one, not even the one into the app.
+        assert article.locator("a").count() == 0
+        handlers = (
+            "all => all.flatMap(e => [...e.attributes]).filter(({ name }) => name.startsWith('on')).length"
+        )
+        assert article.locator("*").evaluate_all(handlers) == 0
         for text in article.get_by_text(re.compile("plain|upper|entity|tab|vbscript")).all():
             text.click(force=True)
         assert page.evaluate("window.ran") is None
@@ -186,7 +199,9 @@ def test_nothing_in_a_hostile_document_runs(open_page: OpenPage, account: Accoun
 
 def test_a_picture_elsewhere_is_fetched_only_on_request(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
-    page.route("https://pictures.invalid/**", lambda route: route.fulfill(body=PIXEL, content_type="image/svg+xml"))
+    page.route(
+        "https://pictures.invalid/**", lambda route: route.fulfill(body=PIXEL, content_type="image/svg+xml")
+    )
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request) if "pictures.invalid" in request.url else None)
     open_file(page, b"# With a picture\n\n![A sketch](https://pictures.invalid/sketch.svg)\n")
@@ -204,12 +219,16 @@ PIXEL = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect widt
 
 def test_a_long_plan_stays_smooth(open_page: OpenPage, account: Account) -> None:
     """Typing in 170 kB touches the editor and no more; reading on renders the one section that was edited."""
-    chapter = "## Chapter {0}\n\n" + "A sentence with **weight** and `code`. " * 20 + "\n\n| a | b |\n| - | - |\n| {0} | x |\n\n"
-    document = "# A long plan\n\n" + "".join(chapter.format(number) for number in range(200))
+    chapter = (
+        "## Chapter {0}\n\n"
+        + "A sentence with **weight** and `code`. " * 20
+        + "\n\n| a | b |\n| - | - |\n| {0} | x |\n\n"
+    )
+    document = "# A long plan\n\n" + "".join(chapter.format(number) for number in range(210))
     assert len(document) > 170_000
     page = open_page(user=account.user)
     open_file(page, document.encode())
-    expect(page.get_by_role("heading", name="Chapter 199")).to_be_attached()
+    expect(page.get_by_role("heading", name="Chapter 209")).to_be_attached()
 
     page.get_by_role("tab", name="Edit").click()
     editor = page.get_by_label("Document")
@@ -217,11 +236,11 @@ def test_a_long_plan_stays_smooth(open_page: OpenPage, account: Account) -> None
     page.evaluate(
         """() => {
             window.touched = new Set();
-            window.tasks = [];
-            new PerformanceObserver((list) => window.tasks.push(...list.getEntries())).observe({ type: "longtask" });
             new MutationObserver((records) => {
-                for (const { target } of records)
-                    window.touched.add((target.closest ? target : target.parentElement).closest("footer, .toolbar, .tab"));
+                for (const { target } of records) {
+                    const element = target.closest ? target : target.parentElement;
+                    window.touched.add(element.closest("footer, .toolbar, .tab"));
+                }
             }).observe(document.querySelector("main"), { childList: true, characterData: true, subtree: true });
         }"""
     )
@@ -230,10 +249,9 @@ def test_a_long_plan_stays_smooth(open_page: OpenPage, account: Account) -> None
     expect(page.locator(".toolbar .version")).to_have_text("Version 2")
     assert editor.input_value().endswith("The end, after all.")
     assert page.evaluate("[...window.touched].filter(part => part?.matches('.tab:not(.editor)')).length") == 0
-    print("long tasks while typing:", page.evaluate("window.tasks.map(task => task.duration)"))
     page.get_by_role("tab", name="Read").click()
     expect(page.get_by_text("The end, after all.")).to_be_attached()
     page.get_by_role("link", name="Chapter 150", exact=True).first.click()
     expect(page.get_by_role("heading", name="Chapter 150")).to_be_in_viewport()
     approve(page)
-    expect(page.get_by_role("heading", name="Chapter 199")).to_be_attached()
+    expect(page.get_by_role("heading", name="Chapter 209")).to_be_attached()

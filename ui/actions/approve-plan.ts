@@ -1,7 +1,6 @@
 import { documentProblem } from "@/lib/document";
 import { failure, type ErrorCode } from "@/lib/errors";
 import { publicEnv } from "@/lib/public-env";
-import { approveDirectly } from "./approve-directly";
 import { approveThroughService } from "./approve-through-service";
 
 export interface ApprovePlanInput {
@@ -46,11 +45,15 @@ export async function approvePlan(
   const problem = documentProblem(input.content);
   if (problem) return failure(problem);
   try {
-    if (publicEnv().approveVia === "direct") return await approveDirectly(input, onStep);
+    if (publicEnv().approveVia === "direct") {
+      // Only then is supabase-js needed, and loaded.
+      const { approveDirectly } = await import("./approve-directly");
+      return await approveDirectly(input, onStep);
+    }
     onStep("sending");
     return await approveThroughService(input);
   } catch {
-    // The server action's own server could not be reached.
+    // The app's own server could not be reached.
     return failure("upstream_unavailable");
   }
 }

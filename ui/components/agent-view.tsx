@@ -45,7 +45,10 @@ export function AgentView({ initial }: { initial: Agent }) {
   // SWR pauses in a hidden tab, and looks again when the tab is shown.
   const { data, mutate } = useSWR(["agent", initial.id], () => loadAgent(createClient(), initial.id), {
     fallbackData: initial,
-    refreshInterval: (agent) => (agent?.status === "building" ? BUILDING_POLL_MS : SETTLED_POLL_MS),
+    // Shorter than the quickest poll, or it would swallow every other one.
+    dedupingInterval: 500,
+    // Before the first answer, SWR asks without any data.
+    refreshInterval: (agent = initial) => (agent?.status === "building" ? BUILDING_POLL_MS : SETTLED_POLL_MS),
     onSuccess: (agent) => {
       // Deleted in another tab: the server knows what to show instead.
       if (!agent) router.refresh();

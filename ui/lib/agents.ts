@@ -48,6 +48,8 @@ export async function loadSession(supabase: Client, sessionId: string) {
   return data;
 }
 
+export type SessionAgent = Awaited<ReturnType<typeof loadSession>>;
+
 export const PAGE_SIZE = 20;
 
 /** One page of the user's agents, newest first, and whether there are older ones. `page` counts from 1. */

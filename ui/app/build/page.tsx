@@ -15,11 +15,10 @@ import { Notice } from "@/components/notice";
 import { OpenPlan } from "@/components/open-plan";
 import { useUser } from "@/components/user";
 import { WayOut } from "@/components/way-out";
-import { listDeleted, loadDocument, loadSession } from "@/lib/agents";
+import { listDeleted, loadDocument, type SessionAgent } from "@/lib/agents";
 import { applyEdit, decode, encode, hasByteOrderMark, lineEndings, sha256, toView } from "@/lib/document";
 import { edited, opened, saveDraft, sent, useDraft } from "@/lib/draft";
 import { databaseErrorCode, explain, type ErrorCode } from "@/lib/errors";
-import { createClient } from "@/lib/supabase/client";
 import { useSha256 } from "@/lib/use-sha256";
 
 const Changes = dynamic(() => import("@/components/changes").then(({ Changes }) => Changes), { ssr: false });
@@ -30,6 +29,17 @@ const STEPS: Record<Step | "opening", string> = {
   creating: "Creating the agent…",
   opening: "Opening the agent…",
 };
+
+/** Loaded when it is needed: reading and editing a plan takes none. */
+async function supabase() {
+  return (await import("@/lib/supabase/client")).createClient();
+}
+
+async function findAgent(sessionId: string): Promise<SessionAgent> {
+  const answer = await fetch(`/api/session/${sessionId}`);
+  if (!answer.ok) throw new Error("The planning session could not be loaded");
+  return (await answer.json()) as SessionAgent;
+}
 
 /** The plan under review, at /build?session=<the planning session's id>. */
 export default function BuildPage() {
@@ -55,11 +65,13 @@ function Review({ sessionId }: { sessionId: string }) {
   const user = useUser();
   const router = useRouter();
   const [draft, save] = useDraft(user.id, sessionId);
-  const session = useSWR(["session", sessionId], () => loadSession(createClient(), sessionId));
+  const session = useSWR(["session", sessionId], () => findAgent(sessionId));
   const agent = session.data;
-  // What was approved last: read for comparison, and as the plan itself where this browser has no draft of it.
-  const stored = useSWR(agent ? ["document", agent.plan.document_path] : null, async ([, path]) =>
-    decode(await loadDocument(createClient(), path)),
+  const [tab, setTab] = useState("read");
+  // What was approved last: for comparison, and as the plan itself where this browser has no draft of it.
+  const stored = useSWR(
+    agent && (draft === null || tab === "changes") ? ["document", agent.plan.document_path] : null,
+    async ([, path]) => decode(await loadDocument(await supabase(), path)),
   );
   const approved = stored.data;
   const document =
@@ -69,7 +81,6 @@ function Review({ sessionId }: { sessionId: string }) {
       : null);
   const hash = useSha256(document?.content);
 
-  const [tab, setTab] = useState("read");
   const [step, setStep] = useState<Step | "opening" | null>(null);
   const [problem, setProblem] = useState<ErrorCode | null>(null);
   const isApproving = useRef(false);
@@ -108,6 +119,7 @@ function Review({ sessionId }: { sessionId: string }) {
         toast.success(result.data.message);
         if (result.data.agent_id) {
           setStep("opening");
+          void session.mutate();
           router.push(`/build/${result.data.agent_id}`);
           return;
         }
@@ -126,10 +138,10 @@ function Review({ sessionId }: { sessionId: string }) {
   };
 
   const handleRestore = async () => {
-    const supabase = createClient();
-    const deleted = (await listDeleted(supabase)).find(({ session_id }) => session_id === sessionId);
+    const client = await supabase();
+    const deleted = (await listDeleted(client)).find(({ session_id }) => session_id === sessionId);
     if (deleted) {
-      const { error } = await supabase.rpc("restore_agent", { agent_id: deleted.id });
+      const { error } = await client.rpc("restore_agent", { agent_id: deleted.id });
       if (error) {
         toast.error(explain(databaseErrorCode(error)));
         return;
@@ -184,7 +196,7 @@ function Review({ sessionId }: { sessionId: string }) {
           <Tabs.List className="tabs" aria-label="The plan">
             <Tabs.Trigger value="read">Read</Tabs.Trigger>
             <Tabs.Trigger value="edit">Edit</Tabs.Trigger>
-            {approved !== undefined && <Tabs.Trigger value="changes">Changes</Tabs.Trigger>}
+            {agent && <Tabs.Trigger value="changes">Changes</Tabs.Trigger>}
           </Tabs.List>
           <div className="toolbar-action">
             {isApproved && !step ? (
@@ -250,10 +262,14 @@ function Review({ sessionId }: { sessionId: string }) {
             />
           </label>
         </Tabs.Content>
-        {approved !== undefined && (
+        {agent && (
           <Tabs.Content value="changes" className="tab" tabIndex={-1}>
             <p className="lead">From version {newest}, which is approved, to what you see here.</p>
-            <Changes from={approved} to={document.content} />
+            {approved === undefined ? (
+              <div className="skeleton" aria-busy="true" />
+            ) : (
+              <Changes from={approved} to={document.content} />
+            )}
           </Tabs.Content>
         )}
       </Tabs.Root>

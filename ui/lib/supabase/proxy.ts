@@ -3,7 +3,7 @@ import { NextResponse, type NextRequest } from "next/server";
 import { env } from "../env";
 import { safePath } from "../paths";
 
-const OPEN = /^\/(sign-in|sign-up|auth)(\/|$)/;
+const OPEN = /^\/(sign-in|sign-up|auth|api)(\/|$)/;
 const FORMS = /^\/(sign-in|sign-up)$/;
 
 /** Refreshes the session's cookies, and sends visitors to where they may be. `headers` go on to the page. */

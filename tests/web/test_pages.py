@@ -1,0 +1,301 @@
+"""What holds for every page: for everybody to use, light to load, and closed to what is not the app's."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page, expect
+
+from local import NODE, ROOT
+from local.web import NEXT, UI, build
+from service.errors import ERRORS
+from tests.conftest import RunningStack
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, Via, new_session, open_file, sign_in
+
+# Kilobytes of compressed JavaScript.
+FIRST_LOAD_KB = 250
+
+EVERYTHING = (
+    PLAN
+    + """
+- [x] done
+- [ ] to do
+
+| a | b |
+| - | - |
+| 1 | 2 |
+
+> quoted
+
+```python
+print("a line of code that is long enough to scroll on a phone, and then some more of it to be sure of that")
+```
+
+A [link](https://example.org) and a picture: ![sketch](https://example.org/sketch.png)
+"""
+)
+
+
+def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
+    """Walk through all pages and their states, naming each one when it is there."""
+    page.goto("/sign-in")
+    page.get_by_role("heading", name="Sign in").wait_for()
+    yield "sign in"
+    page.goto("/sign-up")
+    page.get_by_role("heading", name="Create an account").wait_for()
+    yield "sign up"
+    sign_in(page, account.user)
+    page.get_by_role("heading", name="No agents yet").wait_for()
+    yield "no agents"
+    page.goto("/build")
+    page.get_by_role("button", name="Paste markdown").click()
+    page.get_by_label("Markdown", exact=True).wait_for()
+    yield "open a plan"
+    session_id = new_session()
+    open_file(page, EVERYTHING.encode(), session_id)
+    page.get_by_role("heading", name="Van").wait_for()
+    yield "read"
+    page.get_by_role("tab", name="Edit").click()
+    page.get_by_label("Document").fill("# Another")
+    yield "edit"
+    agent_id = account.approve(session_id, content=EVERYTHING, version=2)["agent_id"]
+    account.approve(session_id, content=PLAN, version=3)
+    page.get_by_role("button", name="Approve plan").click()
+    page.get_by_role("button", name="Approve as version 4").wait_for()
+    yield "a way out"
+    page.get_by_role("tab", name="Changes").click()
+    page.get_by_role("region", name="Changed lines").wait_for()
+    yield "changes"
+    page.goto(f"/build/{agent_id}")
+    page.get_by_text("These are the approved bytes").wait_for()
+    yield "agent"
+    page.get_by_role("tab", name="Changes").click()
+    page.get_by_role("region", name="Changed lines").wait_for()
+    yield "an agent's changes"
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("alertdialog").wait_for()
+    yield "delete?"
+    page.keyboard.press("Escape")
+    account.finish_building(agent_id)
+    page.goto("/agents")
+    page.get_by_role("listitem").get_by_text("active").wait_for()
+    yield "agents"
+    account.rpc("delete_agent", agent_id=agent_id)
+    page.goto("/agents?status=deleted")
+    page.get_by_role("button", name="Restore").wait_for()
+    yield "recently deleted"
+    page.goto(f"/build/{agent_id}")
+    page.get_by_role("heading", name="This agent was deleted").wait_for()
+    yield "deleted"
+    page.goto("/build/nope")
+    page.get_by_role("heading", name="Agent not found").wait_for()
+    yield "agent not found"
+    page.goto("/nowhere")
+    page.get_by_role("heading", name="There is nothing here").wait_for()
+    yield "not found"
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_has_a_serious_accessibility_violation(
+    open_page: OpenPage, account: Account, color_scheme: str, width: int
+) -> None:
+    page = open_page(
+        color_scheme=color_scheme,
+        viewport={"width": width, "height": 844},
+        # Colours on their way from one to the other are nobody's violation.
+        reduced_motion="reduce",
+        expected=REFUSED,
+    )
+    found = []
+    pages = 0
+    for name in every_page(page, account):
+        pages += 1
+        page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+        found += [
+            (name, violation["id"], node["target"], node["failureSummary"])
+            for violation in Axe().run(page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+        # Nothing is wider than the screen.
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    assert found == []
+    assert pages == 16
+
+
+def test_axe_would_find_a_violation(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto("/sign-in")
+    page.evaluate("document.querySelector('label').replaceWith(document.querySelector('input[name=email]'))")
+    assert [violation["id"] for violation in Axe().run(page).response["violations"]] != []
+
+
+def test_a_plan_is_approved_by_keyboard_alone(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    open_file(page, PLAN.encode())
+    page.reload()
+    page.get_by_role("heading", name="Van").wait_for()
+    press = page.keyboard.press
+
+    press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    press("Enter")
+    press("Tab")
+    expect(page.get_by_role("tab", name="Read")).to_be_focused()
+    press("ArrowRight")
+    expect(page.get_by_role("tab", name="Edit")).to_be_focused()
+    expect(page.get_by_label("Document")).to_be_visible()
+    press("Tab")
+    expect(page.get_by_role("button", name="Approve plan")).to_be_focused()
+    press("Enter")
+    page.get_by_role("heading", name="History").wait_for()
+    # And the question before an act: answered by keyboard, the focus where it was.
+    page.get_by_role("button", name="Archive").focus()
+    press("Enter")
+    expect(page.get_by_role("alertdialog").get_by_role("button", name="Cancel")).to_be_focused()
+    press("Escape")
+    expect(page.get_by_role("button", name="Archive")).to_be_focused()
+    assert account.rows("agent")[0]["status"] == "building"
+
+
+def test_the_first_load_of_build_is_light(
+    open_page: OpenPage, account: Account, record_property: Callable[[str, object], None]
+) -> None:
+    """Measured where it matters: in the browser, over the wire, for a plan that is shown."""
+    page = open_page(user=account.user)
+    session_id = new_session()
+    open_file(page, PLAN.encode(), session_id)
+    wire = page.context.new_cdp_session(page)
+    wire.send("Network.enable")
+    wire.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    scripts: set[str] = set()
+    sizes: dict[str, float] = {}
+
+    def on_response(event: dict[str, str]) -> None:
+        if event["type"] == "Script":
+            scripts.add(event["requestId"])
+
+    def on_finished(event: dict[str, object]) -> None:
+        sizes[str(event["requestId"])] = float(str(event["encodedDataLength"]))
+
+    wire.on("Network.responseReceived", on_response)
+    wire.on("Network.loadingFinished", on_finished)
+    page.goto(f"/build?session={session_id}")
+    page.get_by_role("heading", name="Van").wait_for()
+    page.wait_for_load_state("networkidle")
+
+    kilobytes = sum(sizes[request] for request in scripts) / 1000
+    record_property("first load of /build, kB of compressed JavaScript", round(kilobytes))
+    assert scripts
+    assert 50 < kilobytes < FIRST_LOAD_KB
+
+
+def test_no_secret_is_in_what_the_browser_gets(
+    open_page: OpenPage, stack: RunningStack, account: Account, via: Via
+) -> None:
+    # supabase-js itself knows how a secret key begins.
+    secret = re.compile(r"sb_secret_\w{8}|service_role|SERVICE_URL|JWT_SECRET")
+    secrets = [stack.secret_key, *filter(None, [stack.jwt_secret])]
+    build()
+    files = [path for path in (UI / ".next" / "static").rglob("*") if path.is_file()]
+    bundle = {str(path): path.read_bytes().decode(errors="ignore") for path in files}
+
+    page = open_page(via=via)
+    received: set[str] = set()
+    page.on("response", lambda response: received.add(response.url))
+    sign_in(page, account.user)
+    open_file(page, PLAN.encode())
+    html = {url: httpx.get(url).text for url in received if url.endswith(".js") or "/sign-in" in url}
+
+    assert any(path.endswith(".js") for path in bundle)
+    assert any(stack.publishable_key in text for text in html.values())
+    for where, text in {**bundle, **html, "the page": page.content()}.items():
+        assert secret.search(text) is None, where
+        assert [known for known in secrets if known in text] == [], where
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/agents", "/nowhere"])
+def test_headers_close_the_app_to_others(open_page: OpenPage, account: Account, path: str) -> None:
+    page = open_page(
+        user=account.user if path != "/sign-in" else None,
+        expected=f"{REFUSED}|Executing inline event handler violates",
+    )
+    answer = page.goto(path)
+    assert answer
+    headers = answer.headers
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    nonce = re.search(r"'nonce-([\w+/=-]+)'", policy["script-src"])
+    assert nonce
+    assert "unsafe" not in policy["script-src"]
+    assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert "x-powered-by" not in headers
+    # And no answer's nonce is another's.
+    again = page.goto(path)
+    assert again
+    assert nonce[1] not in again.headers["content-security-policy"]
+    # The policy is not only there: it holds.
+    page.evaluate(
+        """() => {
+            const script = document.createElement("div");
+            script.innerHTML = '<img src="data:," onerror="window.ran = true">';
+            return new Promise((resolve) => {
+                document.addEventListener("securitypolicyviolation", resolve, { once: true });
+                document.body.append(script);
+            });
+        }"""
+    )
+    assert page.evaluate("window.ran") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"NEXT_PUBLIC_SUPABASE_URL": "nonsense"}, "NEXT_PUBLIC_SUPABASE_URL"),
+        ({"NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY": "sb_secret_oops"}, "the browser would see it"),
+        ({"NEXT_PUBLIC_APPROVE_VIA": "pigeon"}, "NEXT_PUBLIC_APPROVE_VIA"),
+        ({"SERVICE_URL": ""}, "SERVICE_URL"),
+    ],
+)
+def test_wrong_settings_stop_the_server_with_their_name(changed: dict[str, str], named: str) -> None:
+    build()
+    good = {
+        "NEXT_PUBLIC_SUPABASE_URL": "http://127.0.0.1:1",
+        "NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x",
+        "SERVICE_URL": "http://127.0.0.1:2",
+        "NEXT_TELEMETRY_DISABLED": "1",
+    }
+    result = subprocess.run(
+        [NODE, NEXT, "start", "--port", "0", UI],
+        env={**os.environ, **good, **changed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert named in result.stdout + result.stderr
+    assert "sb_secret_oops" not in result.stdout + result.stderr
+
+
+def test_every_error_code_has_its_sentence() -> None:
+    sentences = set(re.findall(r"^  (\w+):", (ROOT / "ui" / "lib" / "errors.ts").read_text(), re.MULTILINE))
+    functions = (ROOT / "supabase" / "functions.sql").read_text()
+    from_database = set(re.findall(r"'(\w+)',\s*'PT4\d\d'", functions))
+    # The other two only somebody who types addresses can meet.
+    from_service = set(ERRORS) - {"not_found", "method_not_allowed"}
+    assert {"plan_stale", "invalid_document_url"} <= from_database
+    assert (from_database | from_service) - sentences == set()
+
+
+def test_no_code_is_of_any_type() -> None:
+    sources = [path for path in UI.rglob("*.ts*") if not {"node_modules", ".next"} & set(path.parts)]
+    assert sources
+    for path in sources:
+        assert not re.search(r"(:|as|<)\s*any\b|@ts-ignore|@ts-nocheck", path.read_text()), path

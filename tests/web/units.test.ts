@@ -1,0 +1,126 @@
+// What the app computes by itself, without a browser: run by test_units.py.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { applyEdit, decode, documentProblem, encode, lineEndings, sha256, titleOf, toView } from "../../ui/lib/document.ts";
+import { edited, opened, sent } from "../../ui/lib/draft.ts";
+import { safePath } from "../../ui/lib/paths.ts";
+import { sections } from "../../ui/lib/sections.ts";
+
+test("a document is decoded and encoded byte for byte", () => {
+  const bytes = new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a, 0xc3, 0xa9, 0x0d, 0x65, 0xcc, 0x81]);
+  assert.deepEqual(encode(decode(bytes.buffer)), bytes);
+  assert.throws(() => decode(new Uint8Array([0xe9]).buffer), TypeError);
+});
+
+test("the hash is SHA-256 in hex", async () => {
+  assert.equal(
+    await sha256(encode("abc")),
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+  );
+});
+
+test("a view that was not changed leaves the document alone", () => {
+  for (const document of ["\uFEFFa\r\nb\rc\n", "", "\r", "\n\r\n\r", "x"])
+    assert.equal(applyEdit(document, toView(document)), document);
+});
+
+test("an edit keeps the byte order mark and the line breaks of what it does not touch", () => {
+  assert.equal(applyEdit("a\r\nb\r\n", "a\nx\nb\n"), "a\r\nx\r\nb\r\n");
+  assert.equal(applyEdit("\uFEFFa\r\nb", "a\nb\nc"), "\uFEFFa\r\nb\r\nc");
+  assert.equal(applyEdit("a\rb\rc", "a\nx\nc"), "a\rx\rc");
+  // Mixed: only the line that was typed gets the commonest kind.
+  assert.equal(applyEdit("a\r\nb\r\nc\nd\n", "a\nb\nnew\nc\nd\n"), "a\r\nb\r\nnew\r\nc\nd\n");
+  assert.equal(applyEdit("\uFEFFa\r\n", ""), "\uFEFF");
+  assert.equal(applyEdit("a\nb", "a\nb\n"), "a\nb\n");
+});
+
+test("whatever the edit, the document then shows what was typed", () => {
+  // A linear congruential generator: the same documents each time.
+  let seed = 7;
+  const random = (below: number) => (seed = (seed * 1103515245 + 12345) % 2147483648) % below;
+  const parts = ["a", "b", "\n", "\r", "\r\n", ""];
+  const document = (breaks: number) =>
+    Array.from({ length: random(12) }, () => parts[random(breaks)]).join("");
+  for (let round = 0; round < 20_000; round++) {
+    const original = (random(2) ? "\uFEFF" : "") + document(6);
+    const view = document(3);
+    const result = applyEdit(original, view);
+    assert.equal(toView(result), view, JSON.stringify({ original, view, result }));
+    assert.equal(result.startsWith("\uFEFF"), original.startsWith("\uFEFF"));
+  }
+});
+
+test("line endings are named", () => {
+  assert.deepEqual(["a\nb\n", "a\r\nb", "a\rb", "a\r\nb\n", "a"].map(lineEndings), ["LF", "CRLF", "CR", "mixed", "LF"]);
+});
+
+test("what cannot be a document is told before it is sent", () => {
+  assert.equal(documentProblem("a\0b"), "invalid_request");
+  assert.equal(documentProblem("half of a pair: \uD83D"), "invalid_request");
+  assert.equal(documentProblem(""), "document_too_large");
+  assert.equal(documentProblem("é".repeat(512 * 1024) + "x"), "document_too_large");
+  assert.equal(documentProblem("é".repeat(512 * 1024)), null);
+});
+
+test("a document's first heading is its title", () => {
+  assert.equal(titleOf("\uFEFF# The plan #\r\n\r\n## More"), "The plan");
+  assert.equal(titleOf("no heading"), null);
+});
+
+test("the first edit of a settled revision begins the next version, further edits do not", () => {
+  const draft = opened("Title", "text");
+  assert.equal(draft.version, 1);
+  const once = edited(draft, { content: "text!" }, 0);
+  assert.equal(once.version, 2);
+  assert.equal(edited(edited(once, { content: "text!!" }, 0), { title: "Other" }, 0).version, 2);
+});
+
+test("what was sent may have been approved: an edit after it is another version", () => {
+  const draft = sent(edited(opened("Title", "text"), { content: "text!" }, 0));
+  assert.equal(draft.version, 2);
+  assert.equal(edited(draft, { content: "text!!" }, 0).version, 3);
+});
+
+test("the next version is above everything that was approved elsewhere", () => {
+  assert.equal(edited(opened("Title", "text"), { title: "Other" }, 7).version, 8);
+});
+
+test("an edit that changes nothing is none", () => {
+  const draft = opened("Title", "text");
+  assert.equal(edited(draft, { content: "text", title: "Title" }, 5), draft);
+});
+
+test("a document is cut before its headings, and nothing is lost", () => {
+  const markdown = "intro\n\n# One\ntext\n## Two `code` and [link](x)\n### One\n";
+  const parts = sections(markdown);
+  assert.deepEqual(
+    parts.map(({ level, id }) => [level, id]),
+    [
+      [0, ""],
+      [1, "user-content-one"],
+      [2, "user-content-two-code-and-link"],
+      [3, "user-content-one-1"],
+    ],
+  );
+  assert.equal(parts.map(({ text }) => text).join("\n"), markdown);
+});
+
+test("what looks like a heading in a fence is code", () => {
+  for (const fence of ["```", "~~~~", "- ```", "> ~~~", "1. ```sh"]) {
+    const close = fence.replace(/^(- |1\. )/, "   ").replace("sh", "");
+    assert.equal(sections(`${fence}\n# comment\n${close}\ntext`).length, 1, fence);
+  }
+  assert.equal(sections("````\n```\n# comment\n````\n# heading").length, 2);
+});
+
+test("link definitions serve every section, footnotes keep a document together", () => {
+  const linked = sections("# One\n[a][ref]\n# Two\n[ref]: https://example.org\n");
+  assert.ok(linked.every(({ text }) => text.includes("[ref]: https://example.org")));
+  assert.equal(sections("# One\nnote[^1]\n# Two\n[^1]: text\n").length, 1);
+});
+
+test("a path that would lead out of the app becomes the start page", () => {
+  for (const path of ["/build?session=a#b", "/agents"]) assert.equal(safePath(path), path);
+  for (const path of ["//evil", "/\\evil", "https://evil", "javascript:1", "\\\\evil", "", null, "/\t/evil"])
+    assert.equal(safePath(path), "/agents", String(path));
+});
