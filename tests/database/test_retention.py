@@ -1,5 +1,6 @@
 """The two functions that retention stands on. Only the service role may call them: test_access.py shows it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -106,6 +107,27 @@ def test_a_purge_passes_over_an_agent_that_somebody_is_busy_with(project: Projec
         assert purge(project, soon) == 0
     assert purge(project, soon) == 0
     assert [event["kind"] for event in project.events(agent_id)] == ["approved", "deleted", "restored"]
+
+
+def test_a_purge_looks_again_before_it_takes_an_agent(project: Project) -> None:
+    user = project.new_user()
+    first, second = (project.store_and_approve(user, f"s{number}")["agent_id"] for number in range(2))
+    for agent_id in (first, second):
+        project.call(user, "delete_agent", agent_id=agent_id)
+
+    with ThreadPoolExecutor(1) as pool, project.as_superuser() as connection:
+        # The purge has chosen both agents by the time that it comes to wait for this lock.
+        connection.execute("select from public.plan where session_id = 's0' for key share")
+        purged = pool.submit(purge, project, datetime.now(UTC) + timedelta(seconds=1))
+        while not project.rows("select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'purge'"):
+            assert not purged.done()
+        project.call(user, "restore_agent", agent_id=second)
+        connection.execute("commit")
+        assert purged.result() == 1
+
+    assert project.events(first) == []
+    assert [event["kind"] for event in project.events(second)] == ["approved", "deleted", "restored"]
+    assert broken_invariants(project) == []
 
 
 def test_a_purge_needs_a_time(project: Project) -> None:
