@@ -1,0 +1,95 @@
+"""What is installed is what was looked at, and a service with the wrong key does not start."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.service.conftest import start_service
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "security.md").read_text()
+TESTS = ROOT / "tests"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_every_python_package_is_pinned_with_its_hashes(lock: str) -> None:
+    entries = re.split(r"\n(?=\S)", (ROOT / lock).read_text().strip())
+    entries = [entry for entry in entries if not entry.startswith("#")]
+    assert len(entries) > 10
+    for entry in entries:
+        first = entry.splitlines()[0]
+        assert re.match(r"[a-z0-9-]+(\[[a-z,]+\])?==[^\s;]+( ;.*)? \\$", first), first
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), first
+        assert "://" not in entry
+
+
+def packages() -> dict[str, dict[str, object]]:
+    lock = json.loads((ROOT / "package-lock.json").read_text())
+    return {
+        path.rpartition("node_modules/")[2]: entry
+        for path, entry in lock["packages"].items()
+        if "node_modules/" in path and not entry.get("link")
+    }
+
+
+def test_every_node_package_is_pinned_with_its_integrity() -> None:
+    assert len(packages()) > 10
+    assert [name for name, entry in packages().items() if "integrity" not in entry] == []
+    for manifest in (ROOT / "package.json", ROOT / "ui" / "package.json"):
+        wanted = json.loads(manifest.read_text())
+        for name, version in {**wanted.get("dependencies", {}), **wanted.get("devDependencies", {})}.items():
+            assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version), f"{name} {version}"
+
+
+def test_no_install_script_runs_but_those_that_are_named() -> None:
+    section = PAGE[PAGE.index("## Dependencies") :]
+    named = re.findall(r"^\| `([^`]+)` \| `([\w.-]+)`", section, re.MULTILINE)
+    having = {name for name, entry in packages().items() if entry.get("hasInstallScript")}
+    assert having
+    for package in having:
+        assert any(re.fullmatch(name.replace("*", ".*"), package) for name, _ in named), package
+    for name, _ in named:
+        assert any(re.fullmatch(name.replace("*", ".*"), package) for package in having), name
+    makefile = (ROOT / "Makefile").read_text()
+    assert "ignore-scripts=true" in (ROOT / ".npmrc").read_text().splitlines()
+    assert all("--ignore-scripts" in line for line in makefile.splitlines() if "npm ci" in line)
+    run = set(re.findall(r"node (?:scripts/)?([\w.-]+\.js)", makefile))
+    assert run == {script for _, script in named}
+
+
+def a_jwt(role: str) -> str:
+    return jwt.encode({"role": role, "iss": "supabase", "ref": "abc"}, "a secret " * 5, "HS256")
+
+
+def test_the_service_does_not_start_with_a_key_that_is_not_the_publishable_one() -> None:
+    refused = ["sb_secret_zebra_key", a_jwt("service_role"), a_jwt("authenticated"), "a.b.c", "zebra key", ""]
+    for key in refused:
+        settings = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": key, "PORT": "0"}
+        process = start_service(settings, subprocess.PIPE)
+        output = process.communicate(timeout=60)[0].decode()
+        assert process.returncode == 1, key
+        assert "\nSUPABASE_PUBLISHABLE_KEY: " in output
+        assert "Traceback" not in output
+        assert "zebra" not in output
+        assert not key or key not in output
+
+
+def test_the_page_names_tests_that_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
+    assert len(named) > 15
+    for file, test in named:
+        assert re.search(rf"^(async )?def {test}\(", (TESTS / file).read_text(), re.MULTILINE), (file, test)
+
+
+def test_the_page_names_mechanisms_that_exist() -> None:
+    promised = PAGE[PAGE.index("## What is promised") : PAGE.index("## What is not promised")]
+    schema = "".join(path.read_text() for path in (ROOT / "supabase" / "migrations").glob("*.sql"))
+    mechanisms = [line.split("|")[2] for line in promised.splitlines() if line.startswith("| ")]
+    names = [name for cell in mechanisms for name in re.findall(r"`(\w+_\w+)`", cell)]
+    assert len(names) > 8
+    for name in names:
+        assert re.search(rf"(policy|trigger|constraint) {name}\b", schema) or name == "content_sha256", name

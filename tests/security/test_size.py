@@ -1,0 +1,188 @@
+"""Bodies that are larger than they should be, larger than they say, or larger than they look."""
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import RunningStack
+from tests.faults.conftest import SOAK
+from tests.service.conftest import Caller, Process, body, expect_problem, running_service
+
+MIB = 1024 * 1024
+JSON = "Content-Type: application/json\r\n"
+BLOCK = b" " * 65536
+
+
+@pytest.fixture(scope="module")
+def own(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with running_service(
+        tmp_path_factory.mktemp("size"),
+        SUPABASE_URL=stack.supabase_url,
+        SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
+        BODY_TIMEOUT_SECONDS="20",
+    ) as process:
+        # What it needs in ordinary life counts as there before.
+        account = stack.sign_up()
+        for _ in range(20):
+            httpx.post(
+                f"{process.url}/plan/approve",
+                json=body(content="x" * MIB),
+                headers={"Authorization": f"Bearer {account.token}"},
+                timeout=60,
+            ).raise_for_status()
+        yield process
+
+
+class Memory:
+    """The most that a process has had in memory while it was watched, in bytes above the beginning."""
+
+    def __init__(self, process: Process) -> None:
+        self._info = psutil.Process(process.process.pid).memory_info
+        self._over = threading.Event()
+        self._before = self._info().rss
+        self.growth = 0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.002):
+            self.growth = max(self.growth, self._info().rss - self._before)
+
+
+def send(process: Process, head: str, chunks: Iterable[bytes], token: str) -> tuple[int, bytes]:
+    """Send these bytes as they are; return how many were taken, and the answer."""
+    address = urlsplit(process.url)
+    start = f"POST /plan/approve HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{JSON}{head}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(start.encode())
+        sent, answer = 0, b""
+        try:
+            for chunk in chunks:
+                connection.sendall(chunk)
+                sent += len(chunk)
+        except OSError:
+            pass
+        while b"\r\n\r\n" not in answer and (data := connection.recv(65536)):
+            answer += data
+        return sent, answer
+
+
+def chunked(total: int) -> Iterator[bytes]:
+    for _ in range(total // len(BLOCK)):
+        yield b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)
+
+
+def plain(total: int) -> Iterator[bytes]:
+    for _ in range(total // len(BLOCK)):
+        yield BLOCK
+
+
+def test_bodies_beyond_the_limit_are_refused_while_being_read_and_cost_no_memory(
+    own: Process, user: Caller
+) -> None:
+    attacks = [
+        ("Transfer-Encoding: chunked", chunked),
+        (f"Content-Length: {400 * MIB}", plain),
+    ]
+    with Memory(own) as memory:
+        for head, chunks in attacks * (10 if SOAK else 1):
+            sent, answer = send(own, head, chunks(400 * MIB), user.token)
+            assert answer.startswith(b"HTTP/1.1 413 "), answer
+            assert sent < 100 * MIB
+    assert memory.growth < 40 * MIB, memory.growth  # six MiB and a bit are read, twice over while it grows
+    assert user.has_nothing()
+
+
+def test_many_of_them_at_once_cost_no_more_than_each_its_limit(own: Process, user: Caller) -> None:
+    answers: list[bytes] = []
+
+    def attack() -> None:
+        answers.append(send(own, "Transfer-Encoding: chunked", chunked(200 * MIB), user.token)[1])
+
+    with Memory(own) as memory:
+        threads = [threading.Thread(target=attack) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 413"] * 8
+    assert memory.growth < 8 * 20 * MIB, memory.growth
+    assert user.has_nothing()
+
+
+def test_a_body_declared_small_and_sent_large_is_no_more_than_declared(own: Process, user: Caller) -> None:
+    """What comes after the declared length is for the server the next request, and no good one."""
+    request = json.dumps(body()).encode()
+    declared = len(request) - 5
+    with Memory(own) as memory:
+        _, answer = send(own, f"Content-Length: {declared}", [request, *plain(50 * MIB)], user.token)
+    assert answer.startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 ")), answer
+    assert memory.growth < 40 * MIB
+    assert user.has_nothing()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
+def test_a_bomb_is_refused_unopened(own: Process, user: Caller, encoding: str) -> None:
+    bomb = gzip.compress(b" " * 300 * MIB if encoding == "gzip" else b" " * MIB, 1)
+    assert len(bomb) < 3 * MIB
+    headers = {
+        "Authorization": f"Bearer {user.token}",
+        "Content-Type": "application/json",
+        "Content-Encoding": encoding,
+    }
+    with Memory(own) as memory:
+        answer = httpx.post(f"{own.url}/plan/approve", content=bomb, headers=headers, timeout=60)
+    expect_problem(answer, 415, "unsupported_media_type")
+    assert memory.growth < 40 * MIB
+    assert user.has_nothing()
+
+
+def test_json_that_is_deep_or_full_of_numbers_is_refused_and_costs_little(own: Process, user: Caller) -> None:
+    headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "application/json"}
+    for content in (
+        b"[" * 6 * MIB,
+        b'{"a":' * MIB,
+        b'{"version": ' + b"9" * 6 * MIB + b"}",
+        b'{"version": 1e' + b"9" * 1000 + b"}",
+        b'"' + b"\\u0041" * MIB + b'"',
+    ):
+        began = time.monotonic()
+        answer = httpx.post(f"{own.url}/plan/approve", content=content, headers=headers, timeout=60)
+        expect_problem(answer, 422, "invalid_request")
+        assert time.monotonic() - began < 20  # a parser that went wild would take minutes
+    assert user.has_nothing()
+
+
+def test_a_caller_who_sends_slowly_is_given_up(stack: RunningStack, user: Caller, tmp_path: Path) -> None:
+    settings = {
+        "SUPABASE_URL": stack.supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+        "BODY_TIMEOUT_SECONDS": "1",
+    }
+
+    def trickle() -> Iterator[bytes]:
+        for _ in range(600):
+            yield b"1\r\n \r\n"
+            time.sleep(0.1)
+
+    with running_service(tmp_path, **settings) as process:
+        sent, answer = send(process, "Transfer-Encoding: chunked", trickle(), user.token)
+    assert answer.startswith(b"HTTP/1.1 422 "), answer
+    assert sent < 600 * 6
