@@ -1,0 +1,79 @@
+"""The pages as the documentation shows them. SCREENSHOTS=docs/images writes them there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from local import ROOT
+from tests.web.conftest import Account, OpenPage, new_session, open_file, sign_in
+
+LARGEST_BYTES = 200_000
+
+WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
+
+# Without the Japanese, for which not every machine that takes pictures has a font.
+PLAN = (ROOT / "docs" / "example-plan.md").read_bytes().decode().replace(" (予約)", "")
+
+
+@pytest.fixture
+def busy(account: Account) -> tuple[Account, str]:
+    """Return somebody with agents of every kind, and the one to look at."""
+    for title, status in (
+        ("Release notes from merged pull requests", "archived"),
+        ("Invoice reminders that stay friendly", "paused"),
+        ("Weekly support digest", "active"),
+        ("On-call handover", "building"),
+    ):
+        agent_id = account.approve(title=title)["agent_id"]
+        if status != "building":
+            account.finish_building(agent_id)
+        if status in ("paused", "archived"):
+            account.rpc("transition_agent", agent_id=agent_id, to_status=status)
+    title = PLAN.splitlines()[0].removeprefix("# ")
+    session_id = new_session()
+    agent_id = account.approve(session_id, title=title, content=PLAN.replace("six", "five"))["agent_id"]
+    account.finish_building(agent_id)
+    account.approve(session_id, title=title, content=PLAN, version=2)
+    account.finish_building(agent_id)
+    return account, agent_id
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", WIDTHS)
+def test_screenshots(
+    open_page: OpenPage, busy: tuple[Account, str], tmp_path: Path, color_scheme: str, device: str
+) -> None:
+    account, agent_id = busy
+    directory = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    directory.mkdir(parents=True, exist_ok=True)
+    width, height = WIDTHS[device]
+    page = open_page(
+        color_scheme=color_scheme,
+        viewport={"width": width, "height": height},
+        device_scale_factor=2 if device == "phone" else 1,
+        reduced_motion="reduce",
+    )
+
+    def picture(name: str) -> None:
+        page.evaluate("document.fonts.ready")
+        page.wait_for_load_state("networkidle")
+        page.mouse.move(0, 0)
+        # The same picture whoever takes it.
+        page.locator(".bar-email").evaluate_all(
+            "all => all.forEach(e => { e.textContent = 'zoe@example.com'; })"
+        )
+        path = directory / f"{name}-{color_scheme}-{device}.png"
+        page.screenshot(path=path)
+        assert 5_000 < path.stat().st_size < LARGEST_BYTES
+
+    page.goto("/sign-in")
+    picture("sign-in")
+    sign_in(page, account.user)
+    picture("agents")
+    open_file(page, PLAN.encode())
+    page.get_by_role("heading", name="Why").wait_for()
+    picture("build")
+    page.goto(f"/build/{agent_id}")
+    page.get_by_role("heading", name="Why").wait_for()
+    picture("agent")
