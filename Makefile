@@ -10,7 +10,7 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up reset retention check test types lock
+.PHONY: help setup demo up reset retention check test bench types lock
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 
 test: setup ## everything that is tested
 	pytest
+
+bench: setup ## measure the service beside its peers, in about half an hour (BENCH=quick: a few minutes)
+	@python -m bench
 
 types: setup ## write ui/lib/database.types.ts from the migrations
 	python -m local.types

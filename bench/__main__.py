@@ -9,23 +9,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-import httpx
 
 from bench import database, report
 from bench.load import (
     FAILED,
     TURN,
     Approve,
+    Clients,
     Served,
     User,
     approve_all,
     document,
     floor,
-    keep_alive,
     many_clients,
     one_client,
     through,
@@ -87,11 +86,12 @@ class Run:
         self.results.add("Answers: 503 or 504 in all runs, not counted as approvals", [failed], "")
 
     async def over_http(self, bench: Bench, users: list[User]) -> None:
-        async with keep_alive() as http:
-            await self.one_client(bench, users, http)
-            await self.many_clients(bench, users, http)
-            await self.distance(bench, users, http)
-            await self.memory(bench, users, http)
+        async with AsyncExitStack() as stack:
+            clients = Clients(stack)
+            await self.one_client(bench, users, clients)
+            await self.many_clients(bench, users, clients)
+            await self.distance(bench, users, clients)
+            await self.memory(bench, users, clients)
 
     def database(self, stack: Stack) -> None:
         print("In the database", flush=True)
@@ -126,7 +126,7 @@ class Run:
         starts = [bench.cold_start() for _ in range(self.effort.starts)]
         self.results.add("Cold start: to the first answer", starts, "s", "< 1.5")
 
-    async def one_client(self, bench: Bench, users: list[User], http: httpx.AsyncClient) -> None:
+    async def one_client(self, bench: Bench, users: list[User], clients: Clients) -> None:
         print("One client", flush=True)
         with (
             bench.server(SERVICE) as service,
@@ -134,7 +134,7 @@ class Run:
             bench.server(PER_REQUEST) as per_request,
         ):
             servers = {server.name: server for server in (service, brief, per_request)}
-            peers = self._peers(bench, list(servers.values()), http)
+            peers = self._peers(bench, list(servers.values()), clients)
             for approve in peers.values():
                 await one_client(approve, users, self.contents[USUAL], USERS, Served())
             for size in SIZES:
@@ -183,21 +183,21 @@ class Run:
         served[SERVICE].stages = servers[SERVICE].stages() - before
         return served
 
-    async def many_clients(self, bench: Bench, users: list[User], http: httpx.AsyncClient) -> None:
+    async def many_clients(self, bench: Bench, users: list[User], clients: Clients) -> None:
         with (
             bench.server(SERVICE) as service,
             bench.server(BRIEF) as brief,
             bench.server(PER_REQUEST) as per_request,
         ):
             servers = [service, brief, per_request]
-            peers = self._peers(bench, servers, http)
-            for clients in (16, 64):
-                print(f"{clients} clients", flush=True)
+            peers = self._peers(bench, servers, clients)
+            for count in (16, 64):
+                print(f"{count} clients", flush=True)
                 rates: dict[str, list[float]] = {name: [] for name in peers}
                 for number in range(self.effort.rounds):
                     for name in in_turn(list(peers), number):
-                        rates[name].append(await self._rate(peers[name], users, clients, self.effort.window))
-                group = f"{clients} clients"
+                        rates[name].append(await self._rate(peers[name], users, count, self.effort.window))
+                group = f"{count} clients"
                 for name, of in rates.items():
                     self.results.add(f"{group}: {name}", of, "/s")
                 self.results.ratio(
@@ -228,7 +228,7 @@ class Run:
             self.results.add(f"{group}: {name}, p99", milliseconds, "ms")
         self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", p99[SERVICE], p99[BRIEF], "<= 0.1")
 
-    async def distance(self, bench: Bench, users: list[User], http: httpx.AsyncClient) -> None:
+    async def distance(self, bench: Bench, users: list[User], clients: Clients) -> None:
         for milliseconds, goal in ((50, ">= 3"), (300, ">= 15")):
             print(f"{milliseconds} ms to Supabase", flush=True)
             rates: dict[str, list[float]] = {SERVICE: [], BRIEF: [], PER_REQUEST: []}
@@ -236,7 +236,7 @@ class Run:
                 for name in in_turn(list(rates), number):
                     seconds = self.effort.far_window if name == BRIEF else self.effort.window
                     with bench.distance(milliseconds / 1000) as ports, bench.server(name, ports) as server:
-                        approve = through(server.url, http)
+                        approve = through(server.url, clients)
                         await approve(users[0], self.contents[USUAL])
                         rates[name].append(await self._rate(approve, users, 64, seconds, drain=False))
             group = f"64 clients, {milliseconds} ms to Supabase"
@@ -244,13 +244,13 @@ class Run:
                 self.results.add(f"{group}: {name}", of, "/s")
             self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", rates[SERVICE], rates[BRIEF], goal)
 
-    async def memory(self, bench: Bench, users: list[User], http: httpx.AsyncClient) -> None:
+    async def memory(self, bench: Bench, users: list[User], clients: Clients) -> None:
         print("Memory", flush=True)
         group, count, samples = "Memory", self.effort.memory, 60
         contents = list(self.contents.values())
         random.Random(0).shuffle(contents)
         with bench.server(SERVICE) as service:
-            approve = through(service.url, http)
+            approve = through(service.url, clients)
             used = []
             for _ in range(samples):
                 await approve_all(approve, users, contents, 16, count // samples)
@@ -267,9 +267,9 @@ class Run:
     ) -> float:
         return await many_clients(approve, users, self.contents[USUAL], clients, seconds, drain=drain)
 
-    def _peers(self, bench: Bench, servers: list[Server], http: httpx.AsyncClient) -> dict[str, Approve]:
-        peers = {server.name: through(server.url, http) for server in servers}
-        return {FLOOR: floor(bench.supabase_url, bench.key, http), **peers}
+    def _peers(self, bench: Bench, servers: list[Server], clients: Clients) -> dict[str, Approve]:
+        peers = {server.name: through(server.url, clients) for server in servers}
+        return {FLOOR: floor(bench.supabase_url, bench.key, clients), **peers}
 
 
 def in_turn(items: list[Of], number: int) -> list[Of]:
