@@ -10,7 +10,7 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up reset retention check test bench types lock
+.PHONY: help setup debian demo up reset retention check audit test soak bench types lock
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,32 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 	mypy
 	sqlfluff lint supabase
 	squawk supabase/migrations/*.sql
+	npm run --workspace ui --silent format:check
+	npm run --workspace ui --silent lint
+	npm run --workspace ui --silent typecheck
 	python -m local.types --check
+	pytest --quiet tests/test_docs.py tests/database/test_functions.py tests/database/test_linters.py
 
-test: setup ## everything that is tested
+test: setup debian ## everything that is tested
 	pytest
+
+# A browser, and the extension of Postgres that `supabase db lint` needs: Debian's where there is apt and root. Elsewhere
+# the browser is Playwright's, and the linter's tests say that they were skipped. (RUNLEVEL: apt starts no server.)
+debian: setup
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    dpkg -s chromium postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
+	        echo "Installing Debian's chromium and plpgsql_check"; \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	            apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+	            postgresql-15-plpgsql-check >/dev/null || echo "plpgsql_check is not to be had here"; }; \
+	elif ! command -v chromium >/dev/null; then playwright install chromium; fi
+
+soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
+	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security
+
+audit: setup ## ask for known vulnerabilities in what is locked, where the advisory data can be had
+	@python -m tests.security.audit
 
 bench: setup ## measure the service beside its peers, in about half an hour (BENCH=quick: a few minutes)
 	@python -m bench
