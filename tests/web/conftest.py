@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from local.processes import free_ports
 from local.stack import answers
@@ -231,10 +231,7 @@ def redirected(page: Page) -> str:
     return found[1]
 
 
-def is_approval(via: Via) -> Callable[[Response], bool]:
-    """Tell which answer is the one to an approval."""
+def is_approval(request: Request, via: Via) -> bool:
     if via == "direct":
-        return lambda response: (
-            response.url.endswith("/rpc/approve_plan") and response.request.method == "POST"
-        )
-    return lambda response: "next-action" in response.request.headers
+        return request.method == "POST" and request.url.endswith("/rpc/approve_plan")
+    return "next-action" in request.headers
