@@ -119,7 +119,9 @@ def test_a_purge_looks_again_before_it_takes_an_agent(project: Project) -> None:
         # The purge has chosen both agents by the time that it comes to wait for this lock.
         connection.execute("select from public.plan where session_id = 's0' for key share")
         purged = pool.submit(purge, project, datetime.now(UTC) + timedelta(seconds=1))
-        while not project.rows("select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'purge'"):
+        while not project.rows(
+            "select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'purge'"
+        ):
             assert not purged.done()
         project.call(user, "restore_agent", agent_id=second)
         connection.execute("commit")
