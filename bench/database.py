@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -132,6 +133,14 @@ class Document:
     @property
     def url(self) -> str:
         return f"https://x.example/storage/v1/object/sign/plans/{self.path}?token=" + "x" * 300
+
+
+def give_memory(stack: Stack) -> None:
+    """Let Postgres have a quarter of the machine's memory, as hosted projects do; its default is 128 MB."""
+    memory = psutil.virtual_memory().total // 4 // 2**20
+    with psycopg.connect(stack.postgres.url("supabase_admin"), autocommit=True) as admin:
+        for setting, megabytes in (("shared_buffers", memory), ("max_wal_size", 8192)):
+            admin.execute(sql.SQL("alter system set {} = {}").format(sql.SQL(setting), f"{megabytes}MB"))
 
 
 class Clone:
