@@ -141,7 +141,7 @@ async def status(http: httpx.AsyncClient, process: Process, token: str) -> int:
 
 
 async def until(http: httpx.AsyncClient, process: Process, token: str, wanted: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(30):
         while True:
             if await status(http, process, token) == wanted:
                 return
@@ -261,7 +261,7 @@ async def test_a_token_of_a_moment_ago_or_of_a_moment_ahead_is_fine(
     """Clocks differ, by less than half a minute."""
     project, process, _ = ours
     user, now = stack.sign_up(), int(time.time())
-    for changed in ({"iat": now + 25}, {"iat": now + 25, "nbf": now + 15}, {"exp": now - 5}):
+    for changed in ({"iat": now + 60}, {"nbf": now + 15}, {"exp": now - 5}):
         token = project.token(user, key_id, **changed)
         assert await status(http, process, token) == 404, changed
 
@@ -313,10 +313,14 @@ async def test_while_keys_cannot_be_had_known_ones_serve_and_nobody_waits(
     asked = project.fetches
     known = project.token(user)
     unknown = jwt.encode(claims(user.id), project.keys["ec"], "ES256", {"kid": str(uuid.uuid4())})
+    served = 0
     async with asyncio.timeout(60):
-        while project.fetches < asked + 2:  # the keys have grown old, and new ones were asked for, twice
+        while (
+            project.fetches < asked + 3
+        ):  # the keys have grown old, and new ones are asked for again and again
             assert await status(http, process, known) == 404
-            await asyncio.sleep(0.05)
+            served += 1
+    assert served > 10  # who waits for a fetch that hangs is served once in the second that it may take
     refusal = await approve(http, process.url, unknown, body())
     assert refusal.status_code in {401, 503}  # 401 when the last answer was still a good one
     assert await status(http, process, known) == 404
