@@ -33,4 +33,4 @@ function contentSecurityPolicy(nonce: string) {
   ].join("; ");
 }
 
-export const config = { matcher: ["/((?!_next/static|_next/image|icon.svg).*)"] };
+export const config = { matcher: ["/((?!_next/static|_next/image|favicon.ico|icon.svg).*)"] };

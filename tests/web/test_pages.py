@@ -255,6 +255,14 @@ def test_headers_close_the_app_to_others(open_page: OpenPage, account: Account, 
     assert page.evaluate("window.ran") is None
 
 
+@pytest.mark.parametrize("path", ["/favicon.ico", "/icon.svg"])
+def test_icons_are_there_for_everybody(served: dict[Via, str], path: str) -> None:
+    """A browser asks for them when it pleases, and complains in the console of any page."""
+    answer = httpx.get(served["service"] + path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("image/")
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [

@@ -42,8 +42,11 @@ export async function approveThroughService(input: ApprovePlanInput): Promise<Ac
   const token = claims && (await auth.getSession()).data.session?.access_token;
   if (!token) return failure("not_authenticated");
 
+  // There is none where plans are approved directly, and then nobody but a stranger to this app calls here.
+  if (!env.SERVICE_URL) return failure("upstream_unavailable");
+
   try {
-    const response = await fetch(new URL("/plan/approve", env.SERVICE_URL), {
+    const response = await fetch(`${env.SERVICE_URL.replace(/\/+$/, "")}/plan/approve`, {
       method: "POST",
       headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
       body: JSON.stringify(parsed.data),

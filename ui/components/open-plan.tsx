@@ -19,7 +19,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
   const [pasted, setPasted] = useState<string | null>(null);
 
   function open(content: string, fallbackTitle = "Untitled plan") {
-    const problem = documentProblem(content);
+    const problem = isSecureContext ? documentProblem(content) : "insecure_context";
     if (problem) {
       toast.error(explain(problem));
       return;
