@@ -249,7 +249,7 @@ async function data(request) {
   if (response.ok || !outcome.error) return response
   const { code, message, detail, hint } = outcome.error
   if (code === 'PGRST002') return dataError(503, code, message)
-  if (code?.startsWith('CONNECT') || code?.startsWith('ECONN'))
+  if (/^(CONNECT|ECONN|EPIPE)/.test(code))
     return dataError(503, 'PGRST001', 'Database client error. Retrying the connection.')
   // Lite hides many of the database's errors behind a 500 and the code SUP. PostgREST passes them on.
   const body = await jsonOf(response)
@@ -359,6 +359,13 @@ server.on('error', (error) => {
   process.exit(1)
 })
 server.listen(Number(API_PORT), '127.0.0.1', () => console.log(`listening on ${SUPABASE_URL}`))
+
+// The database client writes what it has buffered a moment later, and does not look whether its connection is still
+// there. What was asked on a lost connection has been answered with an error by then.
+process.on('uncaughtException', (error) => {
+  console.error(error)
+  if (!/nextWrite .*postgres\/src\/connection\.js/.test(error.stack)) process.exit(1)
+})
 
 const stop = () => process.exit(0)
 process.stdin.on('end', stop).resume()
