@@ -33,7 +33,11 @@ async def doomed(
 ) -> AsyncIterator[Process]:
     """Run a service of the test's own, which need not survive."""
     with running_service(directory, **behind(proxy, stack, **settings)) as process:
-        yield process
+        try:
+            yield process
+        finally:
+            process.process.kill()
+            process.process.wait()
 
 
 @pytest.mark.anyio

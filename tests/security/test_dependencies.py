@@ -72,7 +72,10 @@ def test_the_service_does_not_start_with_a_key_that_is_not_the_publishable_one()
     for key in refused:
         settings = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": key, "PORT": "0"}
         process = start_service(settings, subprocess.PIPE)
-        output = process.communicate(timeout=60)[0].decode()
+        try:
+            output = process.communicate(timeout=60)[0].decode()
+        finally:
+            process.kill()
         assert process.returncode == 1, key
         assert "\nSUPABASE_PUBLISHABLE_KEY: " in output
         assert "Traceback" not in output
