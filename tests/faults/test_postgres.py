@@ -16,7 +16,7 @@ from tests.conftest import RunningStack
 from tests.faults.conftest import SOAK, approve_until_done, assert_one_of_each, requests
 from tests.service.conftest import Caller, Json
 
-APPROVALS = 1000 if SOAK else 200
+APPROVALS = 600 if SOAK else 200
 AT_ONCE = 16
 
 
@@ -70,7 +70,7 @@ async def test_killed_amid_hundreds_of_approvals(
     asked = requests(APPROVALS)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(request)) for request in asked]
-        for _ in range(4 if SOAK else 1):
+        for _ in range(3 if SOAK else 1):
             for _ in range(chance.randrange(20, 50)):
                 await finished.acquire()
             assert not all(task.done() for task in tasks)

@@ -27,8 +27,8 @@ async def test_users_interleaved_on_one_pool_never_meet(
     http: httpx.AsyncClient,
     chance: random.Random,
 ) -> None:
-    users = [stack.sign_up() for _ in range(10 if SOAK else 2)]
-    sessions = 150 if SOAK else 60
+    users = [stack.sign_up() for _ in range(6 if SOAK else 2)]
+    sessions = 100 if SOAK else 60
     asked = [
         (user, body(content=f"The words of {user.id}, number {number}"))
         for user in users

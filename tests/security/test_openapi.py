@@ -20,7 +20,7 @@ def test_schemathesis_finds_nothing(stack: RunningStack, tmp_path: Path, chance:
             [
                 *(Path(sys.executable).with_name("schemathesis"), "run", f"{process.url}/openapi.json"),
                 *("--checks", "all"),
-                *(("--max-time", "90") if SOAK else ("--max-examples", "15")),
+                *(("--max-time", "60") if SOAK else ("--max-examples", "15")),
                 *("--seed", str(chance.randrange(2**32))),
                 *("--header", f"Authorization: Bearer {stack.sign_up().token}"),
             ],
