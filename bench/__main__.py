@@ -30,7 +30,7 @@ from bench.load import (
     through,
 )
 from bench.results import Results, machine
-from bench.servers import BRIEF, FLOOR, PER_REQUEST, SERVICE, Bench, Server
+from bench.servers import FLOOR, PER_REQUEST, SERVICE, SQLALCHEMY, Bench, Server
 from local.processes import LocalError, free_ports
 from local.stack import Settings, Stack
 
@@ -51,7 +51,7 @@ class Effort:
     rounds: int
     single: int  # approvals a round, one client
     window: float  # seconds of a round, many clients
-    far_window: float  # the same where the brief's design takes two seconds for one
+    far_window: float  # the same where the SQLAlchemy design takes two seconds for one
     in_database: int  # approvals a round
     reads: int  # of each kind a round
     memory: int  # approvals
@@ -132,10 +132,10 @@ class Run:
         print("One client", flush=True)
         with (
             bench.server(SERVICE) as service,
-            bench.server(BRIEF) as brief,
+            bench.server(SQLALCHEMY) as sqlalchemy,
             bench.server(PER_REQUEST) as per_request,
         ):
-            servers = {server.name: server for server in (service, brief, per_request)}
+            servers = {server.name: server for server in (service, sqlalchemy, per_request)}
             peers = self._peers(bench, list(servers.values()), clients)
             for approve in peers.values():
                 await one_client(approve, users, self.contents[USUAL], USERS, Served())
@@ -162,7 +162,7 @@ class Run:
             goal = "<= 6" if name == SERVICE and size == USUAL else None
             add(f"{group}: {name}", milliseconds, "ms", goal)
         goal = "< 1" if size == USUAL else None
-        self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", cpu[SERVICE], cpu[BRIEF], goal)
+        self.results.ratio(f"{group}: {SERVICE} against {SQLALCHEMY}", cpu[SERVICE], cpu[SQLALCHEMY], goal)
 
         if size == USUAL:
             for name in peers:
@@ -188,10 +188,10 @@ class Run:
     async def many_clients(self, bench: Bench, users: list[User], clients: Clients) -> None:
         with (
             bench.server(SERVICE) as service,
-            bench.server(BRIEF) as brief,
+            bench.server(SQLALCHEMY) as sqlalchemy,
             bench.server(PER_REQUEST) as per_request,
         ):
-            servers = [service, brief, per_request]
+            servers = [service, sqlalchemy, per_request]
             peers = self._peers(bench, servers, clients)
             for count in (16, 64):
                 print(f"{count} clients", flush=True)
@@ -208,7 +208,9 @@ class Run:
                     rates[PER_REQUEST],
                     ">= 3",
                 )
-                self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", rates[SERVICE], rates[BRIEF])
+                self.results.ratio(
+                    f"{group}: {SERVICE} against {SQLALCHEMY}", rates[SERVICE], rates[SQLALCHEMY]
+                )
             await self._healthz(servers[:2], peers, users)
 
     async def _healthz(self, servers: list[Server], peers: dict[str, Approve], users: list[User]) -> None:
@@ -228,15 +230,17 @@ class Run:
         group = "/healthz under 64 approvals"
         for name, milliseconds in p99.items():
             self.results.add(f"{group}: {name}, p99", milliseconds, "ms")
-        self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", p99[SERVICE], p99[BRIEF], "<= 0.1")
+        self.results.ratio(
+            f"{group}: {SERVICE} against {SQLALCHEMY}", p99[SERVICE], p99[SQLALCHEMY], "<= 0.1"
+        )
 
     async def distance(self, bench: Bench, users: list[User], clients: Clients) -> None:
         for milliseconds, goal in ((50, ">= 3"), (300, ">= 15")):
             print(f"{milliseconds} ms to Supabase", flush=True)
-            rates: dict[str, list[float]] = {SERVICE: [], BRIEF: []}
+            rates: dict[str, list[float]] = {SERVICE: [], SQLALCHEMY: []}
             for number in range(min(self.effort.rounds, 3)):
                 for name in in_turn(list(rates), number):
-                    seconds = self.effort.far_window if name == BRIEF else self.effort.window
+                    seconds = self.effort.far_window if name == SQLALCHEMY else self.effort.window
                     with bench.distance(milliseconds / 1000) as ports, bench.server(name, ports) as server:
                         approve = through(server.url, clients)
                         await approve(users[0], self.contents[USUAL])
@@ -244,7 +248,9 @@ class Run:
             group = f"64 clients, {milliseconds} ms to Supabase"
             for name, of in rates.items():
                 self.results.add(f"{group}: {name}", of, "/s")
-            self.results.ratio(f"{group}: {SERVICE} against {BRIEF}", rates[SERVICE], rates[BRIEF], goal)
+            self.results.ratio(
+                f"{group}: {SERVICE} against {SQLALCHEMY}", rates[SERVICE], rates[SQLALCHEMY], goal
+            )
 
     async def memory(self, bench: Bench, users: list[User], clients: Clients) -> None:
         print("Memory", flush=True)

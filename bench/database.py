@@ -86,7 +86,7 @@ SEED: list[LiteralString] = [
 
 APPROVE: LiteralString = "select to_jsonb(public.approve_plan(%s, 1, 'Customer support agent', %s, %s))"
 
-# The brief's two inserts as one statement, into the same tables and indexes; without the checks, the ledger and the
+# The two inserts as one statement, into the same tables and indexes; without the checks, the ledger and the
 # claims. The trigger that writes the ledger is off meanwhile.
 BARE: LiteralString = """
 with plan as (

@@ -1,4 +1,4 @@
-"""What the service is compared with: `python -m bench.peers brief` and `python -m bench.peers per-request`.
+"""What the service is compared with: `python -m bench.peers sqlalchemy` and `python -m bench.peers per-request`.
 
 Both answer POST /plan/approve as the service does, for the same users, documents and paths, with tables of the same
 columns and indexes. Both verify the access token locally against the project's keys, fetched once: neither has to
@@ -121,8 +121,8 @@ class Agent(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
-def brief(url: str) -> FastAPI:
-    """Return the brief's own design: SQLAlchemy, and synchronous calls in an `async def` route.
+def sqlalchemy(url: str) -> FastAPI:
+    """Return the usual design: SQLAlchemy, and synchronous calls in an `async def` route.
 
     Written as fairly as it can be: one storage client and one connection pool for the process, both keep-alive.
     """
@@ -249,7 +249,7 @@ def per_request(url: str) -> FastAPI:
 def main() -> None:
     """Run the peer that is named, in the same server and with the same options as the service."""
     url = os.environ["SUPABASE_URL"]
-    app = {"brief": brief, "per-request": per_request}[sys.argv[1]](url)
+    app = {"sqlalchemy": sqlalchemy, "per-request": per_request}[sys.argv[1]](url)
     keys = (
         httpx.get(f"{url}/auth/v1/.well-known/jwks.json", trust_env=False).raise_for_status().json()["keys"]
     )

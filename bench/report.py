@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from bench.results import TIMES, Results, Row
-from bench.servers import BRIEF, FLOOR, PER_REQUEST, SERVICE
+from bench.servers import FLOOR, PER_REQUEST, SERVICE, SQLALCHEMY
 from local import ROOT
 
 DOCS = ROOT / "docs"
@@ -19,7 +19,7 @@ IMAGES = DOCS / "images"
 FILLED = [DOCS / "benchmarks.md", DOCS / "scale.md", ROOT / "README.md"]
 BLOCK = re.compile(r"(<!-- bench ?(.*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 DIFFERENCE = re.compile(r"\b(beyond|growth)\b")
-COLORS = {SERVICE: "#1a7f37", FLOOR: "#8c959f", BRIEF: "#0969da", PER_REQUEST: "#bc4c00"}
+COLORS = {SERVICE: "#1a7f37", FLOOR: "#8c959f", SQLALCHEMY: "#0969da", PER_REQUEST: "#bc4c00"}
 
 
 def write(results: Results) -> None:
@@ -88,7 +88,7 @@ def summary(results: Results) -> str:
     reads = [row.value for row in results.groups()[plans] if row.unit == TIMES]
     memory = next(row for row in results.groups()["Memory"] if row.unit == "MiB")
     at_once = value(f"64 clients: {SERVICE} against {PER_REQUEST}")
-    far = value(f"64 clients, 300 ms to Supabase: {SERVICE} against {BRIEF}")
+    far = value(f"64 clients, 300 ms to Supabase: {SERVICE} against {SQLALCHEMY}")
     return f"""\
 - One approval takes {against:.2f} times as long as its three calls to Supabase alone ({beyond:+.1f} ms), and
   {value(f"CPU of one approval, 16 kB: {SERVICE}"):.1f} ms of the service's CPU.

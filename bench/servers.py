@@ -20,17 +20,17 @@ from local.processes import Child, accepts_connections, environment, free_ports
 from local.stack import Stack
 
 SERVICE = "this service"
-BRIEF = "the brief's design"
+SQLALCHEMY = "the SQLAlchemy design"
 PER_REQUEST = "a client per request"
 FLOOR = "the floor"
 COMMANDS = {
     SERVICE: ("service",),
-    BRIEF: ("bench.peers", "brief"),
+    SQLALCHEMY: ("bench.peers", "sqlalchemy"),
     PER_REQUEST: ("bench.peers", "per-request"),
 }
 
 # The peers write tables of their own: the same columns and indexes, the plain policies and grants of most projects,
-# and the one foreign key of the brief. Theirs have no reference to the stored document.
+# and one foreign key, from agent to plan. Theirs have no reference to the stored document.
 PEER_TABLES: LiteralString = """
 create table public.peer_plan (like public.plan including all);
 create table public.peer_agent (like public.agent including all);

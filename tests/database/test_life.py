@@ -15,7 +15,7 @@ from .invariants import broken_invariants
 
 STATUSES = ("building", "active", "paused", "archived")
 
-# The whole of what the contract allows; everything else is refused.
+# The whole of what is allowed; everything else is refused.
 LEGAL = {
     "owner": {("active", "paused"), ("paused", "active")} | {(status, "archived") for status in STATUSES[:3]},
     "service_role": {("building", "active"), ("active", "paused"), ("paused", "active")}

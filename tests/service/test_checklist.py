@@ -1,4 +1,4 @@
-"""The service's points of the brief's testing checklist, each by its name.
+"""The service's points of the acceptance checklist, each by its name.
 
 The migration and the tables are in tests/database/, the redirect and what the page receives in tests/web/.
 """
