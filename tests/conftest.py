@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +59,9 @@ class RunningStack:
         httpx.delete(url, headers=admin, timeout=30).raise_for_status()
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    directory = tmp_path_factory.mktemp("local")
-    if "SUPABASE_URL" in os.environ:
-        yield from _elsewhere(directory)
-        return
+@contextmanager
+def local_stack(directory: Path) -> Iterator[RunningStack]:
+    """A local Supabase of its own on free ports, and the service in front of it."""
     with Stack(Settings(directory, *free_ports(4))) as local:
         yield RunningStack(
             local.settings.supabase_url,
@@ -74,6 +72,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
             local.postgres.url(),
             local,
         )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    directory = tmp_path_factory.mktemp("local")
+    if "SUPABASE_URL" in os.environ:
+        yield from _elsewhere(directory)
+        return
+    with local_stack(directory) as running:
+        yield running
 
 
 def _elsewhere(directory: Path) -> Iterator[RunningStack]:

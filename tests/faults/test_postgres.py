@@ -10,9 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from local.processes import free_ports
-from local.stack import Settings, Stack
-from tests.conftest import RunningStack
+from local.stack import Stack
+from tests.conftest import RunningStack, local_stack
 from tests.faults.conftest import SOAK, approve_until_done, assert_one_of_each, requests
 from tests.service.conftest import Caller, Json
 
@@ -23,16 +22,8 @@ AT_ONCE = 16
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[RunningStack]:
     """Start a stack of the test's own: nobody else's database is killed."""
-    with Stack(Settings(tmp_path, *free_ports(4))) as local:
-        yield RunningStack(
-            local.settings.supabase_url,
-            local.keys.publishable,
-            local.keys.secret,
-            local.settings.service_url,
-            local.keys.jwt_secret,
-            local.postgres.url(),
-            local,
-        )
+    with local_stack(tmp_path) as running:
+        yield running
 
 
 def kill_and_restart(local: Stack) -> None:
