@@ -27,7 +27,7 @@ reset: setup ## wipe the local data
 	@python -m local reset
 
 retention: setup ## tell what is there to purge and to remove (ARGS=--apply does it), on the local Supabase unless the environment names one
-	@[ -n "$$SUPABASE_SECRET_KEY" ] || { set -a; . "$${LOCAL_DIR:-.local}/env"; }; python -m service.retention $(ARGS)
+	@[ -n "$$SUPABASE_SECRET_KEY" ] || { set -a; . "$${LOCAL_DIR:-.local}/env"; }; greenlight retention $(ARGS)
 
 check: setup ## formatters, linters, type checkers, database linters, drift checks
 	ruff format --check .
@@ -75,12 +75,13 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 
 # The stamps make the second run start at once: they are as old as what was installed.
 
-.venv/.installed: requirements-dev.lock
+.venv/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Another one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "Installing Python packages"
 	@$(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 node_modules/.installed: package-lock.json | .venv/.installed

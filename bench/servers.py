@@ -24,7 +24,7 @@ SQLALCHEMY = "the SQLAlchemy design"
 PER_REQUEST = "a client per request"
 FLOOR = "the floor"
 COMMANDS = {
-    SERVICE: ("service",),
+    SERVICE: ("greenlight", "serve"),
     SQLALCHEMY: ("bench.peers", "sqlalchemy"),
     PER_REQUEST: ("bench.peers", "per-request"),
 }

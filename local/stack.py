@@ -336,7 +336,7 @@ def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Ch
     """Return the HTTP service in front of a Supabase, be it this one or another; not started yet."""
     return Child(
         "The service",
-        [sys.executable, "-m", "service"],
+        [sys.executable, "-m", "greenlight", "serve"],
         log=log,
         env=environment(
             SUPABASE_URL=supabase_url,

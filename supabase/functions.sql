@@ -12,7 +12,7 @@
 
 -- Part 1: what the others stand on ---------------------------------------------------------------------------
 
--- Ends the call with one of our errors. The one table of codes: docs/errors.md and service/errors.py are held
+-- Ends the call with one of our errors. The one table of codes: docs/errors.md and service/greenlight/errors.py are held
 -- against it by tests. PostgREST makes PTxxx the HTTP status and the message part of the status line, so the
 -- message is the code and nothing else.
 create or replace function greenlight.refuse(code text, details text)

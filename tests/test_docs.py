@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from service.errors import ERRORS
-from service.settings import Settings
+from greenlight.errors import ERRORS
+from greenlight.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 ERRORS_PAGE = (ROOT / "docs/errors.md").read_text()

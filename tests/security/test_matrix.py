@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from service.app import create_app
-from service.settings import Settings
+from greenlight.app import create_app
+from greenlight.settings import Settings
 from tests.conftest import RunningStack
 from tests.service.conftest import Caller, body, sha256
 

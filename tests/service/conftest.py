@@ -161,7 +161,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_service(directory: Path, **settings: str) -> Iterator[Process]:
-    """Run `python -m service` with these settings and nothing else of the environment's."""
+    """Run `python -m greenlight` with these settings and nothing else of the environment's."""
     port = settings.setdefault("PORT", str(free_port()))
     output = directory / f"service-{port}.log"
     with output.open("wb") as file, start_service(settings, file) as process:
@@ -180,7 +180,7 @@ def start_service(settings: dict[str, str], output: Any) -> subprocess.Popen[byt
         name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "service"],
+        [sys.executable, "-m", "greenlight", "serve"],
         env={**environment, **settings},
         stdout=output,
         stderr=subprocess.STDOUT,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import approval
-from service.errors import Problem
+from greenlight import approval
+from greenlight.errors import Problem
 from tests.service.conftest import Caller, body, encode, expect_problem, new_session, sha256
 
 LIMIT = 1_048_576

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from service import upstream
-from service.auth import Authenticator, User
-from service.errors import Problem
-from service.settings import Settings
+from greenlight import upstream
+from greenlight.auth import Authenticator, User
+from greenlight.errors import Problem
+from greenlight.settings import Settings
 from tests.service.conftest import Caller, body, expect_problem
 
 URL = "https://project.supabase.test"
@@ -404,7 +404,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = 0.0
-        monkeypatch.setattr("service.auth.time", self)
+        monkeypatch.setattr("greenlight.auth.time", self)
 
     def monotonic(self) -> float:
         return time.monotonic() + self.passed

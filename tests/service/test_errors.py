@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service import upstream
-from service.app import create_app
-from service.errors import ERRORS, Problem, ProblemResponse
-from service.settings import Settings
+from greenlight import upstream
+from greenlight.app import create_app
+from greenlight.errors import ERRORS, Problem, ProblemResponse
+from greenlight.settings import Settings
 
 SETTINGS = Settings(supabase_url="https://project.supabase.test", supabase_publishable_key="sb_publishable_x")
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import structlog
 
-from service import logs
+from greenlight import logs
 from tests.service.conftest import Caller, Process, body, encode, running_service
 
 

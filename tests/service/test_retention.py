@@ -23,7 +23,7 @@ import jwt
 import psycopg
 import pytest
 
-from service import retention
+from greenlight import retention
 from tests.service.conftest import Caller, free_port, new_session, sha256
 
 DAY = 24 * 60 * 60
@@ -89,7 +89,7 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "service.retention", *arguments],
+            [sys.executable, "-m", "greenlight", "retention", *arguments],
             env={"PATH": os.environ["PATH"], **self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,11 +101,10 @@ class Project:
         out, err = io.StringIO(), io.StringIO()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "argv", ["retention", *arguments])
             for name, value in {**self.environment, **environment}.items():
                 patch.setenv(name, value)
             try:
-                status = retention.main()
+                status = retention.main(list(arguments))
             except SystemExit as refused:
                 status = int(str(refused.code))
             finally:
@@ -532,7 +531,7 @@ def test_a_terminal_gets_a_progress_bar_and_a_pipe_plain_lines(project: Project,
     inside, outside = pty.openpty()
     termios.tcsetwinsize(outside, (24, 80))
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.retention", "--apply"],
+        [sys.executable, "-m", "greenlight", "retention", "--apply"],
         env={"PATH": os.environ["PATH"], **project.environment},
         stdout=subprocess.PIPE,
         stderr=outside,

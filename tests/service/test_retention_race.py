@@ -24,7 +24,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from service import retention
+from greenlight import retention
 from tests.service.conftest import Caller, new_session, sha256
 from tests.service.test_retention import own_project
 

@@ -3,7 +3,7 @@
 import jwt
 import pytest
 
-from service import settings
+from greenlight import settings
 
 GOOD = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_abc"}
 KEY = "a key of more than thirty-two bytes, for signing"

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service import approval, logs, upstream
-from service.approval import Approval
-from service.auth import User
-from service.errors import Problem
-from service.settings import Settings
-from service.upstream import Upstream
+from greenlight import approval, logs, upstream
+from greenlight.approval import Approval
+from greenlight.auth import User
+from greenlight.errors import Problem
+from greenlight.settings import Settings
+from greenlight.upstream import Upstream
 from tests.service.conftest import sha256
 
 URL = "https://project.supabase.test"

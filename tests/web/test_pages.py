@@ -10,9 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
+from greenlight.errors import ERRORS
 from local import NODE, ROOT
 from local.web import NEXT, UI, build
-from service.errors import ERRORS
 from tests.conftest import RunningStack
 from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, Via, new_session, open_file, sign_in
 

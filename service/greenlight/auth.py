@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import jwt
 
-from service import logs
-from service.errors import Problem, not_authenticated
-from service.settings import Settings
+from greenlight import logs
+from greenlight.errors import Problem, not_authenticated
+from greenlight.settings import Settings
 
 MAX_TOKEN_LENGTH = 16 * 1024
 LEEWAY_SECONDS = 30

@@ -1,12 +1,12 @@
-"""`python -m service`: run it with the settings from the environment."""
+"""`greenlight serve`: run the HTTP service with the settings from the environment."""
 
 import signal
 import sys
 
 import uvicorn
 
-from service import logs, settings
-from service.app import create_app
+from greenlight import logs, settings
+from greenlight.app import create_app
 
 
 def main() -> None:
@@ -33,7 +33,3 @@ def main() -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=config.shutdown_grace_seconds,
     )
-
-
-if __name__ == "__main__":
-    main()

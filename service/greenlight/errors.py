@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from service import logs
+from greenlight import logs
 
 RETRY_AFTER_SECONDS = 2
 

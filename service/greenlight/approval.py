@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from service import logs
-from service.auth import User
-from service.errors import Problem
-from service.settings import Settings
-from service.upstream import DocumentMissing, Refused, Upstream
+from greenlight import logs
+from greenlight.auth import User
+from greenlight.errors import Problem
+from greenlight.settings import Settings
+from greenlight.upstream import DocumentMissing, Refused, Upstream
 
 # How often a document is stored again that somebody else's clean-up removed between our upload and our RPC.
 ATTEMPTS = 3

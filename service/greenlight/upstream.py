@@ -20,10 +20,10 @@ from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
-from service import logs
-from service.auth import User
-from service.errors import Problem, not_authenticated
-from service.settings import Settings
+from greenlight import logs
+from greenlight.auth import User
+from greenlight.errors import Problem, not_authenticated
+from greenlight.settings import Settings
 
 if TYPE_CHECKING:
     from storage3.types import FileOptions

@@ -9,9 +9,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import logs
-from service.errors import Problem, ProblemResponse
-from service.metrics import Labels, Metrics
+from greenlight import logs
+from greenlight.errors import Problem, ProblemResponse
+from greenlight.metrics import Labels, Metrics
 
 REQUEST_ID = "X-Request-ID"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -1,4 +1,4 @@
-"""`python -m service.retention`: remove for good what nobody needs any more. See docs/retention.md.
+"""`greenlight retention`: remove for good what nobody needs any more. See docs/retention.md.
 
 It asks the database which agents were deleted long enough ago, and which documents no plan refers to. Both
 answers may be outdated when it acts on them, and that does no harm. An agent is looked at again under the
@@ -32,8 +32,8 @@ from storage3 import SyncStorageClient
 from storage3.exceptions import StorageApiError
 from tqdm import tqdm
 
-from service.settings import Origin, SettingsError, read
-from service.upstream import BUCKET, UNREADABLE
+from greenlight.settings import Origin, SettingsError, read
+from greenlight.upstream import BUCKET, UNREADABLE
 
 # Agents that somebody is busy with are asked for again, so often and after so many seconds.
 ATTEMPTS = 4
@@ -245,8 +245,8 @@ def _stop_if(stop: threading.Event) -> None:
         raise Stopped
 
 
-def main() -> int:
-    options = _options()
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
     try:
         settings = read(RetentionSettings)
     except SettingsError as error:
@@ -301,9 +301,9 @@ def _run(
         raise Unavailable(f"Supabase's answer makes no sense ({type(error).__name__}).") from None
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m service.retention",
+        prog="greenlight retention",
         description="Purge agents deleted long ago, and remove documents that no plan refers to.",
         epilog="Needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. See docs/retention.md.",
     )
@@ -320,7 +320,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--batch-size", type=_batch_size, default=200, help="at once, 1 to 1000 (default: %(default)s)"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _amount(text: str) -> float:
@@ -337,7 +337,3 @@ def _batch_size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
     return int(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,13 +16,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from service import approval, logs
-from service.auth import Authenticator, User
-from service.errors import Problem, documented, http_exception_response, problem_response
-from service.metrics import Metrics
-from service.middleware import REQUEST_ID, RequestMiddleware
-from service.settings import Settings
-from service.upstream import DocumentMissing, Upstream, connect, reachable
+from greenlight import __version__, approval, logs
+from greenlight.auth import Authenticator, User
+from greenlight.errors import Problem, documented, http_exception_response, problem_response
+from greenlight.metrics import Metrics
+from greenlight.middleware import REQUEST_ID, RequestMiddleware
+from greenlight.settings import Settings
+from greenlight.upstream import DocumentMissing, Upstream, connect, reachable
 
 READINESS_SECONDS = (
     1  # an answer of /readyz is good for so long: probing cannot be turned into load on Supabase
@@ -132,7 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Greenlight",
         summary="Approve a plan, get its agent.",
-        version="0.1.0",
+        version=__version__,
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,

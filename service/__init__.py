@@ -1,1 +1,0 @@
-"""The HTTP service in front of `public.approve_plan`."""

@@ -1,0 +1,3 @@
+"""Approve a plan, get its agent: the HTTP service and the commands around it."""
+
+__version__ = "0.1.0"
