@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, LiteralString
@@ -91,7 +91,13 @@ bare_database = factories.postgresql("bare_template")
 
 @dataclass(frozen=True)
 class User:
+    """A user with one of their tokens. Extra claims make it the token of an OAuth client, or of another login."""
+
     id: uuid.UUID
+    claims: Mapping[str, object] = field(default_factory=dict, compare=False)
+
+    def with_claims(self, **claims: object) -> "User":
+        return User(self.id, {**self.claims, **claims})
 
     def path(self, session: str, sha256: str) -> str:
         return f"{self.id}/{session}/{sha256}.md"
@@ -99,6 +105,15 @@ class User:
 
 def sha256(document: str) -> str:
     return hashlib.sha256(document.encode()).hexdigest()
+
+
+def document_of(session: str, version: int) -> str:
+    """The document that store_and_approve() and store_and_propose() use."""
+    return f"# {session} {version}"
+
+
+def signed_url(user: User, session: str | None, digest: str) -> str:
+    return f"https://x.example/storage/v1/object/sign/plans/{user.path(session or '', digest)}?token=t"
 
 
 class Project:
@@ -137,12 +152,12 @@ class Project:
             yield connection
 
     def as_user(self, user: User) -> AbstractContextManager[Connection]:
-        return self.as_role("authenticated", {"sub": str(user.id)})
+        return self.as_role("authenticated", {"sub": str(user.id), **user.claims})
 
     def as_anon(self) -> AbstractContextManager[Connection]:
         return self.as_role("anon")
 
-    def as_service(self) -> AbstractContextManager[Connection]:
+    def as_service_role(self) -> AbstractContextManager[Connection]:
         return self.as_role("service_role")
 
     def as_superuser(self) -> AbstractContextManager[Connection]:
@@ -198,10 +213,7 @@ class Project:
     ) -> Row:
         """Call approve_plan() as the user. The document must have been stored."""
         digest = sha256(document) if document_sha256 is None else document_sha256
-        url = (
-            document_url
-            or f"https://x.example/storage/v1/object/sign/plans/{user.path(session or '', digest)}?token=t"
-        )
+        url = document_url or signed_url(user, session, digest)
         with self.as_user(user) as connection:
             row = connection.execute(
                 "select * from public.approve_plan(session_id => %s, version => %s, title => %s,"
@@ -214,19 +226,125 @@ class Project:
     def store_and_approve(
         self, user: User, session: str = "s1", version: int = 1, title: str = "A plan"
     ) -> Row:
-        document = f"# {session} {version}"
+        document = document_of(session, version)
         self.store(user, session, document)
         return self.approve(user, session, version, title, document=document)
+
+    def propose(
+        self,
+        user: User,
+        session: str | None = "s1",
+        version: int | None = 1,
+        title: str | None = "A plan",
+        *,
+        document: str = "# Plan",
+        service_role: bool = False,
+        **arguments: object,
+    ) -> Row:
+        """Call propose_plan() as the user, or as the service role for them. The document must have been stored."""
+        digest = sha256(document)
+        named: dict[str, object] = {
+            "session_id": session,
+            "version": version,
+            "title": title,
+            "document_sha256": digest,
+            "document_url": signed_url(user, session, digest),
+            **({"user_id": user.id} if service_role else {}),
+        }
+        return self.call(None if service_role else user, "propose_plan", **{**named, **arguments})
+
+    def store_and_propose(
+        self, user: User, session: str = "s1", version: int = 1, title: str = "A plan", **arguments: Any
+    ) -> Row:
+        document = document_of(session, version)
+        self.store(user, session, document)
+        return self.propose(user, session, version, title, document=document, **arguments)
+
+    def approve_proposed(
+        self,
+        user: User,
+        session: str = "s1",
+        version: int = 1,
+        document: str | None = None,
+        **arguments: object,
+    ) -> Row:
+        """Approve what store_and_propose() proposed, by session, version and hash alone."""
+        digest = sha256(document_of(session, version) if document is None else document)
+        named = {"session_id": session, "version": version, "document_sha256": digest}
+        return self.call(user, "approve_plan", **{**named, **arguments})
+
+    def decide(
+        self, user: User | None, decision: str, session: str = "s1", version: int = 1, **arguments: object
+    ) -> Row:
+        """Call request_changes(), reject_plan() or withdraw_plan()."""
+        if decision == "request_changes":
+            arguments.setdefault("comment", "Please change it.")
+        return self.call(user, decision, session_id=session, version=version, **arguments)
+
+    def plan(self, user: User, session: str = "s1", version: int = 1) -> Row:
+        (plan,) = self.rows(
+            "select * from public.plan where user_id = %s and session_id = %s and version = %s",
+            user.id,
+            session,
+            version,
+        )
+        return plan
 
     def call(self, user: User | None, function: str, **arguments: object) -> Row:
         """Call one of our functions as the user, or as the service role where there is none."""
         named = ", ".join(f"{name} => %({name})s" for name in arguments)
-        with self.as_user(user) if user else self.as_service() as connection:
+        with self.as_user(user) if user else self.as_service_role() as connection:
             row: Row | None = connection.execute(
                 f"select * from public.{function}({named})", arguments
             ).fetchone()
         assert row is not None
         return row
+
+    # The builder's side ---------------------------------------------------------------------------------------
+
+    def claim(self, max_builds: int | None = 1, **arguments: object) -> list[Row]:
+        named = {"worker": "a test", "max_builds": max_builds, **arguments}
+        with self.as_service_role() as connection:
+            return connection.execute(
+                f"select * from public.claim_builds({', '.join(f'{name} => %({name})s' for name in named)})",
+                named,
+            ).fetchall()
+
+    def make_due(self, build_id: object) -> None:
+        """Let the wait of a queued build, or the lease of a running one, be over before all others."""
+        with self.as_superuser() as connection:
+            connection.execute(
+                "update public.build set run_after = now() - interval '1 day' where id = %s", (build_id,)
+            )
+
+    def claim_agent(self, agent_id: object, **arguments: object) -> Row:
+        """Claim the open build of this agent, whatever else is waiting."""
+        (build,) = self.open_builds(agent_id)
+        self.make_due(build["id"])
+        (claimed,) = self.claim(1, **arguments)
+        assert claimed["agent_id"] == agent_id
+        return claimed
+
+    def finish(self, claimed: Row) -> Row:
+        return self.call(None, "finish_build", build_id=claimed["build_id"], attempt=claimed["attempt"])
+
+    def fail(self, claimed: Row, message: str | None = "It broke.", **arguments: object) -> Row:
+        named = {"build_id": claimed["build_id"], "attempt": claimed["attempt"], "message": message}
+        return self.call(None, "fail_build", **named, **arguments)
+
+    def renew(self, claimed: Row, **arguments: object) -> Row:
+        named = {"build_id": claimed["build_id"], "attempt": claimed["attempt"]}
+        return self.call(None, "renew_build", **{**named, **arguments})
+
+    def activate(self, agent_id: object) -> Row:
+        """Build the agent: claim its open build and finish it."""
+        return self.finish(self.claim_agent(agent_id))
+
+    def builds(self, agent_id: object) -> list[Row]:
+        return self.rows("select * from public.build where agent_id = %s order by created_at, id", agent_id)
+
+    def open_builds(self, agent_id: object) -> list[Row]:
+        return [build for build in self.builds(agent_id) if build["status"] in ("queued", "running")]
 
     def events(self, agent_id: object) -> list[Row]:
         return self.rows("select * from public.agent_event where agent_id = %s order by id", agent_id)

@@ -27,7 +27,7 @@ def test_01_the_owner_reads_their_own_rows_and_a_stranger_reads_none(any_project
             assert count(connection, table) == 1, table
         with any_project.as_user(stranger) as connection:
             assert count(connection, table) == 0, table
-        with any_project.as_service() as connection:
+        with any_project.as_service_role() as connection:
             assert count(connection, table) == 1, table
         with denied(), any_project.as_anon() as connection:
             count(connection, table)
@@ -43,7 +43,7 @@ def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_ro
     for table in TABLES:
         with any_project.as_user(owner) as connection:
             assert count(connection, table) == 0, table
-        with any_project.as_service() as connection:
+        with any_project.as_service_role() as connection:
             assert count(connection, table) > 0, table
     any_project.call(owner, "restore_agent", agent_id=agent_id)
     for table in TABLES:
@@ -63,7 +63,7 @@ def test_03_nobody_writes_a_table_directly(any_project: Project, table: str, ver
         "truncate": f"truncate public.{table} cascade",
     }[verb]
     before = any_project.rows(f"select * from public.{table}")
-    for request in (any_project.as_anon(), any_project.as_user(owner), any_project.as_service()):
+    for request in (any_project.as_anon(), any_project.as_user(owner), any_project.as_service_role()):
         with denied(), request as connection:
             connection.execute(statement)
     assert any_project.rows(f"select * from public.{table}") == before
@@ -137,7 +137,7 @@ def test_05_each_function_lets_in_those_whom_it_is_for(any_project: Project, fun
     outcome = {
         "anon": attempt(any_project.as_anon(), function, arguments),
         "user": attempt(any_project.as_user(user), function, arguments),
-        "service": attempt(any_project.as_service(), function, arguments),
+        "service": attempt(any_project.as_service_role(), function, arguments),
     }
     assert outcome == {
         "anon": "denied",

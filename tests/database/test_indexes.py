@@ -79,7 +79,7 @@ def scans(node: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def explain(project: Project, user: User | None, query: LiteralString, *parameters: object) -> dict[str, Any]:
-    with project.as_user(user) if user else project.as_service() as connection:
+    with project.as_user(user) if user else project.as_service_role() as connection:
         (row,) = connection.execute("explain (analyze, buffers, format json) " + query, parameters).fetchall()
     plan: dict[str, Any] = row["QUERY PLAN"][0]["Plan"]
     return plan

@@ -20,7 +20,7 @@ def age(project: Project, name: str, days: float) -> None:
 
 
 def orphans(project: Project, older_than: str = "1 day", **arguments: object) -> list[str]:
-    with project.as_service() as connection:
+    with project.as_service_role() as connection:
         named = "".join(f", {name} => %({name})s" for name in arguments)
         rows = connection.execute(
             f"select name from public.orphaned_documents(older_than => %(older_than)s{named})",
@@ -135,7 +135,7 @@ def test_a_purge_looks_again_before_it_takes_an_agent(project: Project) -> None:
 def test_a_purge_needs_a_time(project: Project) -> None:
     user = project.new_user()
     project.call(user, "delete_agent", agent_id=project.store_and_approve(user)["agent_id"])
-    with project.as_service() as connection:
+    with project.as_service_role() as connection:
         assert connection.execute("select public.purge_deleted_agents(null)").fetchone() == {
             "purge_deleted_agents": 0
         }
