@@ -11,8 +11,6 @@ to stays, whatever this does; and this may run beside itself, and be killed at a
 It acts with the secret key, which is why it is a process of its own, with settings of its own.
 """
 
-import argparse
-import math
 import signal
 import sys
 import threading
@@ -30,7 +28,6 @@ from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from storage3 import SyncStorageClient
 from storage3.exceptions import StorageApiError
-from tqdm import tqdm
 
 from greenlight.settings import Origin, SettingsError, read
 from greenlight.upstream import BUCKET, UNREADABLE
@@ -159,20 +156,17 @@ def purge_agents(
 ) -> None:
     """Purge the agents deleted before then, with their plans and events; their documents become orphans."""
     total = supabase.count_deleted("agent", before)
-    with tqdm(total=total, desc="Agents", unit="agent", disable=None) as bar:
-        for attempt in range(ATTEMPTS):
-            while purged := supabase.purge(before, batch_size):
-                tally.agents += purged
-                bar.update(purged)
-                if bar.disable:
-                    say(f"Purged {tally.agents} of {total} agents.")
-                _stop_if(stop)
-            tally.busy = supabase.count_deleted("agent", before)
-            if tally.busy == 0:
-                return
-            if attempt < ATTEMPTS - 1:
-                stop.wait(PAUSE_SECONDS)
+    for attempt in range(ATTEMPTS):
+        while purged := supabase.purge(before, batch_size):
+            tally.agents += purged
+            say(f"Purged {tally.agents} of {total} agents.")
             _stop_if(stop)
+        tally.busy = supabase.count_deleted("agent", before)
+        if tally.busy == 0:
+            return
+        if attempt < ATTEMPTS - 1:
+            stop.wait(PAUSE_SECONDS)
+        _stop_if(stop)
 
 
 def remove_documents(
@@ -181,19 +175,16 @@ def remove_documents(
     """Remove the documents older than the grace period that no plan refers to."""
     total = sum(map(len, supabase.orphans(grace, batch_size)))
     unsure: dict[tuple[str, str], str] = {}
-    with tqdm(total=total, desc="Documents", unit="document", disable=None) as bar:
-        for batch in supabase.orphans(grace, batch_size):
-            removed, reasons = supabase.remove([*batch])
-            tally.documents += len(removed)
-            unsure |= {
-                (name, id_): reasons.get(name, "no reason given")
-                for name, id_ in batch.items()
-                if name not in removed
-            }
-            bar.update(len(batch))
-            if bar.disable:
-                say(f"Removed {tally.documents} of {total} documents.")
-            _stop_if(stop)
+    for batch in supabase.orphans(grace, batch_size):
+        removed, reasons = supabase.remove([*batch])
+        tally.documents += len(removed)
+        unsure |= {
+            (name, id_): reasons.get(name, "no reason given")
+            for name, id_ in batch.items()
+            if name not in removed
+        }
+        say(f"Removed {tally.documents} of {total} documents.")
+        _stop_if(stop)
     if unsure:
         # Not there any more, or stored again, or approved in the meantime: all as it should be.
         orphans = {orphan for batch in supabase.orphans(grace, batch_size) for orphan in batch.items()}
@@ -208,11 +199,9 @@ def survey(
     """Tell what there would be to do."""
     agents, plans = (supabase.count_deleted(table, before) for table in ("agent", "plan"))
     documents = 0
-    with tqdm(desc="Documents", unit="document", disable=None) as bar:
-        for batch in supabase.orphans(grace, batch_size):
-            documents += len(batch)
-            bar.update(len(batch))
-            _stop_if(stop)
+    for batch in supabase.orphans(grace, batch_size):
+        documents += len(batch)
+        _stop_if(stop)
     say(f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well.")
     say(f"Would remove {documents} documents that no plan refers to.")
     say("Nothing was changed: this was a dry run. Act with --apply.")
@@ -245,8 +234,17 @@ def _stop_if(stop: threading.Event) -> None:
         raise Stopped
 
 
-def main(arguments: list[str]) -> int:
-    options = _options(arguments)
+@dataclass(frozen=True)
+class Options:
+    apply: bool
+    grace: timedelta
+    keep_deleted: timedelta
+    batch_size: int
+
+
+def main(*, apply: bool, grace_hours: float, keep_deleted_days: float, batch_size: int) -> int:
+    """Run it and return the exit status."""
+    options = Options(apply, timedelta(hours=grace_hours), timedelta(days=keep_deleted_days), batch_size)
     try:
         settings = read(RetentionSettings)
     except SettingsError as error:
@@ -279,11 +277,9 @@ def main(arguments: list[str]) -> int:
     return status
 
 
-def _run(
-    settings: RetentionSettings, options: argparse.Namespace, tally: Tally, stop: threading.Event
-) -> None:
-    grace = timedelta(hours=options.grace_hours)
-    before = datetime.now(UTC) - timedelta(days=options.keep_deleted_days)
+def _run(settings: RetentionSettings, options: Options, tally: Tally, stop: threading.Event) -> None:
+    grace = options.grace
+    before = datetime.now(UTC) - options.keep_deleted
     try:
         with connect() as http:
             supabase = Supabase(settings, http)
@@ -299,41 +295,3 @@ def _run(
         raise Unavailable(f"Supabase refuses: {error.code} {error.message}") from None
     except UNREADABLE as error:
         raise Unavailable(f"Supabase's answer makes no sense ({type(error).__name__}).") from None
-
-
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="greenlight retention",
-        description="Purge agents deleted long ago, and remove documents that no plan refers to.",
-        epilog="Needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. See docs/retention.md.",
-    )
-    parser.add_argument("--apply", action="store_true", help="act; without it, only tell what would be done")
-    parser.add_argument(
-        "--grace-hours", type=_amount, default=24, help="leave younger documents alone (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--keep-deleted-days",
-        type=_amount,
-        default=30,
-        help="keep agents deleted since then, restorable (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch-size", type=_batch_size, default=200, help="at once, 1 to 1000 (default: %(default)s)"
-    )
-    return parser.parse_args(arguments)
-
-
-def _amount(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 100_000:
-        raise argparse.ArgumentTypeError("must be a number from 0 to 100000")
-    return number
-
-
-def _batch_size(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
-    return int(text)
