@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFile } from 'node:fs/promises'
 import { createAdaptorServer } from '@hono/node-server'
+import { CompiledQuery } from 'kysely'
 import postgres from 'postgres'
 import { createAdmin } from './admin.mjs'
 import { createStorage, StorageError } from './storage.mjs'
@@ -112,6 +113,9 @@ const sql = {
 const tokens = await createTokens({ url: SUPABASE_URL, jwtSecret, signingKey: JSON.parse(SIGNING_KEY) })
 const storage = createStorage({ sql: sql.storage, directory: STORAGE_DIRECTORY, tokens })
 const admin = createAdmin({ sql: sql.auth, lite, tokens, publishableKey })
+const roleSettings = new Map()
+await loadRoleSettings()
+applyRoleSettings()
 listenForSchemaChanges()
 
 async function prepareDatabase() {
@@ -120,9 +124,9 @@ async function prepareDatabase() {
     const [ready] = await root`select from pg_roles where rolname = 'supabase_storage_admin'`
     if (ready) return
     await app.ensureSystemSchema()
-    const platform = await readFile(new URL('hosted.sql', import.meta.url), 'utf8')
     await root.begin(async (tx) => {
-      await tx.unsafe(platform)
+      for (const name of ['platform.sql', 'wide_privileges.sql', 'lite.sql'])
+        await tx.unsafe(await readFile(new URL(name, import.meta.url), 'utf8'))
       for (const role of ['postgres', 'authenticator', 'supabase_auth_admin', 'supabase_storage_admin'])
         await tx.unsafe(`alter role ${role} password '${POSTGRES_PASSWORD}'`)
     })
@@ -131,22 +135,48 @@ async function prepareDatabase() {
   }
 }
 
-/** PostgREST reloads its schema cache on `notify pgrst`, and after every reconnection; Lite never does. */
+/** Reads what `alter role … set` says about the API roles, with authenticator's settings beneath. */
+async function loadRoleSettings() {
+  const rows = await sql.auth`
+    select rolname, split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
+    from pg_roles cross join unnest(rolconfig) as setting
+    where rolname in ('authenticator', 'anon', 'authenticated', 'service_role')`
+  const of = (role) => rows.filter(({ rolname }) => rolname === role).map(({ name, value }) => [name, value])
+  for (const role of ['anon', 'authenticated', 'service_role'])
+    roleSettings.set(role, new Map([...of('authenticator'), ...of(role)]))
+}
+
+/** PostgREST logs in as authenticator and applies the settings of the role to each request; Lite 0.10.0 does neither. */
+function applyRoleSettings() {
+  const applyJwtSessionContext = connection.applyJwtSessionContext.bind(connection)
+  connection.applyJwtSessionContext = async (transaction, context, setRole) => {
+    await applyJwtSessionContext(transaction, context, setRole)
+    const settings = [...(roleSettings.get(context.auth?.role ?? 'anon') ?? [])]
+    if (settings.length === 0) return
+    const calls = settings.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, true)`)
+    await transaction.executeQuery(CompiledQuery.raw(`select ${calls.join(', ')}`, settings.flat()))
+  }
+}
+
+/** PostgREST reloads schema cache and role settings on `notify pgrst` and after every reconnection; Lite never does. */
 function listenForSchemaChanges() {
-  const reload = () => connection.clearSchemaCache()
+  const reload = () => {
+    connection.clearSchemaCache()
+    return loadRoleSettings()
+  }
   const again = () => setTimeout(listenForSchemaChanges, 200)
   const listener = database('supabase_admin', {
     max: 1,
     idle_timeout: null,
     max_lifetime: null,
     fetch_types: false,
-    onnotify: reload,
+    onnotify: () => reload().catch(() => {}),
     onclose: () => {
       listener.end()
       again()
     },
   })
-  listener.unsafe('listen pgrst').then(reload, () => {})
+  listener.unsafe('listen pgrst').then(reload).catch(() => {})
 }
 
 /** The API key of a request, the role that it stands for, and the token beside it, if there is another. */

@@ -262,7 +262,8 @@ def _refusal(stage: str, status: int, code: str, message: str) -> Problem:
         return not_authenticated("Supabase refuses the access token.")
     if status in {429, 503}:
         return Problem("upstream_unavailable", f"Supabase is busy or down ({stage}).")
-    if status in {408, 504}:
+    # SQLSTATE 57014: the statement took longer than its role may, as hosted projects limit it.
+    if status in {408, 504} or code == "57014":
         return Problem("upstream_timeout", f"Supabase did not answer in time ({stage}).")
     return Problem("upstream_error", f"Supabase answered {status} ({stage}).", retryable=status >= 500)
 

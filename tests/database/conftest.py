@@ -24,6 +24,7 @@ from pytest_postgresql import factories
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+LOCAL = ROOT / "local"
 CLI = ROOT / "node_modules/.bin/supabase"
 
 Row = dict[str, Any]
@@ -41,17 +42,14 @@ def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
 
 
 def load_platform(host: str, port: int, dbname: str, **_: object) -> None:
+    """Make of the database what a hosted project is before us; the local stack reads the same file."""
     with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
-        connection.execute((HERE / "platform.sql").read_bytes())
+        connection.execute((LOCAL / "platform.sql").read_bytes())
 
 
 def widen_privileges(host: str, port: int, dbname: str, **_: object) -> None:
-    """Make the default privileges those of an older hosted project: everything, to everybody."""
-    with psycopg.connect(dsn(host, port, dbname, "postgres")) as connection:
-        for kind in ("tables", "functions", "sequences"):
-            connection.execute(
-                f"alter default privileges in schema public grant all on {kind} to anon, authenticated, service_role"
-            )
+    with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
+        connection.execute((LOCAL / "wide_privileges.sql").read_bytes())
 
 
 def push(host: str, port: int, dbname: str, **_: object) -> None:
@@ -148,6 +146,12 @@ class Project:
             connection.execute(
                 "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
                 (role, json.dumps({"role": role, **(claims or {})})),
+            )
+            # The role never logs in, so PostgREST applies its settings: statement_timeout above all.
+            connection.execute(
+                "select set_config(split_part(setting, '=', 1), split_part(setting, '=', 2), true)"
+                " from pg_catalog.pg_roles, unnest(rolconfig) as setting where rolname = %s",
+                (role,),
             )
             yield connection
 

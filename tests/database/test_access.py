@@ -279,3 +279,14 @@ def test_12_deleting_a_user_takes_everything_of_theirs_and_nothing_else(project:
     for table, rows in (("plan", 3), ("agent", 2), ("agent_event", 4)):
         left = project.rows(f"select user_id from public.{table}")
         assert [row["user_id"] for row in left] == [staying.id] * rows, table
+
+
+def test_each_request_has_the_time_limit_of_its_role(any_project: Project) -> None:
+    user = any_project.new_user()
+    limits = []
+    # service_role has no limit of its own, so that of authenticator applies.
+    for request in (any_project.as_anon(), any_project.as_user(user), any_project.as_service_role()):
+        with request as connection:
+            row = connection.execute("show statement_timeout").fetchone()
+            limits.append(row and row["statement_timeout"])
+    assert limits == ["3s", "8s", "8s"]

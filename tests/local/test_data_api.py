@@ -23,7 +23,8 @@ def schema(database: Database) -> Iterator[Database]:
         create function public.who() returns jsonb language sql stable as $$
             select jsonb_build_object(
                 'user', current_user, 'uid', auth.uid(), 'role', auth.role(),
-                'jwt', auth.jwt() ->> 'sub', 'email', auth.email()
+                'jwt', auth.jwt() ->> 'sub', 'email', auth.email(),
+                'timeout', current_setting('statement_timeout')
             )
         $$;
         create table public.thing (id integer primary key, size integer not null check (size > 0), at timestamptz);
@@ -108,7 +109,7 @@ def test_times_are_iso_8601(schema: Database, user: Caller) -> None:
     assert returned.json()[0]["at"] == "2026-11-22T17:53:59.27+00:00"
 
 
-def test_the_database_knows_who_is_asking(
+def test_the_database_knows_the_caller_and_applies_the_settings_of_the_role(
     schema: Database, user: Caller, anon: Caller, service_role: Caller
 ) -> None:
     until_known(user, "/rest/v1/thing")
@@ -120,11 +121,29 @@ def test_the_database_knows_who_is_asking(
         "role": "authenticated",
         "jwt": user.id,
         "email": seen["email"],
+        "timeout": "8s",
     }
-    nobody = {"uid": None, "jwt": None, "email": None}
-    assert anon.http.post("/rest/v1/rpc/who").json() == {"user": "anon", "role": "anon", **nobody}
+    no_user = {"uid": None, "jwt": None, "email": None}
+    asked = anon.http.post("/rest/v1/rpc/who").json()
+    assert asked == {"user": "anon", "role": "anon", "timeout": "3s", **no_user}
+    # service_role has no setting of its own: authenticator's applies.
     asked = service_role.http.post("/rest/v1/rpc/who").json()
-    assert asked == {"user": "service_role", "role": "service_role", **nobody}
+    assert asked == {"user": "service_role", "role": "service_role", "timeout": "8s", **no_user}
+
+
+def test_a_changed_setting_of_a_role_applies_after_a_notification(
+    schema: Database, user: Caller, local: Stack
+) -> None:
+    until_known(user, "/rest/v1/thing")
+    with psycopg.connect(local.postgres.url("supabase_admin"), autocommit=True) as superuser:
+        try:
+            superuser.execute("alter role authenticated set statement_timeout = '7s'; notify pgrst")
+            deadline = time.monotonic() + 10
+            while user.http.post("/rest/v1/rpc/who").json()["timeout"] != "7s":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            superuser.execute("alter role authenticated set statement_timeout = '8s'; notify pgrst")
 
 
 def test_auth_uid_reads_the_claims_of_a_transaction(database: Database, user: Caller) -> None:

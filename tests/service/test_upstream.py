@@ -200,7 +200,7 @@ CASES: list[tuple[str, Answer, str, bool | None]] = [
     ("rpc", data_error(504, "PGRST003", "no connection in time"), TIMEOUT, None),
     ("rpc", data_error(404, "PGRST202", "no such function"), ERROR, False),
     ("rpc", data_error(403, "42501", "permission denied"), ERROR, False),
-    ("rpc", data_error(500, "57014", "canceling statement"), ERROR, True),
+    ("rpc", data_error(500, "57014", "canceling statement"), TIMEOUT, None),
     ("rpc", httpx.Response(200, json={**APPROVED, "version": "1"}), ERROR, True),
     ("rpc", httpx.Response(200, json={**APPROVED, "agent_id": None}), ERROR, True),
     ("rpc", httpx.Response(200, json=[APPROVED]), ERROR, True),

@@ -1,0 +1,187 @@
+-- What a hosted Supabase project offers on the day it is made, as far as Greenlight meets it: roles and their
+-- settings, schemas, owners, grants, and the real definitions of what it uses of auth and storage. Run once for each
+-- database, by the superuser supabase_admin, before the migrations run as postgres, which is not a superuser.
+--
+-- Two places run it. The local stack runs it after Lite has made its own tables of auth and storage, which stay
+-- (hence every "if not exists"); the database tests run it in an empty database. Passwords are set by the caller.
+
+do $$
+begin
+    -- Roles belong to the server: the second database of a server finds them there.
+    if exists (select from pg_catalog.pg_roles where rolname = 'authenticator') then
+        return;
+    end if;
+
+    create role postgres login createrole createdb bypassrls;
+    create role anon nologin noinherit;
+    create role authenticated nologin noinherit;
+    create role service_role nologin noinherit bypassrls;
+    create role authenticator login noinherit;
+    create role supabase_auth_admin login noinherit createrole;
+    create role supabase_storage_admin login noinherit createrole;
+
+    grant anon, authenticated, service_role to authenticator, postgres, supabase_storage_admin;
+
+    -- On hosted projects the extension supautils lets postgres make policies on storage.objects; membership does it
+    -- here.
+    grant supabase_storage_admin to postgres;
+
+    -- Postgres applies a role's settings when the role logs in. The API roles never do: PostgREST applies their
+    -- settings to each request, and so do gateway.mjs and the database tests. service_role has none of its own, so
+    -- authenticator's stay.
+    -- https://supabase.com/docs/guides/database/postgres/timeouts
+    alter role postgres set search_path to "$user", public, extensions;
+    alter role authenticator set statement_timeout = '8s';
+    alter role anon set statement_timeout = '3s';
+    alter role authenticated set statement_timeout = '8s';
+end;
+$$;
+
+do $$
+begin
+    execute format('alter database %I owner to postgres', current_database());
+end;
+$$;
+alter schema public owner to pg_database_owner;
+grant usage on schema public to anon, authenticated, service_role;
+
+create schema extensions;
+grant usage on schema extensions to postgres, anon, authenticated, service_role;
+
+-- auth
+
+create schema if not exists auth;
+alter schema auth owner to supabase_auth_admin;
+grant usage on schema auth to postgres, anon, authenticated, service_role;
+
+-- The columns that the tests need. Lite's table has all of them and more.
+create table if not exists auth.users (
+    id uuid primary key,
+    aud varchar(255),
+    role varchar(255),
+    email varchar(255) unique,
+    encrypted_password varchar(255),
+    created_at timestamptz,
+    updated_at timestamptz,
+    deleted_at timestamptz
+);
+
+do $$
+declare
+    v_table regclass;
+begin
+    for v_table in
+        select oid from pg_catalog.pg_class where relnamespace = 'auth'::regnamespace and relkind = 'r'
+    loop
+        execute format('alter table %s owner to supabase_auth_admin', v_table);
+        execute format('alter table %s enable row level security', v_table);
+        execute format('grant select, insert, update, delete, references, trigger on %s to postgres', v_table);
+    end loop;
+end;
+$$;
+
+-- Lite's own auth.uid(), role() and email() read request.jwt.claim.* only; these are GoTrue's.
+create or replace function auth.uid() returns uuid language sql stable as $$
+    select coalesce(
+        nullif(current_setting('request.jwt.claim.sub', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
+    )::uuid
+$$;
+
+create or replace function auth.role() returns text language sql stable as $$
+    select coalesce(
+        nullif(current_setting('request.jwt.claim.role', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role')
+    )::text
+$$;
+
+create or replace function auth.email() returns text language sql stable as $$
+    select coalesce(
+        nullif(current_setting('request.jwt.claim.email', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'email')
+    )::text
+$$;
+
+create or replace function auth.jwt() returns jsonb language sql stable as $$
+    select coalesce(
+        nullif(current_setting('request.jwt.claim', true), ''),
+        nullif(current_setting('request.jwt.claims', true), '')
+    )::jsonb
+$$;
+
+alter function auth.uid() owner to supabase_auth_admin;
+alter function auth.role() owner to supabase_auth_admin;
+alter function auth.email() owner to supabase_auth_admin;
+alter function auth.jwt() owner to supabase_auth_admin;
+
+-- storage
+
+create schema if not exists storage;
+alter schema storage owner to supabase_storage_admin;
+grant usage on schema storage to postgres, anon, authenticated, service_role;
+
+create table if not exists storage.buckets (
+    id text primary key,
+    name text not null constraint bname unique,
+    owner uuid,
+    created_at timestamptz default now(),
+    updated_at timestamptz default now(),
+    public boolean default false,
+    avif_autodetection boolean default false,
+    file_size_limit bigint,
+    allowed_mime_types text[],
+    owner_id text
+);
+
+create table if not exists storage.objects (
+    id uuid primary key default gen_random_uuid(),
+    bucket_id text references storage.buckets (id),
+    name text,
+    owner uuid,
+    created_at timestamptz default now(),
+    updated_at timestamptz default now(),
+    last_accessed_at timestamptz default now(),
+    metadata jsonb,
+    path_tokens text[] generated always as (string_to_array(name, '/')) stored,
+    version text,
+    owner_id text,
+    user_metadata jsonb,
+    constraint bucketid_objname unique (bucket_id, name)
+);
+create index if not exists idx_objects_bucket_id_name on storage.objects (bucket_id, (name collate "C"));
+
+alter table storage.buckets owner to supabase_storage_admin;
+alter table storage.objects owner to supabase_storage_admin;
+alter table storage.buckets enable row level security;
+alter table storage.objects enable row level security;
+
+-- All the roles of the API hold everything here: row level security alone protects the tables.
+grant all on storage.buckets, storage.objects to postgres with grant option;
+grant all on storage.buckets, storage.objects to anon, authenticated, service_role;
+
+create function storage.update_updated_at_column() returns trigger language plpgsql as $$
+begin
+    new.updated_at = now();
+    return new;
+end;
+$$;
+
+create trigger update_objects_updated_at before update on storage.objects
+for each row execute function storage.update_updated_at_column();
+
+-- A row deleted by SQL would leave its bytes behind, so only the Storage API may delete rows.
+create function storage.protect_delete() returns trigger language plpgsql as $$
+begin
+    if coalesce(current_setting('storage.allow_delete_query', true), 'false') != 'true' then
+        raise exception 'Direct deletion from storage tables is not allowed. Use the Storage API instead.'
+            using hint = 'This prevents accidental data loss from orphaned objects.', errcode = '42501';
+    end if;
+    return null;
+end;
+$$;
+
+create trigger protect_buckets_delete before delete on storage.buckets
+for each statement execute function storage.protect_delete();
+
+create trigger protect_objects_delete before delete on storage.objects
+for each statement execute function storage.protect_delete();
