@@ -152,9 +152,8 @@ async def _approve(
     approval: Approval, path: str, upstream: Upstream, settings: Settings
 ) -> ApprovePlanResponse:
     for _ in range(ATTEMPTS):
-        await upstream.upload(path, approval.document)
         try:
-            url = await upstream.sign(path, settings.signed_url_ttl_seconds)
+            url = await upstream.store(path, approval.document, settings.signed_url_ttl_seconds)
             answer = await upstream.approve(
                 {
                     "session_id": approval.session_id,

@@ -6,11 +6,11 @@ for each request, with that user's token among their own headers, and never chan
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import httpx
@@ -25,13 +25,9 @@ from greenlight.auth import User
 from greenlight.errors import Problem, not_authenticated
 from greenlight.settings import Settings
 
-if TYPE_CHECKING:
-    from storage3.types import FileOptions
-
 BUCKET = "plans"
-# After storage-api has refused a body of 200 kB or more, the connection hangs for the request that comes
-# next on it. Larger uploads therefore get a connection of their own, which is closed after the answer.
-LARGEST_ON_KEPT_CONNECTION = 64 * 1024
+# Larger documents are uploaded only where storage has none (see `store`).
+SMALL_DOCUMENT_BYTES = 100_000
 # What the RPC refuses because of what its caller asked for. It may also refuse the document's URL, but that
 # is of our making: no fault of the caller's.
 REFUSALS = frozenset(
@@ -61,6 +57,11 @@ UNREADABLE = (
 )
 
 
+# PostgREST gives these 500 (12 and 14), although the database is only restarting. Where it was killed, the answer is
+# a 400 without any code or message (14.17).
+DATABASE_STOPS = frozenset({"57P01", "57P02", "57P03"})
+
+
 class DocumentMissing(Exception):  # noqa: N818 -- not an error yet: the document is uploaded again
     """Storage or the database does not know the document (any more)."""
 
@@ -76,7 +77,7 @@ def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = Non
     at 64 approvals at once took twenty times the CPU that aiohttp takes.
     """
     client = httpx.AsyncClient(
-        transport=transport or _Connections(settings),
+        transport=transport or AiohttpTransport(client=partial(_session, settings)),
         # What a call may take as a whole is limited where it is made; this would limit each read by itself.
         timeout=httpx.Timeout(None, connect=settings.connect_timeout_seconds),
         headers={"apikey": settings.supabase_publishable_key},
@@ -88,24 +89,8 @@ def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = Non
     return client
 
 
-class _Connections(httpx.AsyncBaseTransport):
-    """Connections that are kept; a request that says `Connection: close` gets one that is not."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._kept = AiohttpTransport(client=partial(_session, settings, force_close=False))
-        self._closed = AiohttpTransport(client=partial(_session, settings, force_close=True))
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        transport = self._closed if request.headers.get("connection") == "close" else self._kept
-        return await transport.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._kept.aclose()
-        await self._closed.aclose()
-
-
-def _session(settings: Settings, *, force_close: bool) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=settings.max_connections, force_close=force_close)
+def _session(settings: Settings) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=settings.max_connections)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
@@ -117,6 +102,30 @@ async def _in_one_piece(request: httpx.Request) -> None:
 async def _note_status(response: httpx.Response) -> None:
     # APIError does not carry the HTTP status, and a gateway's own refusals have no code either.
     logs.current().upstream_status = response.status_code
+
+
+class _Turn:
+    """Makes the requests that store one document take turns."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.stored = False
+        self.requests = 0
+
+
+_turns: dict[str, _Turn] = {}
+
+
+@contextmanager
+def _turn(path: str) -> Iterator[_Turn]:
+    turn = _turns.setdefault(path, _Turn())
+    turn.requests += 1
+    try:
+        yield turn
+    finally:
+        turn.requests -= 1
+        if turn.requests == 0:
+            del _turns[path]
 
 
 class Upstream:
@@ -134,14 +143,39 @@ class Upstream:
             retry_enabled=False,  # its waits of whole seconds would not fit into our time limits
         )
 
+    async def store(self, path: str, document: bytes, seconds: int) -> str:
+        """Store the document unless it is there, and return a URL under which it can be read for that long.
+
+        Raises DocumentMissing when it was removed between the two steps.
+
+        storage-api (seen with 1.70.6) answers 409 to an upload of an existing key before it has read the body.
+        With 150 kB or more unread, that connection never answers again; a gateway puts it back into its pool,
+        and the next request on it hangs. So a large document is not sent where storage has it: it is signed
+        first and uploaded only when there is nothing to sign, by one request at a time.
+        """
+        if len(document) <= SMALL_DOCUMENT_BYTES:
+            await self.upload(path, document)
+            return await self.sign(path, seconds)
+        url = None
+        with _turn(path) as turn:
+            async with turn.lock:
+                if not turn.stored:
+                    try:
+                        url = await self.sign(path, seconds)
+                    except DocumentMissing:
+                        await self.upload(path, document)
+                turn.stored = True
+            try:
+                return url or await self.sign(path, seconds)
+            except DocumentMissing:
+                turn.stored = False
+                raise
+
     async def upload(self, path: str, document: bytes) -> None:
         """Store the document unless it is there: the path has its hash, so what is there is the same."""
-        options: FileOptions = {"content-type": "text/markdown"}
-        if len(document) > LARGEST_ON_KEPT_CONNECTION:
-            options["headers"] = {"Connection": "close"}
         async with _call("upload", self._settings.upload_timeout_seconds):
             try:
-                await self._bucket.upload(path, document, options)
+                await self._bucket.upload(path, document, {"content-type": "text/markdown"})
             except StorageApiError as error:
                 status = _status(error)
                 if status == 413:
@@ -260,7 +294,7 @@ def _refusal(stage: str, status: int, code: str, message: str) -> Problem:
     ours = code == "42501" or "row-level security" in message or "api key" in message.lower()
     if (status in {401, 403} or code in {"InvalidJWT", "bad_jwt"}) and not ours:
         return not_authenticated("Supabase refuses the access token.")
-    if status in {429, 503}:
+    if status in {429, 503} or code in DATABASE_STOPS or (status, code, message) == (400, "", ""):
         return Problem("upstream_unavailable", f"Supabase is busy or down ({stage}).")
     # SQLSTATE 57014: the statement took longer than its role may, as hosted projects limit it.
     if status in {408, 504} or code == "57014":

@@ -1,4 +1,4 @@
-"""What becomes of Supabase's answers, the odd ones above all, and of a refused large upload's connection."""
+"""What becomes of Supabase's answers, the odd ones above all, and how documents are stored."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import pytest
 from greenlight import approval, logs, upstream
 from greenlight.approval import Approval
 from greenlight.auth import User
-from greenlight.errors import Problem
+from greenlight.errors import ERRORS, Problem
 from greenlight.settings import Settings
 from greenlight.upstream import Upstream
 from tests.service.conftest import sha256
@@ -200,7 +200,6 @@ CASES: list[tuple[str, Answer, str, bool | None]] = [
     ("rpc", data_error(504, "PGRST003", "no connection in time"), TIMEOUT, None),
     ("rpc", data_error(404, "PGRST202", "no such function"), ERROR, False),
     ("rpc", data_error(403, "42501", "permission denied"), ERROR, False),
-    ("rpc", data_error(500, "57014", "canceling statement"), TIMEOUT, None),
     ("rpc", httpx.Response(200, json={**APPROVED, "version": "1"}), ERROR, True),
     ("rpc", httpx.Response(200, json={**APPROVED, "agent_id": None}), ERROR, True),
     ("rpc", httpx.Response(200, json=[APPROVED]), ERROR, True),
@@ -218,6 +217,44 @@ async def test_every_failure_ends_in_a_documented_error_and_leaves_the_document_
 
     assert (problem.code, problem.retryable) == (code, retryable)
     assert "remove" not in supabase.calls
+
+
+# What PostgREST answers while the database goes away, restarts, refuses connections or is full. The first two bodies
+# are as recorded with PostgREST 14.17 and Postgres 17.10 (`pg_ctl -m immediate`, `-m fast`); the others have the status
+# and the code of the page "Errors" of PostgREST's documentation (12 and 14) and the words of Postgres.
+DATABASE_GOES_AWAY: list[tuple[int, str, str, str]] = [
+    (400, "", "", UNAVAILABLE),
+    (503, "57P01", "terminating connection due to administrator command", UNAVAILABLE),
+    (500, "57P01", "terminating connection due to administrator command", UNAVAILABLE),
+    (500, "57P02", "terminating connection because of crash of another server process", UNAVAILABLE),
+    (500, "57P03", "the database system is starting up", UNAVAILABLE),
+    (503, "PGRST000", "Database connection error. Retrying the connection.", UNAVAILABLE),
+    (503, "PGRST000", "Database connection error.", UNAVAILABLE),  # 14.13 and later
+    (503, "PGRST001", "Database client error. Retrying the connection.", UNAVAILABLE),
+    (503, "PGRST002", "Could not query the database for the schema cache. Retrying.", UNAVAILABLE),
+    (504, "PGRST003", "Timed out acquiring connection from connection pool.", TIMEOUT),
+    (503, "53300", "sorry, too many clients already", UNAVAILABLE),
+    (503, "08000", "connection exception", UNAVAILABLE),
+    (503, "08003", "connection does not exist", UNAVAILABLE),
+    (503, "08006", "connection failure", UNAVAILABLE),
+    (500, "57014", "canceling statement due to statement timeout", TIMEOUT),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "sqlstate", "message", "code"), DATABASE_GOES_AWAY)
+async def test_a_database_that_goes_away_is_unavailable_and_the_call_may_be_repeated(
+    status: int, sqlstate: str, message: str, code: str
+) -> None:
+    answer = data_error(status, sqlstate, message)
+
+    for supabase, call in ((Supabase(rpc=answer), approve), (Supabase(plan=answer), plan)):
+        with pytest.raises(Problem) as problem:
+            await call(supabase)
+        assert problem.value.code == code
+        assert ERRORS[code].retryable
+        assert problem.value.retryable is None  # as the table says
+        assert "remove" not in supabase.calls
 
 
 async def plan(supabase: Supabase) -> tuple[str, str] | None:
@@ -356,53 +393,90 @@ async def test_a_call_that_hangs_is_a_timeout_and_leaves_the_document(step: str,
     assert "remove" not in supabase.calls
 
 
-# The keep-alive trap -----------------------------------------------------------------------------------
+# Documents above 100 kB ----------------------------------------------------------------------------------
+
+LARGE = b"x" * (upstream.SMALL_DOCUMENT_BYTES + 1)
+NOT_THERE = storage_error("404", "not_found", "Object not found")
 
 
-@asynccontextmanager
-async def trap() -> AsyncIterator[tuple[str, list[int]]]:
-    """Imitate storage-api: after a refused body of 200 kB or more, nobody reads from that connection."""
-    connections: list[int] = []  # the requests that each one carried
+class Storage(Supabase):
+    """Knows which documents it has, and answers 409 to an upload of one of these."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mine = len(connections)
-        connections.append(0)
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                connections[mine] += 1
-                length = next(
-                    int(line.split(b":")[1])
-                    for line in head.lower().split(b"\r\n")
-                    if line.startswith(b"content-length")
-                )
-                await reader.readexactly(min(length, 200_000))
-                refusal = b'{"statusCode":"409","error":"Duplicate","message":"The resource already exists"}'
-                writer.write(b"HTTP/1.1 400 x\r\ncontent-length: %d\r\n\r\n%s" % (len(refusal), refusal))
-                await writer.drain()
-                if length >= 200_000:
-                    while await reader.read(65536):
-                        pass
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
+    def __init__(self, **answers: Answer | list[Answer]) -> None:
+        super().__init__(**answers)
+        self.documents: set[str] = set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().__call__(request)
+        path = request.url.path.partition("/plans/")[2]
+        await asyncio.sleep(0)  # other requests come in between
+        if answer.status_code == 200 and self.calls[-1] == "remove":
+            self.documents -= set(json.loads(request.content)["prefixes"])
+        elif answer.status_code == 200 and "/object/plans/" in request.url.path:
+            if path in self.documents:
+                return storage_error("409", "Duplicate", "The resource already exists")
+            self.documents.add(path)
+        elif answer.status_code == 200 and "/object/sign/" in request.url.path:
+            return answer if path in self.documents else NOT_THERE
+        return answer
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("size", "expected"), [(50_000, [6]), (170_000, [1] * 6), (1_000_000, [1] * 6)])
-async def test_after_a_refused_large_upload_the_next_request_does_not_hang(
-    size: int, expected: list[int]
-) -> None:
-    async with trap() as (url, connections):
-        settings = SETTINGS.model_copy(update={"supabase_url": url, "upload_timeout_seconds": 5})
-        async with upstream.connect(settings) as http:
-            for _ in range(6):
-                await Upstream(settings, http, USER).upload("a/b/c.md", b"x" * size)
-    assert connections == expected
+async def test_a_large_document_is_uploaded_where_storage_has_none_and_not_sent_again() -> None:
+    supabase = Storage()
+
+    await approve(supabase, LARGE)
+    assert supabase.calls == ["sign", "upload", "sign", "rpc"]
+    supabase.calls.clear()
+    await approve(supabase, LARGE)
+
+    assert supabase.calls == ["sign", "rpc"]
+
+
+@pytest.mark.anyio
+async def test_a_small_document_is_uploaded_first() -> None:
+    supabase = Storage()
+
+    await approve(supabase, LARGE[:-1])
+
+    assert supabase.calls == ["upload", "sign", "rpc"]
+
+
+@pytest.mark.anyio
+async def test_fifty_at_once_send_a_large_document_once() -> None:
+    supabase = Storage()
+
+    await asyncio.gather(*(approve(supabase, LARGE) for _ in range(50)))
+
+    assert supabase.calls.count("upload") == 1
+    assert supabase.calls.count("sign") == 51
+    assert not upstream._turns
+
+
+@pytest.mark.anyio
+async def test_when_an_upload_fails_the_next_of_those_who_wait_tries() -> None:
+    supabase = Storage(upload=[httpx.ReadError("reset"), httpx.Response(200, json={"Id": "1", "Key": "k"})])
+
+    answers = await asyncio.gather(*(approve(supabase, LARGE) for _ in range(5)), return_exceptions=True)
+
+    assert [answer.code for answer in answers if isinstance(answer, Problem)] == [UNAVAILABLE]
+    assert supabase.calls.count("upload") == 2
+    assert not upstream._turns
+
+
+@pytest.mark.anyio
+async def test_a_large_document_that_was_removed_in_between_is_uploaded_again() -> None:
+    supabase = Storage()
+
+    def missing_once() -> httpx.Response:
+        supabase.documents.clear()
+        supabase.answers["rpc"] = []
+        return data_error(404, "PT404", "document_not_found")
+
+    supabase.answers["rpc"] = [missing_once]
+
+    assert (await approve(supabase, LARGE)).created is True
+    assert supabase.calls == ["sign", "upload", "sign", "rpc"] * 2
 
 
 @asynccontextmanager
