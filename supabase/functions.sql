@@ -1,20 +1,35 @@
--- Every function as it stands today: the place to read and edit. Migrations carry it; a test proves that
--- applying this file to a freshly migrated database changes nothing: bodies, attributes, grants.
+-- Every function as it stands today: the place to read and edit. The functions migration carries the same text; a
+-- test proves that applying this file to a freshly migrated database changes nothing: bodies, attributes, grants.
 --
--- The way of one call: a thin function in public, which runs as its caller and is what the Data API shows,
--- calls the one of the same name in greenlight, which runs as its owner and does the work. Identity comes from
--- auth.uid(), never from a parameter. What one call passes through is plpgsql even where it is one statement: a
--- function in SQL that fixes its search_path is not inlined, and is planned anew at each call.
+-- Part 1: errors             refuse
+-- Part 2: who is calling     claims, actor_role, proposer, require_user, require_human, human_or_service_role,
+--                            user_or_named
+-- Part 3: arguments          trim_space, clean_title, check_version, check_document, check_comment, check_lease
+-- Part 4: locks              lock_session, lock_document, lock_agent, lock_build
+-- Part 5: triggers           touch, refuse_rewrite, keep_log, record_event, keep_build
+-- Part 6: plans              propose_plan, approve_plan, request_changes, reject_plan, withdraw_plan
+-- Part 7: agents             transition_agent, delete_agent, restore_agent, deleted_agents
+-- Part 8: builds             claim_builds, renew_build, finish_build, fail_build, retry_build
+-- Part 9: retention          orphaned_documents, purge_deleted_agents, purge_closed_plans
+-- Part 10: grants
 --
--- Whoever changes anything locks in one order: the user's row, the session (approve_plan only), the agent's
--- row, then plans. So no two of these wait for each other, nor for the deletion of a user, which begins at the
--- user's row as well.
+-- Call path: a thin function in public, which runs as its caller and is what the Data API shows, calls the function
+-- of the same name in greenlight, which runs as its owner and does the work. Identity comes from the token, never
+-- from a parameter; a user_id parameter is checked against it.
+--
+-- Locks are always taken in this order: user, session, agent, plan, build. So no two calls can deadlock, nor a call
+-- with the deletion of a user, which begins at the user's row too. The session lock is for calls that add a plan or
+-- decide on one; the agent's row lock is for all that read or change an agent. Only claim_builds() begins at the
+-- build; it never waits for a lock.
+--
+-- Functions on the way of a call are plpgsql even if they are one statement: a function in SQL that fixes its
+-- search_path is not inlined, and is planned again at each call. Variables begin with v_.
 
--- Part 1: what the others stand on ---------------------------------------------------------------------------
+-- Part 1: errors ---------------------------------------------------------------------------------------------
 
--- Ends the call with one of our errors. The one table of codes: docs/errors.md and service/greenlight/errors.py are held
--- against it by tests. PostgREST makes PTxxx the HTTP status and the message part of the status line, so the
--- message is the code and nothing else.
+-- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
+-- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
+-- the code and nothing else.
 create or replace function greenlight.refuse(code text, details text)
 returns void
 language plpgsql
@@ -23,21 +38,27 @@ security invoker
 set search_path = ''
 as $$
 declare
-    status text;
-    advice text;
+    v_status text;
+    v_hint text;
 begin
-    select error.status, error.advice
-    into strict status, advice
+    select error.status, error.hint
+    into strict v_status, v_hint
     from (
         values
         ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
-        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents do not exist for you.'),
-        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then approve again.'),
-        ('plan_conflict', 'PT409', 'Approve the changed document as a higher version.'),
-        ('plan_stale', 'PT409', 'Read the newest version, then approve a higher one.'),
+        ('human_required', 'PT403', 'The user has to do this in their own session, not through an OAuth client.'),
+        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
+        ('plan_not_found', 'PT404', 'Check session_id and version; they must be a plan of the user.'),
+        ('build_not_found', 'PT404', 'Stop the work. The build is gone, with its user or agent.'),
+        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
+        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
+        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
+        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
+        ('plan_expired', 'PT409', 'Have the plan proposed again, as a higher version.'),
         ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
         ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
         ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
+        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
         ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
         ('invalid_version', 'PT422', 'Use a whole number from 1.'),
         ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line, without control characters.'),
@@ -47,42 +68,38 @@ begin
             'PT422',
             'Use the signed URL that storage gave for the document''s own path, at most 2,048 characters.'
         ),
-        ('invalid_status', 'PT422', 'Use building, active, paused or archived.'),
-        ('invalid_plan_id', 'PT422', 'Name the plan that was built.')
-    ) as error (code, status, advice)
+        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
+        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
+        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
+        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
+        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
+        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
+        ('invalid_retry', 'PT422', 'Use true or false.')
+    ) as error (code, status, hint)
     where error.code = refuse.code;
 
-    raise exception using errcode = status, message = refuse.code, detail = refuse.details, hint = advice;
+    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
 end;
 $$;
 
--- Who is calling, or not_authenticated. Locks the user's row: the account cannot vanish before the end of the
--- transaction, and its deletion waits here instead of meeting us halfway.
-create or replace function greenlight.require_user()
-returns uuid
+-- Part 2: who is calling -------------------------------------------------------------------------------------
+
+-- The claims of the caller's token. Null without the API.
+create or replace function greenlight.claims()
+returns jsonb
 language plpgsql
-volatile
+stable
 security invoker
 set search_path = ''
 as $$
-declare
-    caller uuid;
 begin
-    select id
-    into caller
-    from auth.users
-    where id = (select auth.uid())
-    for key share;
-
-    if caller is null then
-        perform greenlight.refuse('not_authenticated', 'The request carries no user, or one who no longer exists.');
-    end if;
-
-    return caller;
+    return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
 end;
 $$;
 
--- The API role of the caller; in a session without the API, whoever logged in.
+-- The API role of the caller; in a session without the API, the role that logged in.
 create or replace function greenlight.actor_role()
 returns text
 language plpgsql
@@ -91,13 +108,159 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return coalesce(auth.role(), nullif(current_setting('role', true), 'none'), session_user::text);
+    return coalesce(nullif(current_setting('role', true), 'none'), auth.role(), session_user::text);
 end;
 $$;
 
--- A title as it is stored: without the Unicode white space around it. Null where it is none: 1 to 500 code
--- points, no control characters, no line breaks. White space is the Unicode property White_Space, written out
--- because Postgres' own classes depend on the locale.
+-- What plan.proposed_by says of the caller: service_role, user, or the id of the OAuth client. A client cannot pass
+-- itself off as one of the first two: if its id is that very word, the id is stored in its JSON quotes.
+create or replace function greenlight.proposer()
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_client jsonb := nullif(greenlight.claims() -> 'client_id', 'null'::jsonb);
+begin
+    return case
+        when greenlight.actor_role() = 'service_role' then 'service_role'
+        when v_client is null then 'user'
+        when v_client #>> '{}' in ('user', 'service_role') then v_client::text
+        else v_client #>> '{}'
+    end;
+end;
+$$;
+
+-- Returns the calling user, or refuses with not_authenticated. Locks the user's row: the account cannot be deleted
+-- before the end of the transaction, and its deletion waits here, before it has locked anything of ours.
+create or replace function greenlight.require_user()
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid;
+begin
+    select u.id
+    into v_user
+    from auth.users as u
+    where u.id = (select auth.uid())
+    for key share;
+
+    if v_user is null then
+        perform greenlight.refuse('not_authenticated', 'The token names no user, or one who no longer exists.');
+    end if;
+
+    return v_user;
+end;
+$$;
+
+-- As require_user(), and refuses the token of an OAuth client with human_required. Any client_id claim but null counts
+-- as a client, whatever its JSON type, unless greenlight.trusted_client lists it.
+create or replace function greenlight.require_human()
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_user();
+    v_client jsonb := nullif(greenlight.claims() -> 'client_id', 'null'::jsonb);
+begin
+    if v_client is not null then
+        if jsonb_typeof(v_client) <> 'string' or not exists (
+            select from greenlight.trusted_client as t
+            where t.client_id = v_client #>> '{}'
+        ) then
+            perform greenlight.refuse(
+                'human_required', format('The token is of the OAuth client %s, which acts for the user.', v_client)
+            );
+        end if;
+    end if;
+
+    return v_user;
+end;
+$$;
+
+-- Returns the calling human, or null for the service role.
+create or replace function greenlight.human_or_service_role()
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if greenlight.actor_role() = 'service_role' then
+        return null;
+    end if;
+
+    return greenlight.require_human();
+end;
+$$;
+
+-- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row.
+create or replace function greenlight.user_or_named(user_id uuid)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid;
+begin
+    if greenlight.actor_role() <> 'service_role' then
+        v_user := greenlight.require_user();
+
+        if user_or_named.user_id <> v_user then
+            perform greenlight.refuse('invalid_user_id', 'user_id is not the caller''s own.');
+        end if;
+
+        return v_user;
+    end if;
+
+    select u.id
+    into v_user
+    from auth.users as u
+    where u.id = user_or_named.user_id
+    for key share;
+
+    if v_user is null then
+        perform greenlight.refuse('invalid_user_id', 'user_id is missing, or there is no such user.');
+    end if;
+
+    return v_user;
+end;
+$$;
+
+-- Part 3: arguments ------------------------------------------------------------------------------------------
+-- Each refuses what is wrong, in the order of the arguments. A null is wrong too, unless it is said otherwise.
+
+-- A text without the white space around it: the Unicode property White_Space, written out because Postgres' own
+-- classes depend on the locale.
+create or replace function greenlight.trim_space(value text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return btrim(
+        value,
+        U&'\0009\000A\000B\000C\000D\0020\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000'
+    );
+end;
+$$;
+
+-- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, or has control characters or line
+-- breaks.
 create or replace function greenlight.clean_title(title text)
 returns text
 language plpgsql
@@ -106,46 +269,257 @@ security invoker
 set search_path = ''
 as $$
 declare
-    trimmed text := btrim(
-        title,
-        U&'\0009\000A\000B\000C\000D\0020\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000'
-    );
+    v_title text := greenlight.trim_space(title);
 begin
-    if char_length(trimmed) between 1 and 500 and trimmed !~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]' then
-        return trimmed;
+    if char_length(v_title) between 1 and 500 and v_title !~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]' then
+        return v_title;
     end if;
 
     return null;
 end;
 $$;
 
--- The status machine, whole. Beside it, only a revision changes a status: approve_plan() puts the agent back
--- to building. Nothing leads out of archived.
-create or replace function greenlight.may_transition(from_status text, to_status text, actor_role text)
-returns boolean
-language sql
+create or replace function greenlight.check_version(session_id text, version integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (session_id ~ '^[A-Za-z0-9_-]{1,128}$') is not true then
+        perform greenlight.refuse('invalid_session_id', 'session_id does not match ^[A-Za-z0-9_-]{1,128}$.');
+    end if;
+
+    if (version >= 1) is not true then
+        perform greenlight.refuse('invalid_version', 'version is not a whole number from 1.');
+    end if;
+end;
+$$;
+
+-- What propose_plan() and approve_plan() are told of a document. Unless it is complete, title and URL may be null.
+-- Returns the document's path.
+create or replace function greenlight.check_document(
+    user_id uuid,
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    complete boolean
+)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_path text := user_id::text || '/' || session_id || '/' || document_sha256 || '.md';
+    v_signed text := '/object/sign/plans/' || v_path;
+begin
+    perform greenlight.check_version(session_id, version);
+
+    if (complete or title is not null) and greenlight.clean_title(title) is null then
+        perform greenlight.refuse(
+            'invalid_title',
+            'After trimming, title is not 1 to 500 characters, or it has a control character or a line break.'
+        );
+    end if;
+
+    if (document_sha256 ~ '^[0-9a-f]{64}$') is not true then
+        perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
+    end if;
+
+    -- The shape is one constant pattern, which Postgres compiles once; one with the path in it would be compiled for
+    -- every call.
+    if (complete or document_url is not null) and (
+        char_length(document_url) <= 2048
+        and document_url ~ '^https?://[^/?#[:space:]]+/[^?#[:space:]]*\?token=[^#[:space:]]+$'
+        and right(split_part(document_url, '?', 1), char_length(v_signed)) = v_signed
+    ) is not true then
+        perform greenlight.refuse(
+            'invalid_document_url', format('document_url is not a signed URL of plans/%s.', v_path)
+        );
+    end if;
+
+    return v_path;
+end;
+$$;
+
+-- A comment is stored as given. Null is none.
+create or replace function greenlight.check_comment(comment text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if greenlight.trim_space(comment) = '' or char_length(comment) > 4000 then
+        perform greenlight.refuse('invalid_comment', 'comment is blank or longer than 4,000 characters.');
+    end if;
+end;
+$$;
+
+create or replace function greenlight.check_lease(lease_seconds integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (lease_seconds between 5 and 3600) is not true then
+        perform greenlight.refuse('invalid_lease_seconds', 'lease_seconds is not from 5 to 3600.');
+    end if;
+end;
+$$;
+
+-- Part 4: locks ----------------------------------------------------------------------------------------------
+
+-- The key of a session's advisory lock. The lock is there before the session's first row is.
+create or replace function greenlight.session_key(user_id uuid, session_id text)
+returns bigint
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select (from_status, to_status, actor_role) in (
-        ('building', 'active', 'service_role'),
-        ('active', 'paused', 'authenticated'),
-        ('active', 'paused', 'service_role'),
-        ('paused', 'active', 'authenticated'),
-        ('paused', 'active', 'service_role'),
-        ('building', 'archived', 'authenticated'),
-        ('building', 'archived', 'service_role'),
-        ('active', 'archived', 'authenticated'),
-        ('active', 'archived', 'service_role'),
-        ('paused', 'archived', 'authenticated'),
-        ('paused', 'archived', 'service_role')
-    );
+begin
+    return hashtextextended('greenlight/' || user_id::text || '/' || session_id, 0);
+end;
 $$;
 
--- Part 2: what triggers call ---------------------------------------------------------------------------------
+-- Locks a session and its agent. Returns the agent, or null if there is none yet; refuses a deleted one.
+create or replace function greenlight.lock_session(user_id uuid, session_id text)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_agent public.agent;
+begin
+    perform pg_advisory_xact_lock(greenlight.session_key(user_id, session_id));
 
--- updated_at moves on every update, forwards, also within one transaction and when the clock is set back.
+    select *
+    into v_agent
+    from public.agent as a
+    where
+        a.user_id = lock_session.user_id
+        and a.session_id = lock_session.session_id
+    for no key update;
+
+    if v_agent.deleted_at is not null then
+        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
+    end if;
+
+    return v_agent;
+end;
+$$;
+
+-- Returns the id of the stored document, or refuses. The lock keeps the document from being deleted until the plan that
+-- refers to it is committed, and waits for a delete that came first.
+create or replace function greenlight.lock_document(path text)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_document uuid;
+begin
+    select o.id
+    into v_document
+    from storage.objects as o
+    where
+        o.bucket_id = 'plans'
+        and o.name = path
+    for key share;
+
+    if v_document is null then
+        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
+    end if;
+
+    return v_document;
+end;
+$$;
+
+-- Locks an agent of this owner, who is locked already. Without an owner (the service role) it is any agent, and its
+-- owner is locked first.
+create or replace function greenlight.lock_agent(agent_id uuid, owner_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_agent public.agent;
+begin
+    if owner_id is null then
+        perform
+        from auth.users as u
+        inner join public.agent as a on u.id = a.user_id
+        where a.id = lock_agent.agent_id
+        for key share of u;
+    end if;
+
+    select *
+    into v_agent
+    from public.agent as a
+    where
+        a.id = lock_agent.agent_id
+        and (owner_id is null or a.user_id = owner_id)
+    for no key update;
+
+    if v_agent.id is null then
+        perform greenlight.refuse('agent_not_found', 'There is no such agent.');
+    end if;
+
+    return v_agent;
+end;
+$$;
+
+-- Locks a build, and before it its user and its agent.
+create or replace function greenlight.lock_build(build_id uuid)
+returns public.build
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_build public.build;
+begin
+    perform
+    from auth.users as u
+    inner join public.build as b on u.id = b.user_id
+    where b.id = lock_build.build_id
+    for key share of u;
+
+    perform
+    from public.agent as a
+    inner join public.build as b on a.id = b.agent_id
+    where b.id = lock_build.build_id
+    for no key update of a;
+
+    select *
+    into v_build
+    from public.build as b
+    where b.id = lock_build.build_id
+    for no key update;
+
+    return v_build;
+end;
+$$;
+
+-- Part 5: triggers -------------------------------------------------------------------------------------------
+
+-- updated_at moves on every update, and only forwards: also within one transaction, and when the clock is set back.
 create or replace function greenlight.touch()
 returns trigger
 language plpgsql
@@ -167,13 +541,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    raise exception 'what was approved or recorded in % cannot be rewritten', tg_table_name
+    raise exception 'what % says and what was decided cannot be changed', tg_table_name
         using errcode = 'insufficient_privilege';
 end;
 $$;
 
--- An event goes with its agent: by then the agent's row is gone. Alone it stays.
-create or replace function greenlight.keep_ledger()
+-- An event is deleted with its agent, whose row is gone by then. Alone it stays.
+create or replace function greenlight.keep_log()
 returns trigger
 language plpgsql
 volatile
@@ -182,7 +556,7 @@ set search_path = ''
 as $$
 begin
     if exists (select from public.agent where id = old.agent_id) then
-        raise exception 'events cannot be deleted while their agent is there'
+        raise exception 'events cannot be deleted while their agent exists'
             using errcode = 'insufficient_privilege';
     end if;
 
@@ -190,8 +564,8 @@ begin
 end;
 $$;
 
--- The only writer of the ledger, so that nothing happens to an agent without it. The change holds the lock on
--- the agent's row, so ids and times follow the true order; created_at is the change's own updated_at.
+-- The only writer of the audit log, so that no change of an agent is missing there. The change holds the lock on the
+-- agent's row, so ids and times follow the true order; created_at is the change's own updated_at.
 create or replace function greenlight.record_event()
 returns trigger
 language plpgsql
@@ -200,17 +574,18 @@ security invoker
 set search_path = ''
 as $$
 declare
-    kind text;
-begin
-    kind := case
+    v_role text;
+    v_kind text := case
         when tg_op = 'INSERT' then 'approved'
         when new.plan_id <> old.plan_id then 'revised'
         when old.deleted_at is null and new.deleted_at is not null then 'deleted'
         when old.deleted_at is not null and new.deleted_at is null then 'restored'
         when new.status <> old.status then 'status_changed'
     end;
+begin
+    if v_kind is not null then
+        v_role := greenlight.actor_role();
 
-    if kind is not null then
         insert into public.agent_event (
             user_id, agent_id, plan_id, kind, from_status, to_status,
             version, document_sha256, actor, actor_role, created_at
@@ -219,23 +594,214 @@ begin
             new.user_id,
             new.id,
             new.plan_id,
-            kind,
+            v_kind,
             case when tg_op = 'UPDATE' then old.status end,
             new.status,
-            plan.version,
-            plan.document_sha256,
-            auth.uid(),
-            greenlight.actor_role(),
+            p.version,
+            p.document_sha256,
+            case when v_role <> 'service_role' then auth.uid() end,
+            v_role,
             new.updated_at
-        from public.plan
-        where plan.id = new.plan_id;
+        from public.plan as p
+        where p.id = new.plan_id;
     end if;
 
     return null;
 end;
 $$;
 
--- Part 3: approving ------------------------------------------------------------------------------------------
+-- The one rule of builds, kept here alone: an agent that is building and not deleted has exactly one open build, of its
+-- current plan; any other agent has none. So every function just updates the agent.
+create or replace function greenlight.keep_build()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_building boolean := new.status = 'building' and new.deleted_at is null;
+    v_cancelled text;
+begin
+    if tg_op = 'UPDATE' then
+        v_cancelled := case
+            when new.deleted_at is not null then 'The agent was deleted.'
+            when new.plan_id <> old.plan_id then 'A newer version was approved.'
+            when new.status = 'archived' then 'The agent was archived.'
+            when new.status not in ('active', 'failed') then 'The agent is ' || new.status || ' now.'
+        end;
+
+        update public.build as b
+        set
+            status = case
+                when v_cancelled is not null then 'cancelled'
+                when new.status = 'active' then 'succeeded'
+                else 'failed'
+            end,
+            message = coalesce(v_cancelled, b.message),
+            finished_at = clock_timestamp()
+        where
+            b.agent_id = new.id
+            and b.status in ('queued', 'running')
+            and not (v_building and b.plan_id = new.plan_id);
+    end if;
+
+    if v_building then
+        insert into public.build (user_id, agent_id, plan_id)
+        values (new.user_id, new.id, new.plan_id)
+        on conflict (agent_id) where status in ('queued', 'running') do nothing;
+    end if;
+
+    return null;
+end;
+$$;
+
+-- Part 6: plans ----------------------------------------------------------------------------------------------
+
+create or replace function greenlight.propose_plan(
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    expires_at timestamptz,
+    user_id uuid
+)
+returns public.plan_proposal
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.user_or_named(user_id);
+    v_path text := greenlight.check_document(
+        v_user, session_id, version, title, document_sha256, document_url, complete => true
+    );
+    v_agent public.agent := greenlight.lock_session(v_user, session_id);
+    v_plan public.plan;
+    v_refused public.plan;
+    v_newest public.plan;
+    v_document uuid;
+    v_answer public.plan_proposal;
+begin
+    select *
+    into v_plan
+    from public.plan as p
+    where
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+        and p.version = propose_plan.version;
+
+    v_answer.version := version;
+    v_answer.created := false;
+
+    if v_plan.document_sha256 = document_sha256 then
+        v_answer.plan_id := v_plan.id;
+        v_answer.status := v_plan.status;
+        return v_answer;
+    end if;
+
+    if v_plan.id is not null then
+        perform greenlight.refuse('plan_conflict', format('Version %s is there with another document.', version));
+    end if;
+
+    if not (isfinite(expires_at) and expires_at > clock_timestamp()) then
+        perform greenlight.refuse('invalid_expires_at', 'expires_at is not in the future, or not finite.');
+    end if;
+
+    -- What a human refused does not come back unchanged. Later versions are decided later, so the newest decision
+    -- is the one with the highest version.
+    select *
+    into v_refused
+    from public.plan as p
+    where
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+        and p.document_sha256 = propose_plan.document_sha256
+        and p.decided_at is not null
+        and p.status <> 'withdrawn'
+    order by p.version desc
+    limit 1;
+
+    if v_refused.status in ('changes_requested', 'rejected') then
+        perform greenlight.refuse(
+            'plan_decided',
+            format(
+                'Version %s has the same document and was decided: %s. %s',
+                v_refused.version,
+                v_refused.status,
+                coalesce('Comment: ' || v_refused.comment, 'There is no comment.')
+            )
+        );
+    end if;
+
+    if v_agent.status = 'archived' then
+        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
+    end if;
+
+    select *
+    into v_newest
+    from public.plan as p
+    where
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+    order by p.version desc
+    limit 1;
+
+    if version < v_newest.version then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s is not above version %s, the newest.', version, v_newest.version)
+        );
+    end if;
+
+    v_document := greenlight.lock_document(v_path);
+
+    -- An undecided proposal is always the newest plan of its session.
+    update public.plan as p
+    set status = 'superseded'
+    where
+        p.id = v_newest.id
+        and p.status = 'proposed';
+
+    insert into public.plan (
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+        status, proposed_by, expires_at
+    )
+    values (
+        v_user, session_id, version, greenlight.clean_title(title), v_document, v_path, document_sha256, document_url,
+        'proposed', greenlight.proposer(), expires_at
+    )
+    returning id, status into v_answer.plan_id, v_answer.status;
+
+    v_answer.created := true;
+    return v_answer;
+end;
+$$;
+
+create or replace function public.propose_plan(
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    expires_at timestamptz default null,
+    user_id uuid default null
+)
+returns public.plan_proposal
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.propose_plan(session_id, version, title, document_sha256, document_url, expires_at, user_id);
+end;
+$$;
+comment on function public.propose_plan(text, integer, text, text, text, timestamptz, uuid) is
+'Proposes the stored document of a planning session to its user, who approves it, rejects it or requests changes. '
+'An undecided earlier proposal is superseded. The same session, version and hash again is a replay: created is false '
+'and status says what has become of it. Only the service role names a user_id.';
 
 create or replace function greenlight.approve_plan(
     session_id text, version integer, title text, document_sha256 text, document_url text
@@ -247,144 +813,149 @@ security definer
 set search_path = ''
 as $$
 declare
-    caller uuid := greenlight.require_user();
-    clean_title text := greenlight.clean_title(title);
-    path text := caller::text || '/' || session_id || '/' || document_sha256 || '.md';
-    signed text := '/object/sign/plans/' || path;
-    agent public.agent;
-    plan public.plan;
-    newest integer;
-    stored_id uuid;
+    v_user uuid := greenlight.require_human();
+    v_path text := greenlight.check_document(
+        v_user, session_id, version, title, document_sha256, document_url, complete => false
+    );
+    v_agent public.agent := greenlight.lock_session(v_user, session_id);
+    v_newest public.plan;
+    v_plan public.plan;
+    v_aal text;
+    v_document uuid;
+    v_answer public.plan_approval;
 begin
-    -- What is wrong with the arguments, in their order. A null is wrong, too.
-    if (session_id ~ '^[A-Za-z0-9_-]{1,128}$') is not true then
-        perform greenlight.refuse('invalid_session_id', 'session_id does not match ^[A-Za-z0-9_-]{1,128}$.');
-    end if;
-
-    if (version >= 1) is not true then
-        perform greenlight.refuse('invalid_version', 'version is not a whole number from 1.');
-    end if;
-
-    if clean_title is null then
-        perform greenlight.refuse(
-            'invalid_title',
-            'After trimming, title has not 1 to 500 characters, or it has a control character or a line break.'
-        );
-    end if;
-
-    if (document_sha256 ~ '^[0-9a-f]{64}$') is not true then
-        perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
-    end if;
-
-    -- The shape is one constant pattern, which Postgres compiles once; one with the path in it would be compiled
-    -- for every approval.
-    if (
-        char_length(document_url) <= 2048
-        and document_url ~ '^https?://[^/?#[:space:]]+/[^?#[:space:]]*\?token=[^#[:space:]]+$'
-        and right(split_part(document_url, '?', 1), char_length(signed)) = signed
-    ) is not true then
-        perform greenlight.refuse(
-            'invalid_document_url', format('document_url is not a signed URL of plans/%s.', path)
-        );
-    end if;
-
-    -- One approval of a session at a time, also the first one, when there is no row yet to lock.
-    perform pg_advisory_xact_lock(hashtextextended('greenlight/' || caller::text || '/' || session_id, 0));
-
+    -- The session's newest version, and the version in question if it is there.
     select *
-    into agent
-    from public.agent as a
+    into v_newest
+    from public.plan as p
     where
-        a.user_id = caller
-        and a.session_id = approve_plan.session_id
-    for no key update;
+        p.user_id = v_user
+        and p.session_id = approve_plan.session_id
+    order by p.version desc
+    limit 1;
 
-    if agent.id is not null then
-        if agent.deleted_at is not null then
-            perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', agent.id));
-        end if;
-
+    if v_newest.version = version then
+        v_plan := v_newest;
+    elsif v_newest.version > version then
         select *
-        into plan
+        into v_plan
         from public.plan as p
         where
-            p.user_id = caller
+            p.user_id = v_user
             and p.session_id = approve_plan.session_id
             and p.version = approve_plan.version;
+    end if;
 
-        if plan.document_sha256 = document_sha256 then
-            return (plan.id, agent.id, agent.status::text, plan.version, false);
-        end if;
+    v_answer.version := version;
 
-        if plan.id is not null then
-            perform greenlight.refuse(
-                'plan_conflict', format('Version %s was approved with another document.', version)
+    -- A replay: it was approved before.
+    if
+        v_plan.document_sha256 = document_sha256
+        and v_plan.decided_at is not null
+        and v_plan.status in ('approved', 'superseded', 'archived')
+    then
+        v_answer.plan_id := v_plan.id;
+        v_answer.agent_id := v_agent.id;
+        v_answer.agent_status := v_agent.status;
+        v_answer.created := false;
+        return v_answer;
+    end if;
+
+    if v_plan.document_sha256 <> document_sha256 then
+        perform greenlight.refuse('plan_conflict', format('Version %s is there with another document.', version));
+    end if;
+
+    if v_plan.title <> greenlight.clean_title(title) then
+        perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
+    end if;
+
+    if v_plan.status in ('changes_requested', 'rejected', 'withdrawn') then
+        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
+    end if;
+
+    if v_agent.status = 'archived' then
+        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
+    end if;
+
+    if v_plan.status = 'superseded' or version < v_newest.version then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest.version)
+        );
+    end if;
+
+    if v_plan.expires_at <= clock_timestamp() then
+        perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
+    end if;
+
+    if v_plan.id is null then
+        if title is null or document_url is null then
+            perform greenlight.check_document(
+                v_user, session_id, version, title, document_sha256, document_url, complete => true
             );
         end if;
 
-        if agent.status = 'archived' then
-            perform greenlight.refuse('agent_archived', format('Agent %s is archived.', agent.id));
-        end if;
-
-        -- The agent is always built from its session's newest version.
-        select p.version
-        into newest
-        from public.plan as p
-        where p.id = agent.plan_id;
-
-        if version < newest then
-            perform greenlight.refuse(
-                'plan_stale', format('Version %s is older than version %s, the newest approved.', version, newest)
-            );
-        end if;
+        v_document := greenlight.lock_document(v_path);
     end if;
 
-    -- The lock keeps the document from being deleted until the plan that refers to it is there for all to see,
-    -- and waits for a delete that came first.
-    select o.id
-    into stored_id
-    from storage.objects as o
-    where
-        o.bucket_id = 'plans'
-        and o.name = path
-    for key share;
-
-    if stored_id is null then
-        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
-    end if;
-
-    insert into public.plan (
-        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url
-    )
-    values (
-        caller, session_id, version, clean_title, stored_id, path, document_sha256, document_url
-    )
-    returning * into plan;
-
-    if agent.id is null then
-        insert into public.agent (user_id, session_id, plan_id, name)
-        values (caller, session_id, plan.id, left(clean_title, 200))
-        returning * into agent;
-    else
+    -- What this version replaces. An undecided proposal is always the newest plan of its session.
+    if v_newest.id is not null then
         update public.plan as p
         set status = 'superseded'
-        where p.id = agent.plan_id;
-
-        update public.agent as a
-        set
-            plan_id = plan.id,
-            name = left(clean_title, 200),
-            status = 'building'
-        where a.id = agent.id
-        returning * into agent;
+        where
+            p.id in (v_newest.id, v_agent.plan_id)
+            and p.version < approve_plan.version
+            and p.status in ('proposed', 'approved');
     end if;
 
-    return (plan.id, agent.id, agent.status::text, plan.version, true);
+    v_aal := greenlight.claims() ->> 'aal';
+
+    if v_plan.id is null then
+        insert into public.plan (
+            user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+            decided_at, decided_aal
+        )
+        values (
+            v_user, session_id, version, greenlight.clean_title(title), v_document, v_path, document_sha256,
+            document_url, clock_timestamp(), v_aal
+        )
+        returning * into v_plan;
+    else
+        update public.plan as p
+        set
+            status = 'approved',
+            decided_at = clock_timestamp(),
+            decided_aal = v_aal
+        where p.id = v_plan.id;
+    end if;
+
+    if v_agent.id is null then
+        insert into public.agent (user_id, session_id, plan_id, name)
+        values (v_user, session_id, v_plan.id, left(v_plan.title, 200))
+        returning * into v_agent;
+    else
+        update public.agent as a
+        set
+            plan_id = v_plan.id,
+            name = left(v_plan.title, 200),
+            status = 'building'
+        where a.id = v_agent.id
+        returning * into v_agent;
+    end if;
+
+    v_answer.plan_id := v_plan.id;
+    v_answer.agent_id := v_agent.id;
+    v_answer.agent_status := v_agent.status;
+    v_answer.created := true;
+    return v_answer;
 end;
 $$;
 
 create or replace function public.approve_plan(
-    session_id text, version integer, title text, document_sha256 text, document_url text
+    session_id text,
+    version integer,
+    title text default null,
+    document_sha256 text default null,
+    document_url text default null
 )
 returns public.plan_approval
 language plpgsql
@@ -397,12 +968,167 @@ begin
 end;
 $$;
 comment on function public.approve_plan(text, integer, text, text, text) is
-'Approves the stored document of a planning session: makes the plan, its agent and the event, together or not at '
-'all. The same session, version and hash again is a replay: the same answer, created false, nothing written.';
+'Approves a version of a planning session: the plan, its agent, the event and the build, together or not at all. For a '
+'proposed version session_id, version and document_sha256 are enough; otherwise all five are needed. The same session, '
+'version and hash again is a replay: the same answer, created is false, nothing is written. Humans only.';
 
--- Part 4: the life of an agent -------------------------------------------------------------------------------
+-- Decides on a proposal of the user, who is locked already.
+create or replace function greenlight.decide_plan(
+    user_id uuid, session_id text, version integer, decision text, comment text
+)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_plan public.plan;
+begin
+    perform greenlight.lock_session(user_id, session_id);
 
-create or replace function greenlight.transition_agent(agent_id uuid, to_status text, plan_id uuid)
+    select *
+    into v_plan
+    from public.plan as p
+    where
+        p.user_id = decide_plan.user_id
+        and p.session_id = decide_plan.session_id
+        and p.version = decide_plan.version;
+
+    if v_plan.id is null then
+        perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
+    end if;
+
+    if v_plan.status = decision then
+        return v_plan;
+    end if;
+
+    if v_plan.status = 'superseded' then
+        perform greenlight.refuse(
+            'plan_stale',
+            format('Version %s was replaced; version %s is the newest.', version, (
+                select max(p.version) from public.plan as p
+                where
+                    p.user_id = decide_plan.user_id
+                    and p.session_id = decide_plan.session_id
+            ))
+        );
+    end if;
+
+    if v_plan.status <> 'proposed' then
+        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
+    end if;
+
+    update public.plan as p
+    set
+        status = decision,
+        decided_at = clock_timestamp(),
+        decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
+        comment = decide_plan.comment
+    where p.id = v_plan.id
+    returning * into v_plan;
+
+    return v_plan;
+end;
+$$;
+
+create or replace function greenlight.request_changes(session_id text, version integer, comment text)
+returns public.plan
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_human();
+begin
+    perform greenlight.check_version(session_id, version);
+    perform greenlight.check_comment(coalesce(comment, ''));
+    return greenlight.decide_plan(v_user, session_id, version, 'changes_requested', comment);
+end;
+$$;
+
+create or replace function public.request_changes(session_id text, version integer, comment text)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.request_changes(session_id, version, comment);
+end;
+$$;
+comment on function public.request_changes(text, integer, text) is
+'Sends a proposed plan back to its planner, with a comment that says what to change. Final; the planner proposes a '
+'higher version. Humans only. Repeats are no-ops and keep the first comment.';
+
+create or replace function greenlight.reject_plan(session_id text, version integer, comment text)
+returns public.plan
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_human();
+begin
+    perform greenlight.check_version(session_id, version);
+    perform greenlight.check_comment(comment);
+    return greenlight.decide_plan(v_user, session_id, version, 'rejected', comment);
+end;
+$$;
+
+create or replace function public.reject_plan(session_id text, version integer, comment text default null)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.reject_plan(session_id, version, comment);
+end;
+$$;
+comment on function public.reject_plan(text, integer, text) is
+'Rejects a proposed plan, with a comment if there is one. Final. Humans only. Repeats are no-ops and keep the first '
+'comment.';
+
+create or replace function greenlight.withdraw_plan(session_id text, version integer, user_id uuid)
+returns public.plan
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.user_or_named(user_id);
+begin
+    perform greenlight.check_version(session_id, version);
+    return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null);
+end;
+$$;
+
+create or replace function public.withdraw_plan(session_id text, version integer, user_id uuid default null)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.withdraw_plan(session_id, version, user_id);
+end;
+$$;
+comment on function public.withdraw_plan(text, integer, uuid) is
+'Withdraws a proposed plan, so that it can no longer be approved. Final. Repeats are no-ops. Only the service role '
+'names a user_id.';
+
+-- Part 7: agents ---------------------------------------------------------------------------------------------
+
+-- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), and retry_build() change
+-- an agent's status.
+create or replace function greenlight.transition_agent(agent_id uuid, to_status text)
 returns public.agent
 language plpgsql
 volatile
@@ -410,80 +1136,52 @@ security definer
 set search_path = ''
 as $$
 declare
-    acting_as text := greenlight.actor_role();
-    caller uuid;
-    agent public.agent;
+    v_owner uuid := greenlight.human_or_service_role();
+    v_agent public.agent;
 begin
-    if acting_as is distinct from 'service_role' then
-        caller := greenlight.require_user();
+    if (to_status in ('building', 'active', 'paused', 'archived', 'failed')) is not true then
+        perform greenlight.refuse('invalid_status', 'to_status must be building, active, paused, failed or archived.');
     end if;
 
-    if (to_status in ('building', 'active', 'paused', 'archived')) is not true then
-        perform greenlight.refuse('invalid_status', 'to_status is no status of an agent.');
+    v_agent := greenlight.lock_agent(agent_id, v_owner);
+
+    if v_agent.deleted_at is not null then
+        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
     end if;
 
-    -- The service role keeps the order of locks, too.
-    perform
-    from auth.users as u
-    inner join public.agent as a on u.id = a.user_id
-    where a.id = transition_agent.agent_id
-    for key share of u;
-
-    select *
-    into agent
-    from public.agent as a
-    where
-        a.id = transition_agent.agent_id
-        and (acting_as = 'service_role' or a.user_id = caller)
-    for no key update;
-
-    if agent.id is null then
-        perform greenlight.refuse('agent_not_found', 'There is no such agent.');
+    if v_agent.status = to_status then
+        return v_agent;
     end if;
 
-    if agent.deleted_at is not null then
-        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', agent.id));
+    if
+        v_agent.status = 'archived'
+        or not (to_status = 'archived' or (v_agent.status, to_status) in (('active', 'paused'), ('paused', 'active')))
+    then
+        perform greenlight.refuse(
+            'illegal_transition', format('Cannot transition from %s to %s.', v_agent.status, to_status)
+        );
     end if;
 
-    if agent.status = to_status then
-        return agent;
-    end if;
-
-    if not greenlight.may_transition(agent.status, to_status, acting_as) then
-        perform greenlight.refuse('illegal_transition', format('No way leads from %s to %s.', agent.status, to_status));
-    end if;
-
-    -- A builder says what it has built: meanwhile a newer version may have been approved.
-    if agent.status = 'building' and to_status = 'active' then
-        if plan_id is null then
-            perform greenlight.refuse('invalid_plan_id', 'plan_id is missing.');
-        end if;
-
-        if plan_id <> agent.plan_id then
-            perform greenlight.refuse(
-                'plan_stale', format('The agent is built from plan %s now, version %s.', agent.plan_id, (
-                    select p.version from public.plan as p where p.id = agent.plan_id
-                ))
-            );
-        end if;
+    -- The plan it is built from is archived with it; an undecided proposal can no longer be approved.
+    if to_status = 'archived' then
+        update public.plan as p
+        set status = case p.status when 'approved' then 'archived' else 'superseded' end
+        where
+            p.user_id = v_agent.user_id
+            and p.session_id = v_agent.session_id
+            and p.status in ('approved', 'proposed');
     end if;
 
     update public.agent as a
     set status = to_status
-    where a.id = agent.id
-    returning * into agent;
+    where a.id = v_agent.id
+    returning * into v_agent;
 
-    if to_status = 'archived' then
-        update public.plan as p
-        set status = 'archived'
-        where p.id = agent.plan_id;
-    end if;
-
-    return agent;
+    return v_agent;
 end;
 $$;
 
-create or replace function public.transition_agent(agent_id uuid, to_status text, plan_id uuid default null)
+create or replace function public.transition_agent(agent_id uuid, to_status text)
 returns public.agent
 language plpgsql
 volatile
@@ -491,12 +1189,12 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.transition_agent(agent_id, to_status, plan_id);
+    return greenlight.transition_agent(agent_id, to_status);
 end;
 $$;
-comment on function public.transition_agent(uuid, text, uuid) is
-'Changes an agent''s status. The owner pauses, resumes and archives; the service role also makes a building '
-'agent active, naming the plan that was built. To the status that it already has: nothing happens.';
+comment on function public.transition_agent(uuid, text) is
+'Pauses, resumes or archives an agent; archived is final. To the status that it already has: nothing happens. For the '
+'owner (humans only) and the service role.';
 
 -- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together.
 create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
@@ -507,38 +1205,25 @@ security definer
 set search_path = ''
 as $$
 declare
-    caller uuid := greenlight.require_user();
-    moment timestamptz := case when deleted then clock_timestamp() end;
-    agent public.agent;
+    v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.require_human());
+    v_deleted_at timestamptz := case when deleted then clock_timestamp() end;
 begin
-    select *
-    into agent
-    from public.agent as a
-    where
-        a.id = set_deleted.agent_id
-        and a.user_id = caller
-    for no key update;
-
-    if agent.id is null then
-        perform greenlight.refuse('agent_not_found', 'There is no such agent.');
+    if (v_agent.deleted_at is not null) = deleted then
+        return v_agent;
     end if;
-
-    if (agent.deleted_at is not null) = deleted then
-        return agent;
-    end if;
-
-    update public.agent as a
-    set deleted_at = moment
-    where a.id = agent.id
-    returning * into agent;
 
     update public.plan as p
-    set deleted_at = moment
+    set deleted_at = v_deleted_at
     where
-        p.user_id = agent.user_id
-        and p.session_id = agent.session_id;
+        p.user_id = v_agent.user_id
+        and p.session_id = v_agent.session_id;
 
-    return agent;
+    update public.agent as a
+    set deleted_at = v_deleted_at
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
 end;
 $$;
 
@@ -555,7 +1240,7 @@ end;
 $$;
 comment on function public.delete_agent(uuid) is
 'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until '
-'the retention time is over. Repeats are no-ops.';
+'the retention time is over. Humans only. Repeats are no-ops.';
 
 create or replace function public.restore_agent(agent_id uuid)
 returns public.agent
@@ -569,7 +1254,8 @@ begin
 end;
 $$;
 comment on function public.restore_agent(uuid) is
-'Brings back a deleted agent of the caller and every plan of its session. Repeats are no-ops.';
+'Brings back a deleted agent of the caller and every plan of its session. An agent that was building is queued for '
+'building again. Humans only. Repeats are no-ops.';
 
 create or replace function greenlight.deleted_agents()
 returns setof public.agent
@@ -581,7 +1267,7 @@ as $$
 begin
     -- Not require_user(): a read takes no lock.
     if not exists (select from auth.users where id = (select auth.uid())) then
-        perform greenlight.refuse('not_authenticated', 'The request carries no user, or one who no longer exists.');
+        perform greenlight.refuse('not_authenticated', 'The token names no user, or one who no longer exists.');
     end if;
 
     return query
@@ -606,7 +1292,409 @@ $$;
 comment on function public.deleted_agents() is
 'The caller''s deleted agents, newest first: what restore_agent() can still bring back.';
 
--- Part 5: retention, for the service role only ---------------------------------------------------------------
+-- Part 8: builds, for the service role -----------------------------------------------------------------------
+-- A claim hands out a build until run_after, the end of the lease. attempt is the fencing token: only the attempt of
+-- the newest claim can renew, finish or fail the build.
+
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
+returns setof public.build_claim
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_build public.build;
+begin
+    if (char_length(worker) between 1 and 200) is not true then
+        perform greenlight.refuse('invalid_worker', 'worker is not 1 to 200 characters.');
+    end if;
+
+    if (max_builds between 1 and 100) is not true then
+        perform greenlight.refuse('invalid_max_builds', 'max_builds is not from 1 to 100.');
+    end if;
+
+    perform greenlight.check_lease(lease_seconds);
+
+    -- Builds whose fifth attempt has let its lease end are not tried again: they fail, and their agents with them.
+    for v_build in
+        select *
+        from public.build as b
+        where
+            b.status = 'running'
+            and b.attempt >= 5
+            and b.run_after <= v_now
+    loop
+        perform
+        from auth.users as u
+        where u.id = v_build.user_id
+        for key share skip locked;
+
+        continue when not found;
+
+        perform
+        from public.agent as a
+        where a.id = v_build.agent_id
+        for no key update skip locked;
+
+        continue when not found;
+
+        -- For the event, which refers to the plan.
+        perform
+        from public.plan as p
+        where p.id = v_build.plan_id
+        for key share skip locked;
+
+        continue when not found;
+
+        perform
+        from public.build as b
+        where
+            b.id = v_build.id
+            and b.status = 'running'
+            and b.run_after <= v_now
+        for no key update skip locked;
+
+        continue when not found;
+
+        update public.build as b
+        set message = coalesce(b.message, 'No builder finished it in five attempts.')
+        where b.id = v_build.id;
+
+        update public.agent as a
+        set status = 'failed'
+        where a.id = v_build.agent_id;
+    end loop;
+
+    return query
+    with
+    due as materialized (
+        select
+            b.id,
+            b.run_after
+        from public.build as b
+        where
+            b.status in ('queued', 'running')
+            and b.run_after <= v_now
+            and b.attempt < 5
+        order by b.run_after
+        limit max_builds
+        for no key update skip locked
+    ),
+
+    claimed as (
+        update public.build as b
+        set
+            status = 'running',
+            attempt = b.attempt + 1,
+            run_after = v_now + make_interval(secs => lease_seconds),
+            worker = claim_builds.worker,
+            progress = null,
+            started_at = v_now
+        from due
+        where b.id = due.id
+        returning
+            b.id,
+            b.attempt,
+            b.agent_id,
+            b.plan_id,
+            b.run_after as lease_expires_at,
+            due.run_after
+    )
+
+    select
+        c.id,
+        c.attempt,
+        c.agent_id,
+        c.plan_id,
+        p.user_id,
+        p.session_id,
+        p.version,
+        p.title::text,
+        p.document_path::text,
+        p.document_sha256,
+        c.lease_expires_at
+    from claimed as c
+    inner join public.plan as p on c.plan_id = p.id
+    order by c.run_after;
+end;
+$$;
+
+create or replace function public.claim_builds(
+    worker text, max_builds integer default 1, lease_seconds integer default 60
+)
+returns setof public.build_claim
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select * from greenlight.claim_builds(worker, max_builds, lease_seconds);
+$$;
+comment on function public.claim_builds(text, integer, integer) is
+'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
+'Name build_id and attempt to renew, finish or fail a build. A build whose fifth attempt has let its lease end fails '
+'instead. For the service role.';
+
+-- Refuses an attempt that cannot renew, finish or fail this build.
+create or replace function greenlight.refuse_attempt(build public.build, attempt integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if build.id is null then
+        perform greenlight.refuse('build_not_found', 'There is no such build.');
+    end if;
+
+    perform greenlight.refuse('build_lost', case
+        when (attempt >= 1) is not true then 'attempt is not that of a claim, which is 1 or more.'
+        when build.status = 'cancelled' then 'The build was cancelled. ' || coalesce(build.message, '')
+        when attempt > build.attempt then format('Attempt %s has not been claimed.', attempt)
+        when attempt < build.attempt then format('Attempt %s is over: attempt %s was claimed.', attempt, build.attempt)
+        else format('Attempt %s has ended: the build is %s.', attempt, build.status)
+    end);
+end;
+$$;
+
+create or replace function greenlight.renew_build(
+    build_id uuid, attempt integer, progress integer, message text, lease_seconds integer
+)
+returns public.build
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_build public.build;
+begin
+    if not (progress between 0 and 100) then
+        perform greenlight.refuse('invalid_progress', 'progress is not from 0 to 100.');
+    end if;
+
+    perform greenlight.check_lease(lease_seconds);
+
+    update public.build as b
+    set
+        run_after = greatest(b.run_after, clock_timestamp() + make_interval(secs => lease_seconds)),
+        progress = coalesce(renew_build.progress, b.progress),
+        message = coalesce(left(renew_build.message, 500), b.message)
+    where
+        b.id = build_id
+        and b.status = 'running'
+        and b.attempt = renew_build.attempt
+        and renew_build.attempt >= 1
+    returning * into v_build;
+
+    if not found then
+        select *
+        into v_build
+        from public.build as b
+        where b.id = build_id;
+
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    return v_build;
+end;
+$$;
+
+create or replace function public.renew_build(
+    build_id uuid,
+    attempt integer,
+    progress integer default null,
+    message text default null,
+    lease_seconds integer default 60
+)
+returns public.build
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.renew_build(build_id, attempt, progress, message, lease_seconds);
+end;
+$$;
+comment on function public.renew_build(uuid, integer, integer, text, integer) is
+'Extends the lease of a running build to lease_seconds from now, never shortens it, and reports progress (0 to 100) '
+'and a message; what is left out stays. For the service role.';
+
+create or replace function greenlight.finish_build(build_id uuid, attempt integer)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_build public.build := greenlight.lock_build(build_id);
+    v_agent public.agent;
+begin
+    if (
+        attempt >= 1
+        and attempt = v_build.attempt
+        and v_build.status in ('running', 'succeeded')
+    ) is not true then
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    if v_build.status = 'running' then
+        update public.agent as a
+        set status = 'active'
+        where a.id = v_build.agent_id;
+    end if;
+
+    select *
+    into v_agent
+    from public.agent as a
+    where a.id = v_build.agent_id;
+
+    return v_agent;
+end;
+$$;
+
+create or replace function public.finish_build(build_id uuid, attempt integer)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.finish_build(build_id, attempt);
+end;
+$$;
+comment on function public.finish_build(uuid, integer) is
+'Ends a running build well: its agent becomes active. A repeat answers the agent as it is now. For the service role.';
+
+create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
+returns public.build
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_build public.build;
+begin
+    if retry is null then
+        perform greenlight.refuse('invalid_retry', 'retry is missing.');
+    end if;
+
+    v_build := greenlight.lock_build(build_id);
+
+    if (
+        attempt >= 1
+        and attempt = v_build.attempt
+        and v_build.status in ('running', 'queued', 'failed')
+    ) is not true then
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    -- The repeat of a fail, or the fifth attempt, which claim_builds() has failed meanwhile.
+    if v_build.status <> 'running' then
+        return v_build;
+    end if;
+
+    if retry and attempt < 5 then
+        update public.build as b
+        set
+            status = 'queued',
+            run_after = clock_timestamp() + make_interval(secs => 10 * 4 ^ (b.attempt - 1)),
+            message = coalesce(left(fail_build.message, 500), b.message)
+        where b.id = v_build.id;
+    else
+        update public.build as b
+        set message = coalesce(left(fail_build.message, 500), b.message)
+        where b.id = v_build.id;
+
+        update public.agent as a
+        set status = 'failed'
+        where a.id = v_build.agent_id;
+    end if;
+
+    select *
+    into v_build
+    from public.build as b
+    where b.id = v_build.id;
+
+    return v_build;
+end;
+$$;
+
+create or replace function public.fail_build(
+    build_id uuid, attempt integer, message text, retry boolean default true
+)
+returns public.build
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.fail_build(build_id, attempt, message, retry);
+end;
+$$;
+comment on function public.fail_build(uuid, integer, text, boolean) is
+'Ends an attempt badly. With retry the build is queued again, after 10 s, 40 s, 160 s and 640 s; without it, or at the '
+'fifth attempt, the build fails, and its agent with it. A null message keeps the last. Repeats are no-ops. For the '
+'service role.';
+
+create or replace function greenlight.retry_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.human_or_service_role());
+begin
+    if v_agent.deleted_at is not null then
+        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
+    end if;
+
+    if v_agent.status = 'building' then
+        return v_agent;
+    end if;
+
+    if v_agent.status <> 'failed' then
+        perform greenlight.refuse(
+            'illegal_transition', format('The agent is %s; only a failed one is built again.', v_agent.status)
+        );
+    end if;
+
+    update public.agent as a
+    set status = 'building'
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
+end;
+$$;
+
+create or replace function public.retry_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.retry_build(agent_id);
+end;
+$$;
+comment on function public.retry_build(uuid) is
+'Builds a failed agent again, from its current plan. Of a building agent: nothing happens. For the owner (humans only) '
+'and the service role.';
+
+-- Part 9: retention, for the service role --------------------------------------------------------------------
 
 create or replace function greenlight.orphaned_documents(older_than interval, after_name text, batch_size integer)
 returns table (id uuid, name text, created_at timestamptz)
@@ -642,11 +1730,9 @@ as $$
 $$;
 comment on function public.orphaned_documents(interval, text, integer) is
 'Documents in the bucket plans that no plan refers to and that are older than older_than, by name, after '
-'after_name, at most 1,000 at a time. For the service role. Remove them through the Storage API, which asks '
-'again.';
+'after_name, at most 1,000 at a time. Remove them through the Storage API, which checks again. For the service role.';
 
--- Session by session: each is locked as every other change locks it, looked at again, and passed over while
--- somebody else is busy with it.
+-- Session by session: each is locked as every other change locks it, checked again, and skipped if it is locked.
 create or replace function greenlight.purge_deleted_agents(deleted_before timestamptz, batch_size integer)
 returns bigint
 language plpgsql
@@ -655,14 +1741,11 @@ security definer
 set search_path = ''
 as $$
 declare
-    candidate record;
-    purged bigint := 0;
+    v_agent public.agent;
+    v_purged bigint := 0;
 begin
-    for candidate in
-        select
-            a.id,
-            a.user_id,
-            a.session_id
+    for v_agent in
+        select *
         from public.agent as a
         where a.deleted_at < purge_deleted_agents.deleted_before
         order by a.deleted_at
@@ -670,7 +1753,7 @@ begin
     loop
         perform
         from auth.users as u
-        where u.id = candidate.user_id
+        where u.id = v_agent.user_id
         for key share skip locked;
 
         continue when not found;
@@ -678,24 +1761,24 @@ begin
         perform
         from public.agent as a
         where
-            a.id = candidate.id
+            a.id = v_agent.id
             and a.deleted_at < purge_deleted_agents.deleted_before
         for update skip locked;
 
         continue when not found;
 
         delete from public.agent as a
-        where a.id = candidate.id;
+        where a.id = v_agent.id;
 
         delete from public.plan as p
         where
-            p.user_id = candidate.user_id
-            and p.session_id = candidate.session_id;
+            p.user_id = v_agent.user_id
+            and p.session_id = v_agent.session_id;
 
-        purged := purged + 1;
+        v_purged := v_purged + 1;
     end loop;
 
-    return purged;
+    return v_purged;
 end;
 $$;
 
@@ -711,42 +1794,148 @@ begin
 end;
 $$;
 comment on function public.purge_deleted_agents(timestamptz, integer) is
-'Removes for good the agents deleted before deleted_before, with their plans and events, at most 1,000 at a '
-'time, and answers how many. For the service role. Call it until it answers 0; agents that somebody is busy with '
-'wait for the next time.';
+'Removes for good the agents deleted before deleted_before, with their plans, events and builds, at most 1,000 at a '
+'time, and answers how many. Call it until it answers 0; locked agents are left to the next time. For the service '
+'role.';
 
--- Part 6: who may call what ----------------------------------------------------------------------------------
--- Everybody may execute a new function by default, and older projects grant it to the API roles by name as
--- well. Take all of it back, then grant.
+-- Plan by plan, in the same manner. What must stay is not in closed_plan, and what is locked is skipped: neither uses
+-- up the batch.
+create or replace function greenlight.purge_closed_plans(closed_before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    -- A proposal that can still be approved stays, even if closed_before is in the future.
+    v_before timestamptz := least(closed_before, clock_timestamp());
+    v_plan record;
+    v_purged bigint := 0;
+begin
+    if closed_before is null then
+        return 0;
+    end if;
+
+    for v_plan in
+        select *
+        from greenlight.closed_plan as c
+        where c.closed_at < v_before
+        order by c.closed_at
+    loop
+        perform
+        from auth.users as u
+        where u.id = v_plan.user_id
+        for key share skip locked;
+
+        continue when not found;
+        continue when not pg_try_advisory_xact_lock(greenlight.session_key(v_plan.user_id, v_plan.session_id));
+
+        perform
+        from greenlight.closed_plan as c
+        where
+            c.id = v_plan.id
+            and c.closed_at < v_before
+        for update skip locked;
+
+        continue when not found;
+
+        delete from public.plan as p
+        where p.id = v_plan.id;
+
+        v_purged := v_purged + 1;
+
+        exit when v_purged >= least(greatest(batch_size, 1), 1000);
+    end loop;
+
+    return v_purged;
+end;
+$$;
+
+create or replace function public.purge_closed_plans(closed_before timestamptz, batch_size integer default 100)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.purge_closed_plans(closed_before, batch_size);
+end;
+$$;
+comment on function public.purge_closed_plans(timestamptz, integer) is
+'Removes for good the plans that were never approved and that were decided, expired or superseded before '
+'closed_before, at most 1,000 at a time, and answers how many. Of a session with an agent the newest plan stays. Call '
+'it until it answers 0; locked plans are left to the next time. For the service role.';
+
+-- Part 10: grants --------------------------------------------------------------------------------------------
+-- By default every role may execute a new function, and older projects grant it to the API roles by name as well.
+-- Revoke all of it, then grant.
 
 revoke all on all functions in schema greenlight from public, anon, authenticated, service_role;
 revoke all on function
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
 public.approve_plan(text, integer, text, text, text),
-public.transition_agent(uuid, text, uuid),
+public.request_changes(text, integer, text),
+public.reject_plan(text, integer, text),
+public.withdraw_plan(text, integer, uuid),
+public.transition_agent(uuid, text),
 public.delete_agent(uuid),
 public.restore_agent(uuid),
 public.deleted_agents(),
+public.claim_builds(text, integer, integer),
+public.renew_build(uuid, integer, integer, text, integer),
+public.finish_build(uuid, integer),
+public.fail_build(uuid, integer, text, boolean),
+public.retry_build(uuid),
 public.orphaned_documents(interval, text, integer),
-public.purge_deleted_agents(timestamptz, integer)
+public.purge_deleted_agents(timestamptz, integer),
+public.purge_closed_plans(timestamptz, integer)
 from public, anon, authenticated, service_role;
 
 grant execute on function
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
+greenlight.propose_plan(text, integer, text, text, text, timestamptz, uuid),
 public.approve_plan(text, integer, text, text, text),
 greenlight.approve_plan(text, integer, text, text, text),
-public.transition_agent(uuid, text, uuid),
-greenlight.transition_agent(uuid, text, uuid),
+public.request_changes(text, integer, text),
+greenlight.request_changes(text, integer, text),
+public.reject_plan(text, integer, text),
+greenlight.reject_plan(text, integer, text),
+public.withdraw_plan(text, integer, uuid),
+greenlight.withdraw_plan(text, integer, uuid),
+public.transition_agent(uuid, text),
+greenlight.transition_agent(uuid, text),
 public.delete_agent(uuid),
 public.restore_agent(uuid),
 greenlight.set_deleted(uuid, boolean),
 public.deleted_agents(),
-greenlight.deleted_agents()
+greenlight.deleted_agents(),
+public.retry_build(uuid),
+greenlight.retry_build(uuid)
 to authenticated;
 
 grant execute on function
-public.transition_agent(uuid, text, uuid),
-greenlight.transition_agent(uuid, text, uuid),
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
+greenlight.propose_plan(text, integer, text, text, text, timestamptz, uuid),
+public.withdraw_plan(text, integer, uuid),
+greenlight.withdraw_plan(text, integer, uuid),
+public.transition_agent(uuid, text),
+greenlight.transition_agent(uuid, text),
+public.claim_builds(text, integer, integer),
+greenlight.claim_builds(text, integer, integer),
+public.renew_build(uuid, integer, integer, text, integer),
+greenlight.renew_build(uuid, integer, integer, text, integer),
+public.finish_build(uuid, integer),
+greenlight.finish_build(uuid, integer),
+public.fail_build(uuid, integer, text, boolean),
+greenlight.fail_build(uuid, integer, text, boolean),
+public.retry_build(uuid),
+greenlight.retry_build(uuid),
 public.orphaned_documents(interval, text, integer),
 greenlight.orphaned_documents(interval, text, integer),
 public.purge_deleted_agents(timestamptz, integer),
-greenlight.purge_deleted_agents(timestamptz, integer)
+greenlight.purge_deleted_agents(timestamptz, integer),
+public.purge_closed_plans(timestamptz, integer),
+greenlight.purge_closed_plans(timestamptz, integer)
 to service_role;

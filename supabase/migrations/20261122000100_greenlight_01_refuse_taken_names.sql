@@ -1,5 +1,5 @@
--- Greenlight moves into a project that somebody already lives in. If any name that it is going to use is
--- taken, stop here, before the first change: nothing is ever shared, replaced or adopted.
+-- Greenlight installs into an existing project. If any name that it is going to use is taken, stop here, before the
+-- first change: nothing is ever shared, replaced or adopted.
 
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
@@ -21,7 +21,15 @@ begin
         from pg_catalog.pg_type
         where
             typnamespace = 'public'::regnamespace
-            and typname in ('plan', 'agent', 'agent_event', 'plan_approval')
+            and typname in (
+                'plan',
+                'agent',
+                'agent_event',
+                'build',
+                'plan_approval',
+                'plan_proposal',
+                'build_claim'
+            )
 
         -- Indexes and sequences have no type.
         union all
@@ -35,21 +43,33 @@ begin
                 'plan_pkey',
                 'plan_session_version_key',
                 'plan_session_plan_key',
+                'plan_owner_key',
+                'plan_proposed_key',
+                'plan_approved_key',
                 'plan_document_id_idx',
                 'plan_newest_idx',
+                'plan_closed_idx',
                 'agent',
                 'agent_pkey',
                 'agent_session_key',
                 'agent_owner_key',
                 'agent_by_status_idx',
-                'agent_building_idx',
                 'agent_deleted_idx',
                 'agent_event',
                 'agent_event_pkey',
-                'agent_event_ledger_idx',
-                'agent_event_plan_id_idx',
+                'agent_event_agent_idx',
+                'agent_event_plan_idx',
                 'agent_event_id_seq',
-                'plan_approval'
+                'build',
+                'build_pkey',
+                'build_open_key',
+                'build_queue_idx',
+                'build_last_attempt_idx',
+                'build_agent_idx',
+                'build_plan_idx',
+                'plan_approval',
+                'plan_proposal',
+                'build_claim'
             )
 
         -- Any signature: the Data API could not tell two functions of one name apart.
@@ -59,13 +79,23 @@ begin
         where
             pronamespace = 'public'::regnamespace
             and proname in (
+                'propose_plan',
                 'approve_plan',
+                'request_changes',
+                'reject_plan',
+                'withdraw_plan',
                 'transition_agent',
                 'delete_agent',
                 'restore_agent',
                 'deleted_agents',
+                'claim_builds',
+                'renew_build',
+                'finish_build',
+                'fail_build',
+                'retry_build',
                 'orphaned_documents',
-                'purge_deleted_agents'
+                'purge_deleted_agents',
+                'purge_closed_plans'
             )
 
         union all

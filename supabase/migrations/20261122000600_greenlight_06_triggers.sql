@@ -1,10 +1,10 @@
--- What happens by itself with every change, and what no change may do, whoever makes it.
+-- What happens by itself with every change, and what no change may do. These hold for every role, superusers included.
 
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
--- An approved plan is what was approved, for good.
-create trigger keep_approved
+-- What a plan says never changes.
+create trigger keep_plan
 before update on public.plan
 for each row
 when (
@@ -18,6 +18,8 @@ when (
         old.document_path,
         old.document_sha256,
         old.document_url,
+        old.proposed_by,
+        old.expires_at,
         old.created_at
     ) is distinct from (
         new.id,
@@ -29,7 +31,25 @@ when (
         new.document_path,
         new.document_sha256,
         new.document_url,
+        new.proposed_by,
+        new.expires_at,
         new.created_at
+    )
+)
+execute function greenlight.refuse_rewrite();
+
+-- A decision is final: a proposal is decided once, and what was approved can only be superseded or archived.
+create trigger keep_decision
+before update on public.plan
+for each row
+when (
+    old.status <> 'proposed'
+    and (
+        (old.decided_at, old.decided_aal, old.comment) is distinct from (new.decided_at, new.decided_aal, new.comment)
+        or (
+            old.status <> new.status
+            and not (old.status = 'approved' and new.status in ('superseded', 'archived'))
+        )
     )
 )
 execute function greenlight.refuse_rewrite();
@@ -44,6 +64,17 @@ before update on public.agent
 for each row
 execute function greenlight.touch();
 
+create trigger touch
+before update on public.build
+for each row
+execute function greenlight.touch();
+
+-- The one rule of builds: see the function.
+create trigger keep_build
+after insert or update on public.agent
+for each row
+execute function greenlight.keep_build();
+
 create trigger record_event
 after insert or update on public.agent
 for each row
@@ -54,10 +85,10 @@ before update on public.agent_event
 for each row
 execute function greenlight.refuse_rewrite();
 
-create trigger keep_ledger
+create trigger keep_log
 before delete on public.agent_event
 for each row
-execute function greenlight.keep_ledger();
+execute function greenlight.keep_log();
 
--- The Data API learns of all this now, not at its next restart.
+-- Makes the Data API read the new schema now, not at its next restart.
 notify pgrst, 'reload schema';

@@ -74,9 +74,7 @@ def test_an_old_version_is_still_a_replay_after_newer_ones(project: Project) -> 
 def test_a_higher_version_moves_the_agent_and_supersedes_the_plan(project: Project) -> None:
     user = project.new_user()
     first = project.store_and_approve(user, version=1, title="One")
-    project.call(
-        None, "transition_agent", agent_id=first["agent_id"], to_status="active", plan_id=first["plan_id"]
-    )
+    project.activate(first["agent_id"])
     second = project.store_and_approve(user, version=4, title="x" * 300)
 
     assert second["created"] is True

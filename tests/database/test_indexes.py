@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from .conftest import Project, User
+from .conftest import Project, Row, User
 
 USERS = 200
 PLANS_EACH = 250
@@ -16,8 +16,8 @@ PLANS_EACH = 250
 def large(project: Project) -> tuple[Project, User]:
     """50,000 plans of 200 users with an agent and an event each; seeded in SQL, which only a superuser can."""
     with project.as_superuser() as connection:
-        # Constraints stay on; only the triggers that would slow the seeding by writing events one by one do not run.
-        connection.execute("alter table public.agent disable trigger record_event")
+        # Constraints stay on; only the triggers that write events and builds one by one do not run.
+        connection.execute("alter table public.agent disable trigger user")
         connection.execute(
             "insert into auth.users (id, email)"
             " select gen_random_uuid(), 'user' || n || '@example.com' from generate_series(1, %s) as n",
@@ -35,10 +35,10 @@ def large(project: Project) -> tuple[Project, User]:
             """
             insert into public.plan (
                 user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
-                created_at
+                created_at, decided_at
             )
             select split_part(name, '/', 1)::uuid, split_part(name, '/', 2), 1, 'A plan', id, name,
-                left(split_part(name, '/', 3), 64), 'https://x', now() - random() * interval '100 days'
+                left(split_part(name, '/', 3), 64), 'https://x', now() - random() * interval '100 days', now()
             from storage.objects
             """
         )
@@ -59,10 +59,20 @@ def large(project: Project) -> tuple[Project, User]:
             from public.agent a
             """
         )
-        connection.execute("alter table public.agent enable trigger record_event")
+        # As many builds have ended as there are agents; every 500th agent waits for its build.
+        connection.execute(
+            """
+            insert into public.build (user_id, agent_id, plan_id, status, attempt, run_after, finished_at)
+            select user_id, id, plan_id, 'succeeded', 1, now(), now() from public.agent
+            union all
+            select user_id, id, plan_id, 'queued', 0, now() - random() * interval '1 hour', null
+            from public.agent where status = 'building'
+            """
+        )
+        connection.execute("alter table public.agent enable trigger user")
     with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
         connection.execute(
-            "vacuum analyze public.plan, public.agent, public.agent_event, storage.objects, auth.users"
+            "vacuum analyze public.plan, public.agent, public.agent_event, public.build, storage.objects, auth.users"
         )
     (row,) = project.rows("select user_id from public.plan limit 1")
     return project, User(row["user_id"])
@@ -99,20 +109,73 @@ def test_each_growing_read_is_one_index_scan(large: tuple[Project, User]) -> Non
     assert scans(by_status) == [("Index Scan", "agent", "agent_by_status_idx")]
     assert by_status["Shared Hit Blocks"] + by_status["Shared Read Blocks"] < 50
 
-    ledger = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
-    assert ("Index Scan", "agent_event", "agent_event_ledger_idx") in scans(ledger)
-    assert {how for how, _, _ in scans(ledger)} <= {"Index Scan", "Index Only Scan"}
-    assert "Sort" not in json.dumps(ledger)
+    log = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
+    assert ("Index Scan", "agent_event", "agent_event_agent_idx") in scans(log)
+    assert {how for how, _, _ in scans(log)} <= {"Index Scan", "Index Only Scan"}
+    assert "Sort" not in json.dumps(log)
+
+    builds = explain(project, user, "select * from public.build where agent_id = %s", agent)
+    assert ("Index Scan", "build", "build_agent_idx") in scans(builds)
+    assert {how for how, _, _ in scans(builds)} <= {"Index Scan", "Index Only Scan"}
 
     waiting = explain(
-        project, None, "select * from public.agent where status = 'building' order by updated_at limit 20"
+        project, user, "select * from public.plan where status = 'proposed' order by created_at"
     )
-    assert scans(waiting) == [("Index Scan", "agent", "agent_building_idx")]
+    assert scans(waiting) == [("Index Scan", "plan", "plan_proposed_key")]
+
+    version = explain(
+        project, user, "select version from public.plan where session_id = 's7' order by version desc limit 1"
+    )
+    assert scans(version) == [("Index Scan", "plan", "plan_session_version_key")]
+
+
+def test_a_claim_reads_the_queue_and_not_what_has_ended(large: tuple[Project, User]) -> None:
+    project, _ = large
+    queue = explain(
+        project,
+        None,
+        "select id from public.build where status in ('queued', 'running') and run_after <= now() and attempt < 5"
+        " order by run_after limit 10",
+    )
+    assert scans(queue) == [("Index Scan", "build", "build_queue_idx")]
+    assert queue["Shared Hit Blocks"] + queue["Shared Read Blocks"] < 50
+
+    last = explain(
+        project,
+        None,
+        "select * from public.build where status = 'running' and attempt >= 5 and run_after <= now()",
+    )
+    assert scans(last) == [("Index Scan", "build", "build_last_attempt_idx")]
+
+
+def test_claims_read_no_table_as_a_whole(large: tuple[Project, User]) -> None:
+    project, _ = large
+
+    def scanned() -> list[Row]:
+        with project.as_superuser() as connection:
+            connection.execute("select pg_stat_force_next_flush()")
+        return project.rows(
+            "select relname, seq_scan from pg_stat_user_tables where schemaname = 'public' order by relname"
+        )
+
+    before = scanned()
+    while project.claim(10):
+        pass
+    assert scanned() == before
 
 
 def test_the_retention_functions_read_by_index_as_well(large: tuple[Project, User]) -> None:
     project, user = large
     agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+    with project.as_superuser() as connection:
+        (row,) = connection.execute(
+            "explain (format json) select id from greenlight.closed_plan"
+            " where closed_at < now() order by closed_at limit 100"
+        ).fetchall()
+    closed = row["QUERY PLAN"][0]["Plan"]
+    assert ("Index Scan", "plan", "plan_closed_idx") in scans(closed)
+    assert {how for how, _, _ in scans(closed)} <= {"Index Scan", "Index Only Scan"}
+
     project.call(user, "delete_agent", agent_id=agent)
     purge = explain(
         project, None, "select id from public.agent where deleted_at < now() order by deleted_at limit 100"

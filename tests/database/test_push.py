@@ -16,9 +16,12 @@ TAKEN: dict[str, LiteralString] = {
     "public.plan": "create table public.plan (id int)",
     "public.agent": "create view public.agent as select 1 as id",
     "public.agent_event": "create type public.agent_event as enum ('a')",
+    "public.build": "create table public.build (id int)",
     "public.plan_approval": "create table public.plan_approval (id int)",
     "schema greenlight": "create schema greenlight",
     "bucket plans": "insert into storage.buckets (id, name) values ('plans', 'plans')",
+    "public.build_queue_idx": "create table public.theirs (id int); create index build_queue_idx on public.theirs (id)",
+    "public.claim_builds()": "create function public.claim_builds() returns int language sql as 'select 1'",
     "public.approve_plan()": "create function public.approve_plan(int) returns int language sql as 'select 1'",
     "storage policy greenlight_select_own": (
         "create policy greenlight_select_own on storage.objects for select to public using (false)"
@@ -61,11 +64,13 @@ def snapshot(project: Project) -> list[str]:
 def ours(line: str) -> bool:
     return bool(
         re.match(
-            r"class (plan|agent|agent_event|plan_approval|(plan|agent|agent_event)_\w+) "
-            r"|function (greenlight\.|(approve_plan|transition_agent|delete_agent|restore_agent|deleted_agents"
-            r"|orphaned_documents|purge_deleted_agents)\()"
-            r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event)) "
-            r"|schema greenlight |trigger \w+ (plan|agent|agent_event)$|bucket \(plans,",
+            r"class (plan|agent|agent_event|build|(plan|agent|agent_event|build)_\w+|greenlight\.\w+) "
+            r"|function (greenlight\.|(propose_plan|approve_plan|request_changes|reject_plan|withdraw_plan"
+            r"|transition_agent|delete_agent|restore_agent|deleted_agents"
+            r"|claim_builds|renew_build|finish_build|fail_build|retry_build"
+            r"|orphaned_documents|purge_deleted_agents|purge_closed_plans)\()"
+            r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build)) "
+            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build)$|bucket \(plans,",
             line,
         )
     )
@@ -133,6 +138,8 @@ def test_04_foreign_key_from_agent_plan_id_to_plan_id(any_project: Project) -> N
         ("agent", "plan", 1),
         ("agent_event", "agent", 1),
         ("agent_event", "plan", 1),
+        ("build", "agent", 1),
+        ("build", "plan", 1),
         ("plan", "auth.users", 1),
         ("plan", "storage.objects", 1),
     ]

@@ -53,11 +53,16 @@ class Operations:
             return str(error.diag.message_primary)
         return "done"
 
-    def transition(self, caller: User | None, owner: User, session: str, status: str, *, named: bool) -> str:
-        agent_id = self.agent(owner, session)
-        plans = self.project.rows("select plan_id from public.agent where id = %s", agent_id)
-        plan_id = plans[0]["plan_id"] if plans and named else None
-        return self.attempt("transition_agent", caller, agent_id=agent_id, to_status=status, plan_id=plan_id)
+    def transition(self, caller: User | None, owner: User, session: str, status: str) -> str:
+        return self.attempt("transition_agent", caller, agent_id=self.agent(owner, session), to_status=status)
+
+    def build(self, *, finish: bool) -> str:
+        for claimed in self.project.claim(1):
+            arguments = {"build_id": claimed["build_id"], "attempt": claimed["attempt"]}
+            if finish:
+                return self.attempt("finish_build", None, **arguments)
+            return self.attempt("fail_build", None, **arguments, message="It broke.", retry=False)
+        return "nothing"
 
     def purge(self) -> str:
         return self.attempt(
@@ -79,10 +84,10 @@ class Operations:
                     title="t",
                 )
             case 4 | 5 | 6:
+                if dice.random() < 0.4:
+                    return self.build(finish=dice.random() < 0.8)
                 status = dice.choice(["building", "active", "active", "paused", "archived"])
-                return self.transition(
-                    dice.choice([user, None, None, other]), user, session, status, named=dice.random() < 0.8
-                )
+                return self.transition(dice.choice([user, None, None, other]), user, session, status)
             case 7:
                 return self.attempt("delete_agent", other, agent_id=self.agent(user, session))
             case 8:
@@ -116,13 +121,14 @@ def test_no_sequence_of_operations_breaks_an_invariant(project: Project) -> None
             whose=st.integers(0, 2),
             session=SESSIONS,
             status=STATUSES,
-            named=st.booleans(),
         )
-        def transition(self, who: int, whose: int, session: str, status: str, named: bool) -> None:
+        def transition(self, who: int, whose: int, session: str, status: str) -> None:
             users = self.operations.users
-            self.operations.transition(
-                users[who] if who < 3 else None, users[whose], session, status, named=named
-            )
+            self.operations.transition(users[who] if who < 3 else None, users[whose], session, status)
+
+        @rule(finish=st.booleans())
+        def build(self, finish: bool) -> None:
+            self.operations.build(finish=finish)
 
         @rule(who=st.integers(0, 2), whose=st.integers(0, 2), session=SESSIONS, way=st.booleans())
         def delete_or_restore(self, who: int, whose: int, session: str, way: bool) -> None:

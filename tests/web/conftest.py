@@ -85,15 +85,17 @@ class Account:
         return httpx.get(url, headers=headers, timeout=30).raise_for_status().content
 
     def finish_building(self, agent_id: str) -> None:
-        """Do what the builder does, who alone may."""
-        (agent,) = self.rows("agent", id=f"eq.{agent_id}")
+        """Do what a builder does: claim what is queued, and finish the build of this agent."""
         key = self.stack.secret_key
-        httpx.post(
-            f"{self.stack.supabase_url}/rest/v1/rpc/transition_agent",
-            headers={"apikey": key, "Authorization": f"Bearer {key}"},
-            json={"agent_id": agent_id, "to_status": "active", "plan_id": agent["plan_id"]},
-            timeout=30,
-        ).raise_for_status()
+        headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+
+        def rpc(function: str, **arguments: object) -> None:
+            url = f"{self.stack.supabase_url}/rest/v1/rpc/{function}"
+            httpx.post(url, headers=headers, json=arguments, timeout=30).raise_for_status()
+
+        rpc("claim_builds", worker="tests/web", max_builds=100, lease_seconds=3600)
+        (build,) = self.rows("build", agent_id=f"eq.{agent_id}", status="eq.running")
+        rpc("finish_build", build_id=build["id"], attempt=build["attempt"])
 
 
 @pytest.fixture

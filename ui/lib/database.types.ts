@@ -101,23 +101,95 @@ export type Database = {
             referencedColumns: ["id", "user_id"];
           },
           {
-            foreignKeyName: "agent_event_plan_id_fkey";
-            columns: ["plan_id"];
+            foreignKeyName: "agent_event_plan_fkey";
+            columns: ["plan_id", "user_id"];
             isOneToOne: false;
             referencedRelation: "plan";
-            referencedColumns: ["id"];
+            referencedColumns: ["id", "user_id"];
+          },
+        ];
+      };
+      build: {
+        Row: {
+          agent_id: string;
+          attempt: number;
+          created_at: string;
+          finished_at: string | null;
+          id: string;
+          message: string | null;
+          plan_id: string;
+          progress: number | null;
+          run_after: string;
+          started_at: string | null;
+          status: string;
+          updated_at: string;
+          user_id: string;
+          worker: string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          agent_id: string;
+          attempt?: number;
+          created_at?: string;
+          finished_at?: string | null;
+          id?: string;
+          message?: string | null;
+          plan_id: string;
+          progress?: number | null;
+          run_after?: string;
+          started_at?: string | null;
+          status?: string;
+          updated_at?: string;
+          user_id: string;
+          worker?: string | null;
+        };
+        Update: {
+          agent_id?: string;
+          attempt?: number;
+          created_at?: string;
+          finished_at?: string | null;
+          id?: string;
+          message?: string | null;
+          plan_id?: string;
+          progress?: number | null;
+          run_after?: string;
+          started_at?: string | null;
+          status?: string;
+          updated_at?: string;
+          user_id?: string;
+          worker?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "build_agent_fkey";
+            columns: ["agent_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "agent";
+            referencedColumns: ["id", "user_id"];
+          },
+          {
+            foreignKeyName: "build_plan_fkey";
+            columns: ["plan_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "plan";
+            referencedColumns: ["id", "user_id"];
           },
         ];
       };
       plan: {
         Row: {
+          comment: string | null;
           created_at: string;
+          decided_aal: string | null;
+          decided_at: string | null;
           deleted_at: string | null;
           document_id: string;
           document_path: string;
           document_sha256: string;
           document_url: string;
+          expires_at: string | null;
           id: string;
+          proposed_by: string | null;
           session_id: string;
           status: string;
           title: string;
@@ -127,13 +199,18 @@ export type Database = {
         };
         ComputedFields: never;
         Insert: {
+          comment?: string | null;
           created_at?: string;
+          decided_aal?: string | null;
+          decided_at?: string | null;
           deleted_at?: string | null;
           document_id: string;
           document_path: string;
           document_sha256: string;
           document_url: string;
+          expires_at?: string | null;
           id?: string;
+          proposed_by?: string | null;
           session_id: string;
           status?: string;
           title: string;
@@ -142,13 +219,18 @@ export type Database = {
           version: number;
         };
         Update: {
+          comment?: string | null;
           created_at?: string;
+          decided_aal?: string | null;
+          decided_at?: string | null;
           deleted_at?: string | null;
           document_id?: string;
           document_path?: string;
           document_sha256?: string;
           document_url?: string;
+          expires_at?: string | null;
           id?: string;
+          proposed_by?: string | null;
           session_id?: string;
           status?: string;
           title?: string;
@@ -165,10 +247,10 @@ export type Database = {
     Functions: {
       approve_plan: {
         Args: {
-          document_sha256: string;
-          document_url: string;
+          document_sha256?: string;
+          document_url?: string;
           session_id: string;
-          title: string;
+          title?: string;
           version: number;
         };
         Returns: Database["public"]["CompositeTypes"]["plan_approval"];
@@ -177,6 +259,16 @@ export type Database = {
           to: "plan_approval";
           isOneToOne: true;
           isSetofReturn: false;
+        };
+      };
+      claim_builds: {
+        Args: { lease_seconds?: number; max_builds?: number; worker: string };
+        Returns: Database["public"]["CompositeTypes"]["build_claim"][];
+        SetofOptions: {
+          from: "*";
+          to: "build_claim";
+          isOneToOne: false;
+          isSetofReturn: true;
         };
       };
       delete_agent: {
@@ -219,6 +311,51 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      fail_build: {
+        Args: { attempt: number; build_id: string; message: string; retry?: boolean };
+        Returns: {
+          agent_id: string;
+          attempt: number;
+          created_at: string;
+          finished_at: string | null;
+          id: string;
+          message: string | null;
+          plan_id: string;
+          progress: number | null;
+          run_after: string;
+          started_at: string | null;
+          status: string;
+          updated_at: string;
+          user_id: string;
+          worker: string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "build";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      finish_build: {
+        Args: { attempt: number; build_id: string };
+        Returns: {
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       orphaned_documents: {
         Args: { after_name?: string; batch_size?: number; older_than: string };
         Returns: {
@@ -227,7 +364,115 @@ export type Database = {
           name: string;
         }[];
       };
+      propose_plan: {
+        Args: {
+          document_sha256: string;
+          document_url: string;
+          expires_at?: string;
+          session_id: string;
+          title: string;
+          user_id?: string;
+          version: number;
+        };
+        Returns: Database["public"]["CompositeTypes"]["plan_proposal"];
+        SetofOptions: {
+          from: "*";
+          to: "plan_proposal";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      purge_closed_plans: { Args: { batch_size?: number; closed_before: string }; Returns: number };
       purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
+      reject_plan: {
+        Args: { comment?: string; session_id: string; version: number };
+        Returns: {
+          comment: string | null;
+          created_at: string;
+          decided_aal: string | null;
+          decided_at: string | null;
+          deleted_at: string | null;
+          document_id: string;
+          document_path: string;
+          document_sha256: string;
+          document_url: string;
+          expires_at: string | null;
+          id: string;
+          proposed_by: string | null;
+          session_id: string;
+          status: string;
+          title: string;
+          updated_at: string;
+          user_id: string;
+          version: number;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "plan";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      renew_build: {
+        Args: {
+          attempt: number;
+          build_id: string;
+          lease_seconds?: number;
+          message?: string;
+          progress?: number;
+        };
+        Returns: {
+          agent_id: string;
+          attempt: number;
+          created_at: string;
+          finished_at: string | null;
+          id: string;
+          message: string | null;
+          plan_id: string;
+          progress: number | null;
+          run_after: string;
+          started_at: string | null;
+          status: string;
+          updated_at: string;
+          user_id: string;
+          worker: string | null;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "build";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      request_changes: {
+        Args: { comment: string; session_id: string; version: number };
+        Returns: {
+          comment: string | null;
+          created_at: string;
+          decided_aal: string | null;
+          decided_at: string | null;
+          deleted_at: string | null;
+          document_id: string;
+          document_path: string;
+          document_sha256: string;
+          document_url: string;
+          expires_at: string | null;
+          id: string;
+          proposed_by: string | null;
+          session_id: string;
+          status: string;
+          title: string;
+          updated_at: string;
+          user_id: string;
+          version: number;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "plan";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       restore_agent: {
         Args: { agent_id: string };
         Returns: {
@@ -248,8 +493,8 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      transition_agent: {
-        Args: { agent_id: string; plan_id?: string; to_status: string };
+      retry_build: {
+        Args: { agent_id: string };
         Returns: {
           created_at: string;
           deleted_at: string | null;
@@ -268,16 +513,84 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      transition_agent: {
+        Args: { agent_id: string; to_status: string };
+        Returns: {
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      withdraw_plan: {
+        Args: { session_id: string; user_id?: string; version: number };
+        Returns: {
+          comment: string | null;
+          created_at: string;
+          decided_aal: string | null;
+          decided_at: string | null;
+          deleted_at: string | null;
+          document_id: string;
+          document_path: string;
+          document_sha256: string;
+          document_url: string;
+          expires_at: string | null;
+          id: string;
+          proposed_by: string | null;
+          session_id: string;
+          status: string;
+          title: string;
+          updated_at: string;
+          user_id: string;
+          version: number;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "plan";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
     };
     Enums: {
       [_ in never]: never;
     };
     CompositeTypes: {
+      build_claim: {
+        build_id: string | null;
+        attempt: number | null;
+        agent_id: string | null;
+        plan_id: string | null;
+        user_id: string | null;
+        session_id: string | null;
+        version: number | null;
+        title: string | null;
+        document_path: string | null;
+        document_sha256: string | null;
+        lease_expires_at: string | null;
+      };
       plan_approval: {
         plan_id: string | null;
         agent_id: string | null;
         agent_status: string | null;
         version: number | null;
+        created: boolean | null;
+      };
+      plan_proposal: {
+        plan_id: string | null;
+        version: number | null;
+        status: string | null;
         created: boolean | null;
       };
     };
