@@ -90,3 +90,58 @@ def retention(
             batch_size=batch_size,
         )
     )
+
+
+@app.command(
+    short_help="Run a command for each approved plan.",
+    # What comes after the command's name is the command's, with or without `--` in front.
+    context_settings={"allow_interspersed_args": False},
+)
+def build(  # noqa: PLR0913, PLR0917 -- each is an option
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND…", help="What builds, with its arguments.")
+    ],
+    concurrency: Annotated[int, typer.Option(min=1, max=100, help="Builds at the same time.")] = 1,
+    poll_seconds: Annotated[
+        float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
+    ] = 0.5,
+    lease_seconds: Annotated[
+        int,
+        typer.Option(min=5, max=3600, help="After this time, another builder takes over from a dead one."),
+    ] = 60,
+    grace: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds for running builds to end after SIGTERM.")
+    ] = 20,
+    worker: Annotated[
+        str | None,
+        typer.Option(help="This builder's name in build.worker.  [default: machine and process id]"),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="The address to serve them on.")] = "127.0.0.1",
+) -> None:
+    """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
+
+    COMMAND runs in an empty directory of its own. GREENLIGHT_DOCUMENT names the file with the approved plan;
+    GREENLIGHT_BUILD_ID, ATTEMPT, AGENT_ID, PLAN_ID, USER_ID, SESSION_ID, VERSION, TITLE and DOCUMENT_SHA256 say
+    what it is. A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code 0
+    finishes the build, 65 fails it for good, any other is tried again, up to five times; the last line of its
+    standard error tells the owner why.
+
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; COMMAND does not get the key.
+    """
+    from greenlight.worker.main import main as run  # noqa: PLC0415
+
+    raise typer.Exit(
+        run(
+            command,
+            concurrency=concurrency,
+            poll_seconds=poll_seconds,
+            lease_seconds=lease_seconds,
+            grace=grace,
+            worker=worker,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
+        )
+    )

@@ -1,0 +1,333 @@
+"""Claims builds and runs a build function for each, until it is told to stop.
+
+Three tasks share one attempt: the build function, the one that renews its lease, and the one that waits for both and
+tells the database how it ended. The database alone decides who holds a build. A lease that has ended is no reason to
+stop: as long as no other builder has claimed the build, it can still be renewed and finished. Time is measured by the
+monotonic clock, from the moment a claim is sent: the wall clock of this machine may be wrong.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from greenlight import logs
+from greenlight.worker.job import BuildFailed, Job, State
+from greenlight.worker.metrics import Metrics
+from greenlight.worker.queue import Away, Claim, Lost, Queue, Refused
+
+BuildFunction = Callable[[Job], Awaitable[None]]
+
+LONGEST_PAUSE = 10.0  # between two calls while Supabase is away
+REPORT_SECONDS = 0.5  # between two reports of one build
+DOWNLOAD_SECONDS = 30.0  # for a document, with repeats
+ENDING_SECONDS = 15.0  # for a build function that was cancelled
+HAND_BACK_SECONDS = 10.0  # for the last call about a build when the builder stops
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    concurrency: int = 1
+    poll_seconds: float = 0.5
+    lease_seconds: int = 60
+    grace: float = 20.0
+    worker: str = "builder"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("concurrency", 1, 100),
+            ("poll_seconds", 0.05, 3600),
+            ("lease_seconds", 5, 3600),
+            ("grace", 0, 86_400),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}.")
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One claimed build, and what is going on with it."""
+
+    claim: Claim
+    claimed_at: float
+    state: State = field(default_factory=State)
+    work: asyncio.Task[None] | None = None
+    lost: bool = False
+    stopped: bool = False
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # the build function does not end
+
+    def end(self) -> None:
+        """Cancel the build function, once: it may take its time to clean up."""
+        if self.work is not None and not self.state.cancelled:
+            self.state.cancelled = True
+            self.work.cancel()
+
+
+class Builder:
+    def __init__(self, build: BuildFunction, queue: Queue, options: Options, metrics: Metrics) -> None:
+        self._build = build
+        self._queue = queue
+        self._options = options
+        self.metrics = metrics
+        self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def stop(self) -> None:
+        """Claim nothing more, and end when what runs has ended or the grace is over; at once when told twice."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until told to stop.
+
+        Raises:
+            Refused: Supabase refused the very first claim. Later refusals are logged, and the claim is repeated.
+
+        """
+        options = self._options
+        log.info("builder_started", worker=options.worker, concurrency=options.concurrency)
+        served = False
+        failures = 0
+        while not self._stop.is_set():
+            free = options.concurrency - len(self._attempts)
+            if free == 0:
+                await self._wait(None)
+                continue
+            began = time.monotonic()
+            try:
+                claims = await self._queue.claim(options.worker, free, options.lease_seconds)
+            except (Away, Refused) as error:
+                if isinstance(error, Refused) and not served:
+                    raise
+                failures += 1
+                self._note_failure("claim", error)
+                await self._sleep(self._pause(failures))
+                continue
+            if failures:
+                log.info("supabase_is_back", failures=failures)
+            served, failures = True, 0
+            for claim in claims:
+                self._begin(Attempt(claim, began))
+            if len(claims) < free:
+                # A build that ends makes room, and then there may be more work: claim again at once.
+                await self._wait(self._jitter(options.poll_seconds))
+        await self._wind_up()
+
+    # One attempt ----------------------------------------------------------------------------------------
+
+    def _begin(self, attempt: Attempt) -> None:
+        task = asyncio.create_task(self._attend(attempt))
+        self._attempts[task] = attempt
+        self.metrics.running.inc()
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._attempts[task]
+        self.metrics.running.dec()
+        _log_bug(task)
+
+    async def _attend(self, attempt: Attempt) -> None:
+        """Run the build function, keep the lease, and tell the database how it ended."""
+        claim = attempt.claim
+        began = time.monotonic()
+        bound = {"build_id": claim.build_id, "attempt": claim.attempt, "agent_id": claim.agent_id}
+        log.info("build_claimed", **bound)
+        if self._stop.is_set():  # the claim was under way when the signal came
+            attempt.stopped = True
+        else:
+            await self._work(attempt)
+        failure = _failure(attempt)
+        outcome = await self._settle(attempt, failure)
+        seconds = time.monotonic() - began
+        self.metrics.observe(outcome, seconds)
+        log.info("build_ended", **bound, outcome=outcome, seconds=round(seconds, 3))
+
+    async def _work(self, attempt: Attempt) -> None:
+        """Run the build function, and renew the lease for as long."""
+        attempt.work = asyncio.create_task(self._perform(attempt))
+        keep = asyncio.create_task(self._keep(attempt))
+        keep.add_done_callback(_log_bug)
+        given_up = asyncio.create_task(attempt.given_up.wait())
+        await asyncio.wait({attempt.work, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        keep.cancel()
+        given_up.cancel()
+        await asyncio.wait({keep})
+
+    async def _perform(self, attempt: Attempt) -> None:
+        claim = attempt.claim
+        document = await self._document(claim)
+        digest = hashlib.sha256(document).hexdigest()
+        if digest != claim.document_sha256:
+            raise BuildFailed(
+                f"The stored document is not the approved one: its SHA-256 is {digest}, not {claim.document_sha256}.",
+                retry=False,
+            )
+        job = Job(**claim.model_dump(exclude={"document_path"}), document=document, state=attempt.state)
+        await self._build(job)
+
+    async def _document(self, claim: Claim) -> bytes:
+        failures = 0
+        deadline = time.monotonic() + DOWNLOAD_SECONDS
+        while True:
+            try:
+                return await self._queue.download(claim)
+            except Refused as error:
+                raise BuildFailed(f"The document could not be read: {error}.") from error
+            except Away as error:
+                failures += 1
+                self._note_failure("download", error)
+                pause = self._pause(failures)
+                if time.monotonic() + pause > deadline:
+                    raise BuildFailed("The document could not be read: Storage did not answer.") from error
+                await asyncio.sleep(pause)
+
+    async def _keep(self, attempt: Attempt) -> None:
+        """Renew the lease in good time, and send reports; end the build function when the build is lost."""
+        third = self._options.lease_seconds / 3
+        due = attempt.claimed_at + third
+        while True:
+            if await self._reported(attempt.state, due) or time.monotonic() >= due:
+                began = time.monotonic()
+                try:
+                    await self._report(attempt)
+                except (Away, Refused) as error:
+                    self._note_failure("renew", error)
+                    await asyncio.sleep(self._jitter(min(third / 2, 5)))
+                    continue
+                except Lost as error:
+                    log.info(
+                        "build_lost",
+                        build_id=attempt.claim.build_id,
+                        attempt=attempt.claim.attempt,
+                        why=str(error),
+                    )
+                    attempt.lost = True
+                    attempt.end()
+                    return
+                due = began + third
+                await asyncio.sleep(REPORT_SECONDS)
+
+    async def _reported(self, state: State, due: float) -> bool:
+        """Wait for a report, but not longer than until then."""
+        try:
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                return await state.reported.wait()
+        except TimeoutError:
+            return False
+
+    async def _report(self, attempt: Attempt) -> None:
+        report = attempt.state.take()
+        try:
+            await self._queue.renew(attempt.claim, self._options.lease_seconds, *report)
+        except BaseException:
+            attempt.state.give_back(*report)
+            raise
+
+    async def _settle(self, attempt: Attempt, failure: BuildFailed | None) -> str:
+        """Tell the database how the attempt ended, until it answers; return the outcome."""
+        claim = attempt.claim
+        failures = 0
+        while not attempt.lost:
+            try:
+                if attempt.state.reported.is_set():
+                    await self._report(attempt)
+                if failure is not None:
+                    again = await self._queue.fail(claim, failure.message, retry=failure.retry)
+                    return "stopped" if attempt.stopped else "retried" if again else "failed"
+                await self._queue.finish(claim)
+            except Lost as error:
+                log.info("build_lost", build_id=claim.build_id, attempt=claim.attempt, why=str(error))
+                break
+            except Refused as error:
+                # Nothing more can be said. The lease ends, and the build is claimed again.
+                self._note_failure("settle", error)
+                return "unsettled"
+            except Away as error:
+                failures += 1
+                self._note_failure("settle", error)
+                await asyncio.sleep(self._pause(failures))
+            else:
+                return "succeeded"
+        return "lost"
+
+    # Stopping -------------------------------------------------------------------------------------------
+
+    async def _wind_up(self) -> None:
+        log.info("builder_stopping", running=len(self._attempts))
+        if self._attempts:
+            hurry = asyncio.create_task(self._hurry.wait())
+            ended = asyncio.create_task(asyncio.wait({*self._attempts}))
+            await asyncio.wait(
+                {hurry, ended}, timeout=self._options.grace, return_when=asyncio.FIRST_COMPLETED
+            )
+            hurry.cancel()
+            ended.cancel()
+        ending = {attempt.work: attempt for attempt in self._attempts.values() if attempt.work is not None}
+        for work, attempt in ending.items():
+            if not work.done():
+                attempt.stopped = True
+                attempt.end()
+        if ending:
+            await asyncio.wait({*ending}, timeout=ENDING_SECONDS)
+        for attempt in ending.values():
+            attempt.given_up.set()
+        if self._attempts:
+            await asyncio.wait({*self._attempts}, timeout=HAND_BACK_SECONDS)
+        log.info("builder_stopped", abandoned=len(self._attempts))
+
+    # Waiting --------------------------------------------------------------------------------------------
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait until a build ends, the builder is told to stop, or the time is over."""
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({stop, *self._attempts}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait until the builder is told to stop, or the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    def _pause(self, failures: int) -> float:
+        return self._jitter(min(LONGEST_PAUSE, self._options.poll_seconds * 2**failures))
+
+    def _jitter(self, seconds: float) -> float:
+        """Keep builders that started together from calling together."""
+        return seconds * random.uniform(0.5, 1.5)  # noqa: S311 -- nothing to guess here
+
+    def _note_failure(self, call: str, error: Away | Refused) -> None:
+        self.metrics.failures.labels(call).inc()
+        level = "error" if isinstance(error, Refused) else "warning"
+        getattr(log, level)("supabase_failed", call=call, cause=str(error))
+
+
+def _failure(attempt: Attempt) -> BuildFailed | None:
+    """Return how the attempt failed, or None if the build function did its work."""
+    work = attempt.work
+    error = work.exception() if work is not None and work.done() and not work.cancelled() else None
+    if work is not None and work.done() and not work.cancelled() and error is None:
+        return None
+    if attempt.stopped:
+        return BuildFailed("the builder was stopped")
+    if error is None:
+        return BuildFailed("The build was cancelled.")
+    if isinstance(error, BuildFailed):
+        return error
+    log.error("build_function_failed", cause=logs.describe(error))
+    return BuildFailed(f"{type(error).__name__}: {error}")
+
+
+def _log_bug(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("internal_error", cause=logs.describe(error))

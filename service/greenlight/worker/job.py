@@ -1,0 +1,97 @@
+"""One attempt at a build, as the function that builds sees it."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+
+MESSAGE_LENGTH = 500  # code points; the database cuts what is longer
+# Control characters, and a terminal's colours.
+_CONTROL = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f]+")
+
+
+class BuildFailed(Exception):  # noqa: N818 -- named after the status that it leads to
+    """Raise this to fail a build with a message for the agent's owner.
+
+    With `retry` the build is queued again, until its fifth attempt; without, the agent is failed for good.
+    """
+
+    def __init__(self, message: str, *, retry: bool = True) -> None:
+        super().__init__(message)
+        self.message = clean(message)
+        self.retry = retry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to build, and how to report on it.
+
+    `document` is the plan as the user approved it, its SHA-256 verified. `build_id` and `attempt` together name this
+    attempt: use them as the id of whatever must happen only once.
+    """
+
+    build_id: str
+    attempt: int
+    agent_id: str
+    plan_id: str
+    user_id: str
+    session_id: str
+    version: int
+    title: str = field(repr=False)
+    document_sha256: str
+    document: bytes = field(repr=False)
+    state: "State" = field(repr=False)
+
+    def report(self, progress: int | None = None, message: str | None = None) -> None:
+        """Show the agent's owner how far the build is. Returns at once, and may be called from any thread.
+
+        `progress` is 0 to 100; what is left out stays as it is. Reports are sent at most twice a second, the last
+        one always.
+        """
+        if progress is not None and not 0 <= progress <= 100:
+            raise ValueError(f"progress must be from 0 to 100, not {progress}")
+        report = (progress, clean(message) or None if message else None)
+        self.state.loop.call_soon_threadsafe(self.state.add, *report)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt is over: its build was lost, or the builder stops.
+
+        The build function is cancelled at the same moment. What cannot be cancelled, such as a thread, looks here.
+        """
+        return self.state.cancelled
+
+
+class State:
+    """What the builder and the build function of one attempt tell each other."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.cancelled = False
+        self.reported = asyncio.Event()
+        self._progress: int | None = None
+        self._message: str | None = None
+
+    def add(self, progress: int | None, message: str | None) -> None:
+        self._progress = self._progress if progress is None else progress
+        self._message = message or self._message
+        self.reported.set()
+
+    def take(self) -> tuple[int | None, str | None]:
+        """Return what has been reported since the last time."""
+        report = (self._progress, self._message)
+        self._progress = self._message = None
+        self.reported.clear()
+        return report
+
+    def give_back(self, progress: int | None, message: str | None) -> None:
+        """Keep a report that could not be sent, unless a newer one has replaced it."""
+        newer = self.take()
+        report = (progress if newer[0] is None else newer[0], newer[1] or message)
+        if report != (None, None):
+            self.add(*report)
+
+
+def clean(message: str) -> str:
+    """Return a message as it can be stored and shown: one line, without control characters, not too long."""
+    text = message.encode(errors="replace").decode()  # half of a surrogate pair cannot be sent
+    return _CONTROL.sub(" ", text).strip()[:MESSAGE_LENGTH]

@@ -1,0 +1,153 @@
+"""The builds of a Supabase project, with its secret key: claim, renew, finish and fail them, and read documents.
+
+Every call but the claim names the build and its attempt. The database refuses an attempt that is over, so a call may
+be repeated, and comes to nothing when another builder has taken the build.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import httpx
+from postgrest import APIError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from storage3.utils import StorageException
+from supabase import AsyncClient, AsyncClientOptions, create_async_client
+
+from greenlight.worker.settings import BuilderSettings
+
+BUCKET = "plans"
+CALL_SECONDS = 10.0  # for a call to be answered
+
+
+class Lost(Exception):  # noqa: N818 -- nothing went wrong: the build is another's, or not wanted any more
+    """The attempt is over: it was cancelled, or another builder has claimed it. The message says why."""
+
+
+class Away(Exception):  # noqa: N818 -- what is away is Supabase
+    """Supabase cannot be reached, or cannot serve now: try again later."""
+
+
+class Refused(Exception):  # noqa: N818 -- Supabase refuses
+    """Supabase understood the call and will not do it, now or later."""
+
+
+class Claim(BaseModel):
+    """One build that was claimed. When its lease ends is left out: the builder's clock may be wrong."""
+
+    build_id: str
+    attempt: int
+    agent_id: str
+    plan_id: str
+    user_id: str
+    session_id: str
+    version: int
+    title: str
+    document_path: str
+    document_sha256: str
+
+
+class Row(BaseModel):
+    """What matters of the row that an RPC answers with."""
+
+    id: str
+    status: str
+
+
+_CLAIMS = TypeAdapter(list[Claim])
+_ROW = TypeAdapter(Row)
+_Answer = TypeVar("_Answer")
+
+
+class Queue:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def claim(self, worker: str, max_builds: int, lease_seconds: int) -> list[Claim]:
+        arguments = {"worker": worker, "max_builds": max_builds, "lease_seconds": lease_seconds}
+        return await self._call("claim_builds", _CLAIMS, arguments)
+
+    async def renew(
+        self, claim: Claim, lease_seconds: int, progress: int | None, message: str | None
+    ) -> None:
+        arguments = {**_attempt(claim), "lease_seconds": lease_seconds}
+        if progress is not None:
+            arguments["progress"] = progress
+        if message is not None:
+            arguments["message"] = message
+        # A renewal that hangs must leave time for another one within the lease.
+        await self._call("renew_build", _ROW, arguments, min(CALL_SECONDS, lease_seconds / 2))
+
+    async def finish(self, claim: Claim) -> None:
+        await self._call("finish_build", _ROW, _attempt(claim))
+
+    async def fail(self, claim: Claim, message: str, *, retry: bool) -> bool:
+        """Return whether the build is queued again."""
+        arguments = {**_attempt(claim), "message": message, "retry": retry}
+        return (await self._call("fail_build", _ROW, arguments)).status == "queued"
+
+    async def download(self, claim: Claim) -> bytes:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._client.storage.from_(BUCKET).download(claim.document_path)
+        except StorageException as error:
+            raise Refused(f"Storage answered {getattr(error, 'status', 'an error')}") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise Away(type(error).__name__) from error
+
+    async def _call(
+        self,
+        name: str,
+        shape: TypeAdapter[_Answer],
+        arguments: dict[str, Any],
+        seconds: float = CALL_SECONDS,
+    ) -> _Answer:
+        try:
+            async with asyncio.timeout(seconds):
+                answer = (await self._client.rpc(name, arguments).execute()).data
+            # An answer that is cut off or not JSON arrives as text.
+            return shape.validate_python(answer)
+        except ValidationError as error:
+            raise Away(f"{name}: unexpected answer") from error
+        except APIError as error:
+            if error.message in {"build_lost", "build_not_found"}:
+                raise Lost(error.details or error.message) from None
+            # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
+            # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
+            if not error.code or (error.code.isdecimal() and len(error.code) == 3):
+                raise Away(f"{name}: {error.code or 'no code'}") from error
+            raise Refused(f"{name}: {error.code} {error.message}") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise Away(f"{name}: {type(error).__name__}") from error
+
+
+def _attempt(claim: Claim) -> dict[str, Any]:
+    return {"build_id": claim.build_id, "attempt": claim.attempt}
+
+
+@asynccontextmanager
+async def connect(settings: BuilderSettings) -> AsyncIterator[Queue]:
+    async with httpx.AsyncClient(
+        timeout=httpx.Timeout(CALL_SECONDS, connect=5),
+        event_hooks={"response": [_judge]},
+        trust_env=False,
+    ) as http:
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        options = AsyncClientOptions(
+            httpx_client=http,
+            auto_refresh_token=False,
+            persist_session=False,
+            postgrest_client_retry=False,
+        )
+        key = settings.supabase_secret_key.get_secret_value()
+        yield Queue(await create_async_client(settings.supabase_url, key, options))
+
+
+async def _judge(response: httpx.Response) -> None:
+    # The status alone decides here: a gateway's refusals have no body that the clients can read.
+    if response.status_code in {401, 403}:
+        raise Refused("SUPABASE_SECRET_KEY is not this project's secret key")
+    if response.status_code == 429 or response.status_code >= 500:
+        raise Away(f"HTTP {response.status_code}")

@@ -1,0 +1,225 @@
+"""A local Supabase for the builders alone, owners who approve plans, and builders in this process or in their own."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from greenlight.worker.builder import Builder, BuildFunction, Options
+from greenlight.worker.job import Job, State
+from greenlight.worker.metrics import Metrics
+from greenlight.worker.queue import connect
+from greenlight.worker.settings import BuilderSettings
+from tests.conftest import RunningStack, local_stack
+
+Json = Any
+SECONDS = 60.0  # that a test waits for something at most
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Yield a stack of its own: builders take whatever waits, and other tests leave agents that are building."""
+    if "SUPABASE_URL" in os.environ:
+        pytest.skip("a builder would take the builds of others: these tests need a local Supabase")
+    with local_stack(tmp_path_factory.mktemp("builder")) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A signed-up user who approves plans straight at Supabase, and looks at what came of them."""
+
+    id: str
+    http: httpx.Client
+
+    def approve(
+        self, content: str = "# A plan\n", session: str | None = None, version: int = 1, title: str = "A plan"
+    ) -> Json:
+        session = session or f"s-{uuid.uuid4().hex}"
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        path = f"{self.id}/{session}/{digest}.md"
+        upload = self.http.post(
+            f"/storage/v1/object/plans/{path}", files={"": ("a.md", content.encode(), "text/markdown")}
+        )
+        assert upload.status_code == 200, upload.text
+        return self.rpc(
+            "approve_plan",
+            session_id=session,
+            version=version,
+            title=title,
+            document_sha256=digest,
+            document_url=f"https://x.example/storage/v1/object/sign/plans/{path}?token=x",
+        ) | {"session_id": session}
+
+    def rpc(self, name: str, **arguments: Json) -> Json:
+        answer = self.http.post(f"/rest/v1/rpc/{name}", json=arguments)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def rows(self, table: str, **filters: str) -> list[Json]:
+        answer = self.http.get(f"/rest/v1/{table}", params=filters)
+        assert answer.status_code == 200, answer.text
+        rows: list[Json] = answer.json()
+        return rows
+
+    def agent(self, agent_id: str) -> Json:
+        (agent,) = self.rows("agent", id=f"eq.{agent_id}")
+        return agent
+
+    def builds(self, agent_id: str) -> list[Json]:
+        return self.rows("build", agent_id=f"eq.{agent_id}", order="created_at")
+
+    def build(self, agent_id: str) -> Json:
+        (build,) = self.builds(agent_id)
+        return build
+
+    def status(self, agent_id: str) -> tuple[str, str, int]:
+        """Return the agent's status, and its newest build's status and attempt."""
+        build = self.builds(agent_id)[-1]
+        return self.agent(agent_id)["status"], build["status"], build["attempt"]
+
+
+@pytest.fixture
+def owner(stack: RunningStack) -> Iterator[Owner]:
+    account = stack.sign_up()
+    headers = {"apikey": stack.publishable_key, "Authorization": f"Bearer {account.token}"}
+    with httpx.Client(base_url=stack.supabase_url, headers=headers, timeout=30) as http:
+        yield Owner(account.id, http)
+    with contextlib.suppress(httpx.HTTPStatusError):  # a test may have deleted the user itself
+        # With the builds that are left, which the next test's builders would take.
+        stack.delete_user(account.id)
+
+
+def until(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """Wait until it is so, and return what it is."""
+    deadline = time.monotonic() + seconds
+    while not (found := fact()):
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.02)
+    return found
+
+
+async def eventually(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """Do as `until`, but let builders in this process go on."""
+    deadline = time.monotonic() + seconds
+    while not (found := await asyncio.to_thread(fact)):
+        assert time.monotonic() < deadline, "it did not come to be"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def reaches(owner: Owner, agent_id: str, status: tuple[str, str, int]) -> None:
+    """Wait until the agent, its newest build and that build's attempt are so."""
+    await eventually(lambda: owner.status(agent_id) == status)
+
+
+@asynccontextmanager
+async def builder(
+    stack: RunningStack, build: BuildFunction, *, url: str | None = None, **options: Any
+) -> AsyncIterator[Builder]:
+    """Run a builder in this process until the end of the block."""
+    settings = BuilderSettings(
+        supabase_url=url or stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
+    )
+    async with connect(settings) as queue:
+        started = Builder(build, queue, Options(**{"poll_seconds": 0.1, "grace": 0, **options}), Metrics())
+        running = asyncio.create_task(started.run())
+        try:
+            yield started
+        finally:
+            started.stop()
+            await running
+
+
+@dataclass(frozen=True)
+class Process:
+    """A builder in a process of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    output: Path  # its JSON lines
+    errors: Path  # what its commands wrote
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+@contextmanager
+def builder_process(
+    stack: RunningStack, directory: Path, *command: str, url: str | None = None, **options: Any
+) -> Iterator[Process]:
+    """Run `greenlight build` with these options; it is killed at the end of the block."""
+    name = uuid.uuid4().hex[:8]
+    output, errors = directory / f"{name}.out", directory / f"{name}.err"
+    environment = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
+    }
+    arguments = [
+        f"--{key.replace('_', '-')}={value}" for key, value in {"poll_seconds": 0.1, **options}.items()
+    ]
+    with (
+        output.open("wb") as out,
+        errors.open("wb") as err,
+        subprocess.Popen(
+            [sys.executable, "-m", "greenlight", "build", *arguments, "--", *command],
+            env={
+                **environment,
+                "SUPABASE_URL": url or stack.supabase_url,
+                "SUPABASE_SECRET_KEY": stack.secret_key,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        ) as process,
+    ):
+        try:
+            yield Process(process, output, errors)
+        finally:
+            process.kill()
+
+
+class Reports(State):
+    """Remembers every report, where a builder would send only the last ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[tuple[int | None, str | None]] = []
+
+    def add(self, progress: int | None, message: str | None) -> None:
+        self.all.append((progress, message))
+        super().add(progress, message)
+
+
+def new_job(document: bytes = b"# A plan\n", title: str = "A plan") -> tuple[Job, Reports]:
+    reports = Reports()
+    job = Job(
+        build_id=str(uuid.uuid4()),
+        attempt=1,
+        agent_id=str(uuid.uuid4()),
+        plan_id=str(uuid.uuid4()),
+        user_id=str(uuid.uuid4()),
+        session_id="session",
+        version=3,
+        title=title,
+        document_sha256=hashlib.sha256(document).hexdigest(),
+        document=document,
+        state=reports,
+    )
+    return job, reports

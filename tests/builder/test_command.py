@@ -1,0 +1,281 @@
+"""What a command is given, and what its output, its exit code and its processes come to. No Supabase is needed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from greenlight.worker import command as module
+from greenlight.worker.command import command
+from greenlight.worker.job import BuildFailed, Job, State
+from tests.builder.conftest import Reports, eventually, new_job
+
+pytestmark = pytest.mark.anyio
+
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+
+
+async def run(script: str, job: Job | None = None) -> Reports:
+    """Run a shell script as a build, and return what it reported."""
+    job = job or new_job()[0]
+    with command(["/bin/sh", "-c", script], ENVIRONMENT) as build:
+        await build(job)
+    assert isinstance(job.state, Reports)
+    return job.state
+
+
+async def failure(script: str) -> tuple[str, bool]:
+    """Run a shell script that fails, and return the message, and whether it is tried again."""
+    with pytest.raises(BuildFailed) as raised:
+        await run(script)
+    return raised.value.message, raised.value.retry
+
+
+def log(capfdbinary: pytest.CaptureFixture[bytes], job: Job) -> list[bytes]:
+    """Return the lines of the command's log."""
+    prefix = f"{job.build_id}/1 ".encode()
+    lines = capfdbinary.readouterr().err.splitlines()
+    assert all(line.startswith(prefix) for line in lines), lines
+    return [line.removeprefix(prefix) for line in lines]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where the builds' directories are made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+async def test_it_knows_what_to_build(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    told = tmp_path_factory.mktemp("told")
+    job, _ = new_job(b"# Caf\xc3\xa9\r\n\r\n", title='A "plan" & more ☕')
+
+    await run(
+        f'env > {told}/env; cp "$GREENLIGHT_DOCUMENT" {told}/document; ls -A > {told}/files; pwd > {told}/pwd',
+        job,
+    )
+
+    variables = dict(line.split("=", 1) for line in (told / "env").read_text().splitlines())
+    assert {name: value for name, value in variables.items() if name.startswith("GREENLIGHT_")} == {
+        "GREENLIGHT_DOCUMENT": variables["GREENLIGHT_DOCUMENT"],
+        "GREENLIGHT_BUILD_ID": job.build_id,
+        "GREENLIGHT_ATTEMPT": "1",
+        "GREENLIGHT_AGENT_ID": job.agent_id,
+        "GREENLIGHT_PLAN_ID": job.plan_id,
+        "GREENLIGHT_USER_ID": job.user_id,
+        "GREENLIGHT_SESSION_ID": "session",
+        "GREENLIGHT_VERSION": "3",
+        "GREENLIGHT_TITLE": 'A "plan" & more ☕',
+        "GREENLIGHT_DOCUMENT_SHA256": job.document_sha256,
+    }
+    assert (told / "document").read_bytes() == job.document
+    assert (told / "files").read_text() == ""
+    assert Path((told / "pwd").read_text().strip()).is_relative_to(place)
+    assert list(place.iterdir()) == []  # the directory is removed with all that was left in it
+
+
+@pytest.mark.parametrize(
+    ("line", "report"),
+    [
+        (r"::progress 40 Writing tests", (40, "Writing tests")),
+        (r"::progress 0", (0, None)),
+        (r"::progress 100 ", (100, None)),
+        (r"::progress\t7\ttabs  inside", (7, "tabs  inside")),
+        (r"::progress 40 Caf\303\251 \342\230\225", (40, "Café ☕")),
+        (r"::progress 40 carriage return\r", (40, "carriage return")),
+        (r"::progress 40 broken \377\376", (40, "broken ��")),
+        (r"::progress 40 bell\007 and \033[1mbold\033[0m", (40, "bell  and  bold")),
+    ],
+)
+async def test_progress(
+    line: str, report: tuple[int, str | None], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    job, _ = new_job()
+    reports = await run(f"printf '{line}\\n'", job)
+    assert reports.all == [report]
+    assert log(capfdbinary, job) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "::progress 101 too much",
+        "::progress -1",
+        "::progress",
+        "::progress x",
+        "::progress 4.5 half",
+        " ::progress 4",
+    ],
+)
+async def test_what_is_not_progress_is_log(line: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    job, _ = new_job()
+    reports = await run(f"printf '%s\\n' '{line}'", job)
+    assert reports.all == []
+    assert log(capfdbinary, job) == [line.encode()]
+
+
+async def test_progress_without_a_line_break_at_the_end_counts() -> None:
+    assert (await run("printf '::progress 5 last'")).all == [(5, "last")]
+
+
+async def test_progress_on_standard_error_is_log(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    job, _ = new_job()
+    assert (await run("echo '::progress 5 no' >&2", job)).all == []
+    assert log(capfdbinary, job) == [b"::progress 5 no"]
+
+
+async def test_a_long_message_is_cut() -> None:
+    ((_, message),) = (await run("printf '::progress 5 '; head -c 5000 /dev/zero | tr '\\0' x")).all
+    assert message == "x" * 500
+
+
+async def test_output_is_the_log(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    job, _ = new_job()
+    await run(r"printf 'one\n\n\377two'; printf 'three\n' >&2", job)
+    assert sorted(log(capfdbinary, job)) == sorted([b"one", b"", b"\xfftwo", b"three"])
+
+
+@pytest.mark.parametrize(
+    ("script", "message", "retry"),
+    [
+        ("echo first >&2; echo last >&2; exit 1", "last", True),
+        ("printf 'last\\n\\n  \\n' >&2; exit 2", "last", True),
+        ("printf 'without a line break' >&2; exit 1", "without a line break", True),
+        (r"printf 'Caf\303\251 \377\n' >&2; exit 1", "Café �", True),
+        ("echo 'not this' ; exit 3", "The command ended with exit code 3.", True),
+        ("kill -KILL $$", "The command was ended by SIGKILL.", True),
+        ("echo 'The plan names no colour.' >&2; exit 65", "The plan names no colour.", False),
+        ("exit 65", "The command ended with exit code 65.", False),
+        ("head -c 300000 /dev/zero | tr '\\0' e >&2; exit 1", "e" * 500, True),
+    ],
+)
+async def test_exit_codes(script: str, message: str, retry: bool) -> None:
+    assert await failure(script) == (message, retry)
+
+
+async def test_exit_0_with_errors_written_is_success() -> None:
+    await run("echo 'only a warning' >&2")
+
+
+async def test_a_command_that_cannot_be_started_is_tried_again() -> None:
+    with command(["/nowhere/command"], ENVIRONMENT) as build, pytest.raises(BuildFailed) as raised:
+        await build(new_job()[0])
+    assert (raised.value.message, raised.value.retry) == (
+        "The command could not be started: No such file or directory.",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "flood",
+    ["head -c 60000000 /dev/zero", "yes | head -c 4000000", "yes ::progress 50 x | head -c 2000000"],
+    ids=["one-line", "short-lines", "reports"],
+)
+async def test_a_flood_of_output_takes_no_memory(
+    flood: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    job = replace(new_job()[0], state=State())  # which does not remember all of them
+    process, peak = psutil.Process(), 0
+    before = process.memory_info().rss
+    with command(["/bin/sh", "-c", flood], ENVIRONMENT) as build:
+        running = asyncio.ensure_future(build(job))
+        while not running.done():
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(0.01)
+        await running
+    assert peak - before < 40 * 2**20
+
+
+async def start(script: str, pids: Path, count: int) -> tuple["asyncio.Task[Reports]", list[int]]:
+    """Start a script that writes so many process ids to $PIDS, one a line; return when they are there."""
+    task = asyncio.create_task(run(f"PIDS={pids}; {script}"))
+    await eventually(lambda: pids.exists() and pids.read_text().count("\n") == count)
+    return task, [int(line) for line in pids.read_text().splitlines()]
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(
+        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids
+    )
+
+
+CHILDREN = "sleep 1000 & echo $! >> $PIDS; (sleep 1000 & echo $! >> $PIDS; wait) & echo $$ >> $PIDS; wait"
+
+
+async def cancel(task: "asyncio.Task[Reports]") -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_it_ends_with_all_its_children(tmp_path: Path, place: Path) -> None:
+    task, pids = await start(CHILDREN, tmp_path / "pids", 3)
+    await cancel(task)
+    await eventually(lambda: gone(pids))
+
+
+async def test_cancelled_it_may_clean_up(tmp_path: Path) -> None:
+    script = (
+        f"trap 'echo yes > {tmp_path}/cleaned; exit' TERM; echo $$ >> $PIDS; while :; do sleep 0.05; done"
+    )
+    task, pids = await start(script, tmp_path / "pids", 1)
+    await cancel(task)
+    assert (tmp_path / "cleaned").read_text() == "yes\n"
+    assert gone(pids)
+
+
+async def test_a_command_that_ignores_sigterm_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TERM_SECONDS", 0.3)
+    task, pids = await start(f"trap '' TERM; {CHILDREN}", tmp_path / "pids", 3)
+    await cancel(task)
+    await eventually(lambda: gone(pids))
+
+
+async def test_what_it_leaves_in_the_background_ends_with_it(tmp_path: Path) -> None:
+    task, pids = await start("sleep 1000 & echo $! >> $PIDS; echo '::progress 9 done'", tmp_path / "pids", 1)
+    assert (await task).all == [(9, "done")]
+    await eventually(lambda: gone(pids))
+
+
+async def test_a_process_that_left_the_group_and_holds_the_output_does_not_hold_up_the_build(
+    tmp_path: Path,
+) -> None:
+    script = (
+        f"{sys.executable} -c 'import os, time; os.setsid(); time.sleep(1000)' & echo $! >> $PIDS; sleep 0.5"
+    )
+    task, pids = await start(script, tmp_path / "pids", 1)
+    try:
+        await asyncio.wait_for(task, 30)
+    finally:
+        psutil.Process(pids[0]).kill()
+
+
+async def test_a_command_does_not_outlive_a_builder_that_is_killed(tmp_path: Path) -> None:
+    builder = f"""
+import asyncio, tempfile
+from greenlight.worker.command import command
+from tests.builder.conftest import new_job
+
+async def main(build):
+    await build(new_job()[0])
+
+tempfile.tempdir = {str(tmp_path)!r}
+with command(["/bin/sh", "-c", "PIDS={tmp_path}/pids; {CHILDREN}"], {ENVIRONMENT!r}) as build:
+    asyncio.run(main(build))
+"""
+    with subprocess.Popen([sys.executable, "-c", builder]) as process:
+        try:
+            pids = tmp_path / "pids"
+            await eventually(lambda: pids.exists() and pids.read_text().count("\n") == 3)
+        finally:
+            process.kill()
+    await eventually(lambda: gone([int(line) for line in pids.read_text().splitlines()]))
+    await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
