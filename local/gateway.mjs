@@ -5,10 +5,12 @@
 // Settings come from the environment (see stack.py). Ends with its parent: when stdin closes, so does this.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFile } from 'node:fs/promises'
+import { Agent, request as httpRequest } from 'node:http'
 import { createAdaptorServer } from '@hono/node-server'
 import { CompiledQuery } from 'kysely'
 import postgres from 'postgres'
 import { createAdmin } from './admin.mjs'
+import { nameForeignKeys } from './embedding.mjs'
 import { createStorage, StorageError } from './storage.mjs'
 import { createTokens } from './tokens.mjs'
 
@@ -98,6 +100,9 @@ connection.introspect = async (options) => {
   const schema = await introspect(options)
   // Without a database Lite takes the schema for empty, and everything for unknown.
   if (schema.functions === undefined) throw new SchemaCacheError()
+  // Lite takes a unique index for a promise of one row, even a partial one, and embeds an object instead of a list.
+  // PostgREST looks at primary keys and unique constraints only.
+  for (const index of schema.indexes ?? []) index.unique = false
   return schema
 }
 app.server.onError((error, context) => {
@@ -114,7 +119,8 @@ const tokens = await createTokens({ url: SUPABASE_URL, jwtSecret, signingKey: JS
 const storage = createStorage({ sql: sql.storage, directory: STORAGE_DIRECTORY, tokens })
 const admin = createAdmin({ sql: sql.auth, lite, tokens, publishableKey })
 const roleSettings = new Map()
-await loadRoleSettings()
+let foreignKeys = []
+await loadSchema()
 applyRoleSettings()
 listenForSchemaChanges()
 
@@ -135,8 +141,14 @@ async function prepareDatabase() {
   }
 }
 
-/** Reads what `alter role … set` says about the API roles, with authenticator's settings beneath. */
-async function loadRoleSettings() {
+/** Reads the foreign keys, and what `alter role … set` says about the API roles, with authenticator's beneath. */
+async function loadSchema() {
+  foreignKeys = await sql.auth`
+    select c.conname as name, s.relname as source, d.relname as destination
+    from pg_constraint as c
+    inner join pg_class as s on s.oid = c.conrelid
+    inner join pg_class as d on d.oid = c.confrelid
+    where c.contype = 'f' and s.relnamespace = 'public'::regnamespace and d.relnamespace = 'public'::regnamespace`
   const rows = await sql.auth`
     select rolname, split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
     from pg_roles cross join unnest(rolconfig) as setting
@@ -162,7 +174,7 @@ function applyRoleSettings() {
 function listenForSchemaChanges() {
   const reload = () => {
     connection.clearSchemaCache()
-    return loadRoleSettings()
+    return loadSchema()
   }
   const again = () => setTimeout(listenForSchemaChanges, 200)
   const listener = database('supabase_admin', {
@@ -249,7 +261,13 @@ async function authAdmin(request, path) {
 const dataError = (status, code, message, details = null, hint = null) =>
   Response.json({ code, details, hint, message }, { status })
 
-async function data(request) {
+async function data(request, path) {
+  const url = new URL(request.url)
+  const select = url.searchParams.get('select')
+  if (select?.includes('(')) {
+    url.searchParams.set('select', nameForeignKeys(select, path.slice(1), foreignKeys))
+    request = new Request(url, request)
+  }
   const { keyRole, token } = credentials(request)
   if (!keyRole) return lite(request)
 
@@ -327,7 +345,11 @@ function statusOf(code, role) {
   return statuses[code] ?? statuses[code.slice(0, 2)] ?? 400
 }
 
-async function objects(request, path) {
+const deadConnections = new WeakSet()
+
+async function objects(request, { incoming }) {
+  if (deadConnections.has(incoming.socket)) return new Promise(() => {})
+  const [, path = '/'] = /^\/storage\/v1(\/.*)?$/.exec(new URL(request.url).pathname)
   const { keyRole, token } = credentials(request)
   const identify = async () => {
     // The hosted gateway turns an API key into a token of its role where the request brings none.
@@ -342,7 +364,7 @@ async function objects(request, path) {
     }
   }
 
-  const own = await storage(request, path, identify)
+  const own = await storage(request, path, identify, () => deadConnections.add(incoming.socket))
   if (own) return own
   const claims = token && (await tokens.read(token).catch(() => undefined))
   const response = claims ? await liteWith(request, await tokens.incoming(claims)) : await lite(request)
@@ -353,7 +375,52 @@ async function objects(request, path) {
   return replaceBody(response, { ...body, code: codes[body.error] ?? 'InvalidRequest' })
 }
 
-const routes = { auth, rest: data, storage: objects }
+// On hosted projects and in `supabase start`, storage-api is a server of its own, behind a gateway that keeps its
+// connections to it and hands them to the next request, whoever's it is. What goes wrong on such a connection (see
+// storage.mjs) has to go wrong here, too.
+const storageServer = createAdaptorServer({ fetch: objects, autoCleanupIncoming: false })
+storageServer.keepAliveTimeout = 72_000 // Fastify's
+await new Promise((resolve) => storageServer.listen(0, '127.0.0.1', resolve))
+const storageConnections = new Agent({ keepAlive: true })
+const GATEWAY_TIMEOUT_MS = 60_000 // Kong's
+
+/** Passes a request on to storage as Kong does: the whole body first, over a kept connection. */
+async function toStorage(request) {
+  const { pathname, search } = new URL(request.url)
+  const headers = Object.fromEntries(request.headers)
+  delete headers.connection
+  const body = request.body && Buffer.from(await request.arrayBuffer())
+  return new Promise((resolve, reject) => {
+    const upstream = httpRequest({
+      host: '127.0.0.1',
+      port: storageServer.address().port,
+      agent: storageConnections,
+      method: request.method,
+      path: `${pathname}${search}`,
+      headers,
+      signal: request.signal,
+      timeout: GATEWAY_TIMEOUT_MS,
+    })
+    upstream.on('error', reject)
+    upstream.on('timeout', () => {
+      resolve(Response.json({ message: 'The upstream server is timing out' }, { status: 504 }))
+      upstream.destroy()
+    })
+    upstream.on('response', async (answer) => {
+      try {
+        const chunks = await answer.toArray()
+        const { connection: _, 'keep-alive': __, ...rest } = answer.headers
+        const bodiless = request.method === 'HEAD' || [204, 304].includes(answer.statusCode)
+        resolve(new Response(bodiless ? null : Buffer.concat(chunks), { status: answer.statusCode, headers: rest }))
+      } catch (error) {
+        reject(error)
+      }
+    })
+    upstream.end(body)
+  })
+}
+
+const routes = { auth, rest: data, storage: toStorage }
 
 async function handle(request) {
   // A hosted project lets every origin in; the browser's own question needs no key.

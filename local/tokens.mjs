@@ -88,8 +88,10 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
         .sign(urlKey)
     },
 
+    /** The claims of a signed URL's token. A user's own token is readable too; it then names no object. */
     async verifyUrl(token) {
-      const { payload } = await jose.jwtVerify(token, urlKey, { algorithms: ['HS256'] })
+      const keyOfUrl = ({ alg, kid }) => (alg === 'ES256' && kid === signingKey.kid ? publicKey : urlKey)
+      const { payload } = await jose.jwtVerify(token, keyOfUrl, { algorithms: ['ES256', 'HS256'] })
       return payload
     },
   }

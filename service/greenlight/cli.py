@@ -5,6 +5,7 @@ what another one needs.
 """
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -145,3 +146,41 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
             metrics_host=metrics_host,
         )
     )
+
+
+Project = Annotated[Path, typer.Option(help="The Supabase project; found from here upwards when left out.")]
+
+
+@app.command(short_help="Add the migrations to a Supabase project, or upgrade it.")
+def install(
+    project: Project = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if the project is behind.")
+    ] = False,
+) -> None:
+    """Add the migrations of this version to a Supabase project, as files of its own.
+
+    Run it again after an upgrade: it adds what is not there yet. It never changes a file that is there.
+    """
+    from greenlight.install import install as run  # noqa: PLC0415
+
+    run(project=project, dry_run=dry_run, check=check)
+
+
+@app.command(short_help="Add the migration that removes everything from a Supabase project.")
+def uninstall(
+    project: Project = Path(),
+    keep_documents: Annotated[
+        bool, typer.Option("--keep-documents", help="Let it run although the bucket holds documents.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+) -> None:
+    """Add a migration that drops all tables, types, functions, policies and the schema of Greenlight.
+
+    Pushing it deletes all plans, agents, builds and events: run `greenlight export` for each user first.
+    The bucket stays; docs/deploy.md says how to empty and remove it.
+    """
+    from greenlight.install import uninstall as run  # noqa: PLC0415
+
+    run(project=project, keep_documents=keep_documents, dry_run=dry_run)

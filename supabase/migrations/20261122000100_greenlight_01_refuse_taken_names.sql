@@ -105,12 +105,13 @@ begin
             polrelid = 'storage.objects'::regclass
             and polname like 'greenlight\_%'
 
+        -- SQL cannot remove a bucket: the one that an uninstall of ours left behind, and marked so, is ours.
         union all
         select 'bucket plans'
         from storage.buckets
         where
-            id = 'plans'
-            or name = 'plans'
+            (id = 'plans' or name = 'plans')
+            and allowed_mime_types is distinct from array['x-greenlight/uninstalled']
     ) as names;
 
     if taken is not null then

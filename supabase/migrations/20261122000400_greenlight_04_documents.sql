@@ -4,7 +4,12 @@ set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-values ('plans', 'plans', false, 1048576, array['text/markdown']);
+values ('plans', 'plans', false, 1048576, array['text/markdown'])
+on conflict (id) do update -- only the one of an earlier install, or greenlight_01 would have stopped
+    set
+        public = excluded.public,
+        file_size_limit = excluded.file_size_limit,
+        allowed_mime_types = excluded.allowed_mime_types;
 
 -- The rule: in this bucket a user reaches well-formed keys in their own folder only. Permissive policies are OR-ed, so
 -- one policy of the project for all its buckets would open this one. Restrictive policies are AND-ed: this one holds

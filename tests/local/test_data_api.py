@@ -146,6 +146,21 @@ def test_a_changed_setting_of_a_role_applies_after_a_notification(
             superuser.execute("alter role authenticated set statement_timeout = '8s'; notify pgrst")
 
 
+def test_tables_embed_without_a_hint(user: Caller) -> None:
+    user.upload(user.path())
+    agent_id = user.approve().json()["agent_id"]
+
+    (agent,) = user.http.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))").json()
+
+    assert agent["id"] == agent_id
+    assert agent["plan"]["id"] == agent["plan_id"]
+    assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
+    assert [build["plan"]["id"] for build in agent["build"]] == [agent["plan_id"]]
+    query = "select=id,made:agent!inner(id),build(status)&agent.status=eq.building&build.status=eq.queued"
+    (plan,) = user.http.get(f"/rest/v1/plan?{query}").json()
+    assert plan == {"id": agent["plan_id"], "made": [{"id": agent_id}], "build": [{"status": "queued"}]}
+
+
 def test_auth_uid_reads_the_claims_of_a_transaction(database: Database, user: Caller) -> None:
     with database.transaction():
         claims = f'{{"sub": "{user.id}", "role": "authenticated"}}'

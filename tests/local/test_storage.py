@@ -115,7 +115,7 @@ def test_a_signed_url_opens_nothing_else_and_not_for_ever(user: Caller) -> None:
     tampered = httpx.get(f"{base}/{path}?token={token[:-8]}AAAAAAAA")
     assert (tampered.status_code, tampered.json()["error"]) == (400, "InvalidJWT")
     users_own = httpx.get(f"{base}/{path}?token={user.token}")
-    assert (users_own.status_code, users_own.json()["error"]) == (400, "InvalidJWT")
+    assert (users_own.status_code, users_own.json()["error"]) == (400, "InvalidSignature")
 
     brief = f"{user.http.base_url}/storage/v1{user.sign(path, seconds=1).json()['signedURL']}"
     deadline = time.monotonic() + 10
@@ -203,10 +203,17 @@ def test_nobody_writes_elsewhere(user: Caller, stranger: Caller, anon: Caller) -
 def test_the_service_role_moves_and_copies(user: Caller, service_role: Caller) -> None:
     source, moved, copied = (user.path(another()) for _ in range(3))
     identity = user.upload(source).json()["Id"]
+
+    def identity_of(path: str) -> object:
+        return service_role.http.get(f"/storage/v1/object/info/authenticated/plans/{path}").json()["id"]
+
     body = {"bucketId": "plans", "sourceKey": source, "destinationKey": moved}
-    assert service_role.http.post("/storage/v1/object/move", json=body).json()["Id"] == identity
+    answer = service_role.http.post("/storage/v1/object/move", json=body)
+    assert answer.json() == {"message": "Successfully moved"}
+    assert identity_of(moved) == identity
     body = {"bucketId": "plans", "sourceKey": moved, "destinationKey": copied}
     assert service_role.http.post("/storage/v1/object/copy", json=body).json()["Id"] != identity
+    assert identity_of(copied) != identity
     assert refusal(service_role.download(source)) == NOT_FOUND
     assert service_role.delete(moved).status_code == 200
     assert service_role.download(copied).content == DOCUMENT
@@ -266,6 +273,12 @@ def test_a_plans_document_stays_whoever_deletes_it(user: Caller, service_role: C
         # In bulk it is all or nothing: one statement.
         assert refusal(caller.remove(loose, path)) == REFERENCED
         assert caller.download(path).content == DOCUMENT
+    assert refusal(user.http.post("/storage/v1/bucket/plans/empty")) == {
+        "statusCode": "403",
+        "error": "Unauthorized",
+        "message": "Access denied: Invalid role",
+        "code": "AccessDenied",
+    }
     assert refusal(service_role.http.post("/storage/v1/bucket/plans/empty")) == REFERENCED
     assert user.download(loose).content == DOCUMENT
 

@@ -1,0 +1,145 @@
+-- Removes Greenlight from the database: every table, type, function, policy and schema of it, and nothing else.
+-- `greenlight uninstall` writes this as a migration. Nothing is dropped by cascade: if an object of the project depends
+-- on one of ours, Postgres says which, and nothing has changed.
+
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
+
+drop policy if exists greenlight_own_only on storage.objects;
+drop policy if exists greenlight_no_update on storage.objects;
+drop policy if exists greenlight_select_own on storage.objects;
+drop policy if exists greenlight_insert_own on storage.objects;
+drop policy if exists greenlight_delete_own on storage.objects;
+
+drop function if exists
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
+public.approve_plan(text, integer, text, text, text),
+public.request_changes(text, integer, text),
+public.reject_plan(text, integer, text),
+public.withdraw_plan(text, integer, uuid),
+public.transition_agent(uuid, text),
+public.delete_agent(uuid),
+public.restore_agent(uuid),
+public.deleted_agents(),
+public.claim_builds(text, integer, integer),
+public.renew_build(uuid, integer, integer, text, integer),
+public.finish_build(uuid, integer),
+public.fail_build(uuid, integer, text, boolean),
+public.retry_build(uuid),
+public.orphaned_documents(interval, text, integer),
+public.purge_deleted_agents(timestamptz, integer),
+public.purge_closed_plans(timestamptz, integer);
+
+-- The functions in our own schema: those that take or return rows of ours go before the tables and types.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid
+        from pg_catalog.pg_proc as p
+        where
+            p.pronamespace = to_regnamespace('greenlight')
+            and exists (
+                select
+                from pg_catalog.pg_type as t
+                where
+                    t.typtype = 'c'
+                    and t.oid = any(p.prorettype || p.proargtypes::oid[])
+            )
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end;
+$$;
+
+drop view if exists
+greenlight.closed_plan;
+
+drop table if exists
+public.build,
+public.agent_event,
+public.agent,
+public.plan,
+greenlight.trusted_client;
+
+drop type if exists
+public.plan_approval,
+public.plan_proposal,
+public.build_claim;
+
+-- The other functions go after the tables, whose triggers and constraints call them.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid
+        from pg_catalog.pg_proc as p
+        where p.pronamespace = to_regnamespace('greenlight')
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end;
+$$;
+
+-- It is empty now, unless the project put something of its own there.
+drop schema if exists greenlight;
+
+-- The bucket stays, private: SQL can remove neither a bucket nor a document. It takes no more uploads, and the mark
+-- says to a later install that it may have it back.
+update storage.buckets
+set
+    public = false,
+    allowed_mime_types = array['x-greenlight/uninstalled']
+where id = 'plans';
+
+-- Documents are not left without their plans by accident. Nor are they left open: now that our restrictive policies
+-- are gone, a policy of the project for all of its buckets would let other users in. So look at the bucket as a user
+-- without documents, and refuse if one can be seen.
+do $$
+declare
+    v_keep_documents constant boolean := false;
+    v_role text := current_setting('role');
+    v_reader text;
+begin
+    if not v_keep_documents and exists (select from storage.objects where bucket_id = 'plans') then
+        raise exception 'Greenlight cannot be removed: the bucket plans holds documents.'
+            using
+                errcode = 'object_in_use',
+                detail = 'Nothing has been changed.',
+                hint = 'Export what you need with "greenlight export". Then delete this migration''s file, write it again '
+                'with "greenlight uninstall --keep-documents", and push.';
+    end if;
+
+    foreach v_reader in array array['anon', 'authenticated'] loop
+        perform
+            set_config('role', v_reader, true),
+            set_config(
+                'request.jwt.claims', jsonb_build_object('role', v_reader, 'sub', gen_random_uuid())::text, true
+            );
+
+        if exists (select from storage.objects where bucket_id = 'plans') then
+            raise exception 'Greenlight cannot be removed: the role % could then read its documents.', v_reader
+                using
+                    errcode = 'object_in_use',
+                    detail = 'Nothing has been changed. A policy of the project lets the role in, and only Greenlight''s '
+                    'policies keep it out. It is one of: ' || (
+                        select string_agg(format('%I', polname), ', ' order by polname)
+                        from pg_catalog.pg_policy
+                        where
+                            polrelid = 'storage.objects'::regclass
+                            and polpermissive
+                            and polcmd in ('r', '*')
+                    ),
+                    hint = 'Let that policy name its buckets, or add to it: bucket_id <> ''plans''.';
+        end if;
+    end loop;
+
+    perform
+        set_config('role', v_role, true),
+        set_config('request.jwt.claims', '', true);
+end;
+$$;
+
+notify pgrst, 'reload schema';

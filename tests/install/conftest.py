@@ -1,0 +1,128 @@
+"""Other people's Supabase projects: a directory, a database like a hosted one, and the CLI that they use.
+
+There are two CLIs (2 and 3 push with other commands) and two kinds of database (older projects grant everything on
+new tables by default, new ones nothing). Each test runs with one of the four combinations, and with all of them when
+SOAK is set.
+"""
+
+import os
+import subprocess
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_postgresql import factories
+from typer.testing import CliRunner, Result
+
+from greenlight.cli import app
+from tests.database import conftest as database
+from tests.database.conftest import Project
+
+ROOT = Path(__file__).parent.parent.parent
+NODE_MODULES = {3: ROOT / "node_modules", 2: Path(__file__).parent / "node_modules"}
+COMBINATIONS = [(cli, privileges) for privileges in ("wide", "narrow") for cli in (3, 2)]
+
+host_server = factories.postgresql_proc(
+    executable=str(database.HERE / "pg_ctl"),
+    user="supabase_admin",
+    postgres_options="-c fsync=off -c log_min_messages=panic",
+    load=[database.load_platform],
+)
+wide_host_template = factories.postgresql_noproc(
+    dbname="wide_host", depends_on="host_server", load=[database.give_to_postgres, database.widen_privileges]
+)
+narrow_host_template = factories.postgresql_noproc(
+    dbname="narrow_host", depends_on="host_server", load=[database.give_to_postgres]
+)
+wide_host_database = factories.postgresql("wide_host_template")
+narrow_host_database = factories.postgresql("narrow_host_template")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "combination" in metafunc.fixturenames and "SOAK" in os.environ:
+        metafunc.parametrize(
+            "combination", COMBINATIONS, ids=[f"cli{cli}-{kind}" for cli, kind in COMBINATIONS]
+        )
+
+
+@pytest.fixture
+def combination(request: pytest.FixtureRequest) -> tuple[int, str]:
+    """Which CLI and which privileges: always the same for one test, whatever is run beside it."""
+    return COMBINATIONS[zlib.crc32(request.node.name.encode()) % len(COMBINATIONS)]
+
+
+@dataclass(frozen=True)
+class Host:
+    directory: Path
+    database: Project
+    cli: int
+
+    @property
+    def migrations(self) -> Path:
+        return self.directory / "supabase/migrations"
+
+    def files(self) -> list[str]:
+        """The names of everything in the migrations' folder, in the order of the CLI."""
+        return sorted(path.name for path in self.migrations.iterdir()) if self.migrations.exists() else []
+
+    def ours(self) -> list[Path]:
+        return sorted(self.migrations.glob("*_greenlight_*.sql"))
+
+    def add(self, name: str, statements: str = "create table public.note (id int primary key);") -> Path:
+        """Add a migration of the project's own."""
+        self.migrations.mkdir(exist_ok=True)
+        path = self.migrations / name
+        path.write_text(statements)
+        return path
+
+    def greenlight(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--project", str(self.directory)])
+
+    def push(self) -> subprocess.CompletedProcess[str]:
+        """Push as the project's CLI does it. What it says comes in one piece, in stdout."""
+        url = self.database.dsn("postgres")
+        target = [f"--remote={url}"] if self.cli == 3 else ["--db-url", url]
+        return subprocess.run(
+            [NODE_MODULES[self.cli] / ".bin/supabase", "db", "push", *target, "--yes"],
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "DO_NOT_TRACK": "1"},
+        )
+
+    def pushed(self) -> str:
+        result = self.push()
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def install(self) -> None:
+        """Install and push."""
+        result = self.greenlight("install")
+        assert result.exit_code == 0, result.output
+        self.pushed()
+
+    def works(self) -> bool:
+        """Whether a user of this project can approve a plan and sees its agent."""
+        user = self.database.new_user()
+        answer = self.database.store_and_approve(user)
+        with self.database.as_user(user) as connection:
+            seen = connection.execute("select id from public.agent").fetchall()
+        return [row["id"] for row in seen] == [answer["agent_id"]]
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest, combination: tuple[int, str], tmp_path: Path) -> Iterator[Host]:
+    """A project with no migration yet."""
+    cli, privileges = combination
+    (tmp_path / "supabase").mkdir()
+    (tmp_path / "supabase/config.toml").write_text('project_id = "host"\n')
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES[cli])
+    connection: Any = request.getfixturevalue(f"{privileges}_host_database")
+    with database.project_of(connection) as project:
+        yield Host(tmp_path, project, cli)
