@@ -57,7 +57,7 @@ debian: setup
 	elif ! command -v chromium >/dev/null; then playwright install chromium; fi
 
 soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
-	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security
+	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
 	SOAK=1 pytest tests/install
 
 audit: setup ## ask for known vulnerabilities in what is locked, where the advisory data can be had

@@ -25,7 +25,6 @@ from pydantic import BaseModel
 from sqlalchemy import ForeignKey, String, Text, create_engine, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from storage3 import SyncStorageClient
-
 from supabase import ClientOptions, create_client
 
 logger = logging.getLogger("bench")

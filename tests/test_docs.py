@@ -9,7 +9,7 @@ from greenlight.settings import Settings
 ROOT = Path(__file__).parent.parent
 ERRORS_PAGE = (ROOT / "docs/errors.md").read_text()
 FUNCTIONS = (ROOT / "supabase/functions.sql").read_text()
-README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
 def table_rows(page: str) -> list[list[str]]:
@@ -57,9 +57,15 @@ def test_the_service_answers_the_database_s_codes_with_the_database_s_status() -
             assert ERRORS[code].status == int(sqlstate.removeprefix("PT")), code
 
 
-def test_the_readme_names_every_setting_of_the_service() -> None:
-    named = {cells[0].strip("`") for cells in table_rows(README) if cells[0].startswith("`")}
-    assert {name.upper() for name in Settings.model_fields} <= named
+def test_configuration_md_has_exactly_the_settings_of_the_service_with_their_defaults() -> None:
+    on_the_page = {cells[0].strip("`"): cells[1] for cells in table_rows(CONFIGURATION) if cells[0][0] == "`"}
+    assert on_the_page.keys() == {name.upper() for name in Settings.model_fields}
+    for name, setting in Settings.model_fields.items():
+        default = on_the_page[name.upper()]
+        if setting.is_required():
+            assert default == "required", name
+        elif setting.default not in (None, ()):
+            assert default == str(setting.default).lower(), name
 
 
 def test_what_the_documentation_links_to_is_there() -> None:

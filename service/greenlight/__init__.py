@@ -1,3 +1,5 @@
 """Approve a plan, get its agent: the HTTP service and the commands around it."""
 
 __version__ = "0.1.0"
+
+BUCKET = "plans"  # where the documents are, in Storage

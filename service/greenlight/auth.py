@@ -19,7 +19,10 @@ from greenlight.settings import Settings
 
 MAX_TOKEN_LENGTH = 16 * 1024
 LEEWAY_SECONDS = 30
-EMPTY_COOLDOWN_SECONDS = 1  # with no key at all nobody can be served: ask again soon
+JWKS_TIMEOUT_SECONDS = 5
+JWKS_MAX_AGE_SECONDS = 300  # older keys are fetched again, while the old ones still serve
+JWKS_COOLDOWN_SECONDS = 10  # at most one fetch in this time, however many unknown key ids come
+EMPTY_COOLDOWN_SECONDS = 1  # without any key no token can be verified: ask again soon
 # The algorithm follows from the key, never from the token: a token cannot choose how it is verified.
 ALGORITHMS: dict[tuple[Any, Any], str] = {
     ("EC", "P-256"): "ES256",
@@ -113,9 +116,7 @@ class Keys:
     def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
         self._http = http
         self._url = f"{settings.supabase_url}/auth/v1/.well-known/jwks.json"
-        self._timeout = settings.jwks_timeout_seconds
-        self._max_age = settings.jwks_max_age_seconds
-        self._cooldown = settings.jwks_cooldown_seconds
+        self._headers = {"apikey": settings.supabase_publishable_key}
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = float("-inf")
         self._attempted = float("-inf")
@@ -123,22 +124,22 @@ class Keys:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def get(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key of this id, or None if the project has none such.
+        """Return the key of this id, or None if the project has no such key.
 
-        Raises `upstream_unavailable` when the keys cannot be had, so that nobody can tell.
+        Raises `upstream_unavailable` if the keys cannot be fetched, so that it is not known.
         """
         key = self._keys.get(key_id)
         if key is None:
             refresh = self.refresh()
             if refresh is not None:
-                # Shielded: the fetch is for everybody who waits, not only for the one who goes away.
+                # Shielded: others wait for the fetch, too, when this caller goes away.
                 await asyncio.shield(refresh)
                 key = self._keys.get(key_id)
             if key is None and self._failed:
                 raise Problem(
                     "upstream_unavailable", "The keys to verify access tokens with cannot be fetched."
                 )
-        elif time.monotonic() - self._fetched > self._max_age:
+        elif time.monotonic() - self._fetched > JWKS_MAX_AGE_SECONDS:
             self.refresh()
         return key
 
@@ -150,7 +151,7 @@ class Keys:
     def refresh(self) -> asyncio.Task[None] | None:
         """Return the fetch under way, or begin one; None within the cool-down."""
         if self._refreshing is None or self._refreshing.done():
-            cooldown = self._cooldown if self._keys else min(self._cooldown, EMPTY_COOLDOWN_SECONDS)
+            cooldown = JWKS_COOLDOWN_SECONDS if self._keys else EMPTY_COOLDOWN_SECONDS
             if time.monotonic() - self._attempted < cooldown:
                 return None
             self._attempted = time.monotonic()
@@ -159,8 +160,8 @@ class Keys:
 
     async def _fetch(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._http.get(self._url)
+            async with asyncio.timeout(JWKS_TIMEOUT_SECONDS):
+                response = await self._http.get(self._url, headers=self._headers)
             response.raise_for_status()
             keys = _usable(response.json()["keys"])
         except (httpx.HTTPError, TimeoutError, ValueError, TypeError, KeyError, AttributeError) as error:

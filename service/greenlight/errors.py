@@ -6,66 +6,89 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import Request
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from greenlight import logs
 
 RETRY_AFTER_SECONDS = 2
 
 
-class Kind(NamedTuple):
+class ErrorKind(NamedTuple):
     status: int
     title: str
     retryable: bool = False
 
 
-ERRORS: dict[str, Kind] = {
-    "not_authenticated": Kind(401, "A valid access token is required"),
-    "not_found": Kind(404, "There is nothing at this address"),
-    "plan_not_found": Kind(404, "There is no such plan"),
-    "method_not_allowed": Kind(405, "This address does not answer to this method"),
-    "agent_archived": Kind(409, "The agent of this planning session is archived"),
-    "agent_deleted": Kind(409, "The agent of this planning session is deleted"),
-    "plan_conflict": Kind(409, "This version was already approved with another document"),
-    "plan_stale": Kind(409, "A newer version was already approved"),
-    "document_too_large": Kind(413, "The document is too large"),
-    "unsupported_media_type": Kind(415, "The request must be plain JSON"),
-    "document_changed": Kind(422, "The document is not the one that was seen"),
-    "invalid_document_sha256": Kind(422, "The document's SHA-256 is malformed"),
-    "invalid_plan_id": Kind(422, "The plan's id is malformed"),
-    "invalid_request": Kind(422, "The request is malformed"),
-    "invalid_session_id": Kind(422, "The planning session's id is malformed"),
-    "invalid_title": Kind(422, "The title is empty, too long or has characters that a title cannot have"),
-    "invalid_version": Kind(422, "The version is out of range"),
-    "internal_error": Kind(500, "Something went wrong here"),
-    "upstream_error": Kind(502, "Supabase gave an answer that cannot be used"),
-    "upstream_unavailable": Kind(503, "Supabase cannot be reached or is busy", retryable=True),
-    "upstream_timeout": Kind(504, "Supabase did not answer in time", retryable=True),
+ERRORS: dict[str, ErrorKind] = {
+    "not_authenticated": ErrorKind(401, "A valid access token is required"),
+    "human_required": ErrorKind(403, "Only the user's own session may decide"),
+    "not_found": ErrorKind(404, "There is nothing at this address"),
+    "plan_not_found": ErrorKind(404, "There is no such plan"),
+    "method_not_allowed": ErrorKind(405, "This address does not answer to this method"),
+    "agent_archived": ErrorKind(409, "The agent of this planning session is archived"),
+    "agent_deleted": ErrorKind(409, "The agent of this planning session is deleted"),
+    "plan_conflict": ErrorKind(409, "This version exists with another document or title"),
+    "plan_decided": ErrorKind(409, "This plan was already decided otherwise"),
+    "plan_expired": ErrorKind(409, "This proposal has expired"),
+    "plan_stale": ErrorKind(409, "There is a newer version"),
+    "document_too_large": ErrorKind(413, "The document is too large"),
+    "unsupported_media_type": ErrorKind(415, "The request must be plain JSON"),
+    "document_changed": ErrorKind(422, "The document is not the one that was seen"),
+    "invalid_document_sha256": ErrorKind(422, "The document's SHA-256 is malformed"),
+    "invalid_expires_at": ErrorKind(422, "The time until the proposal expires is out of range"),
+    "invalid_plan_id": ErrorKind(422, "The plan's id is malformed"),
+    "invalid_request": ErrorKind(422, "The request is malformed"),
+    "invalid_session_id": ErrorKind(422, "The planning session's id is malformed"),
+    "invalid_title": ErrorKind(
+        422, "The title is empty, too long or has characters that a title cannot have"
+    ),
+    "invalid_version": ErrorKind(422, "The version is out of range"),
+    "internal_error": ErrorKind(500, "Something went wrong here"),
+    "upstream_error": ErrorKind(502, "Supabase gave an answer that cannot be used"),
+    "upstream_unavailable": ErrorKind(503, "Supabase cannot be reached or is busy", retryable=True),
+    "upstream_timeout": ErrorKind(504, "Supabase did not answer in time", retryable=True),
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Problem(Exception):  # noqa: N818 -- the standard's own word (RFC 9457)
-    """An answer other than success. `detail` is shown to the caller: never a token, document or title."""
+    """An answer other than success.
+
+    `detail` is shown to the caller: never a token, document or title. `cause` is for the log only.
+    """
 
     code: str
     detail: str
-    retryable: bool | None = None  # None: as the table says
+    retryable: bool | None = None  # None becomes what the table says
     headers: dict[str, str] = field(default_factory=dict)
-    fields: list[dict[str, str]] | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    cause: str | None = None
 
-    def __str__(self) -> str:
-        return self.code
-
-
-def not_authenticated(detail: str, *, token_given: bool = True) -> Problem:
-    # RFC 6750, section 3: no error code where no token was given.
-    challenge = 'Bearer error="invalid_token"' if token_given else "Bearer"
-    return Problem("not_authenticated", detail, headers={"WWW-Authenticate": challenge})
+    def __post_init__(self) -> None:
+        super().__init__(self.code)
+        if self.retryable is None:
+            self.retryable = ERRORS[self.code].retryable
 
 
-class ProblemResponse(JSONResponse):
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    type: str = Field(json_schema_extra={"format": "uri"})
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    retryable: bool
+    errors: list[FieldError] | None = None  # only of `invalid_request`
+
+
+class ProblemResponse(Response):
     media_type = "application/problem+json"
 
     def __init__(self, problem: Problem) -> None:
@@ -73,19 +96,29 @@ class ProblemResponse(JSONResponse):
         headers = {"Cache-Control": "no-store", **problem.headers}
         if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        content: dict[str, Any] = {
-            "type": f"urn:greenlight:error:{problem.code}",
-            "title": kind.title,
-            "status": kind.status,
-            "detail": problem.detail,
-            "code": problem.code,
-            "request_id": logs.current().request_id,
-            "retryable": kind.retryable if problem.retryable is None else problem.retryable,
-        }
-        if problem.fields is not None:
-            content["errors"] = problem.fields
-        logs.current().code = problem.code
-        super().__init__(content, kind.status, headers)
+        record = logs.current()
+        record.code = problem.code
+        record.cause = problem.cause
+        details = ProblemDetails(
+            type=f"urn:greenlight:error:{problem.code}",
+            title=kind.title,
+            status=kind.status,
+            detail=problem.detail,
+            code=problem.code,
+            request_id=record.request_id,
+            retryable=bool(problem.retryable),
+            errors=[FieldError(field=name, message=text) for name, text in problem.fields.items()] or None,
+        )
+        super().__init__(details.model_dump_json(exclude_none=True), kind.status, headers)
+
+
+def not_authenticated(detail: str, *, token_given: bool = True) -> Problem:
+    return Problem("not_authenticated", detail, headers=challenge(token_given=token_given))
+
+
+def challenge(*, token_given: bool) -> dict[str, str]:
+    # RFC 6750, section 3: no error code where no token was given.
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"' if token_given else "Bearer"}
 
 
 async def problem_response(_: Request, error: Exception) -> ProblemResponse:
@@ -102,7 +135,7 @@ async def http_exception_response(_: Request, error: Exception) -> ProblemRespon
     return ProblemResponse(Problem(code, ERRORS[code].title + ".", headers=dict(error.headers or {})))
 
 
-def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+def error_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI answers for these codes, one for each status."""
     by_status: defaultdict[int, list[str]] = defaultdict(list)
     for code in codes:
@@ -127,23 +160,12 @@ def _header(description: str) -> dict[str, Any]:
 
 
 def _schema(status: int, codes: list[str]) -> dict[str, Any]:
-    properties: dict[str, Any] = {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "const": status},
-        "detail": {"type": "string"},
-        "code": {"type": "string", "enum": codes},
-        "request_id": {"type": "string"},
-        "retryable": {"type": "boolean"},
-    }
-    required = list(properties)
-    if "invalid_request" in codes:
-        properties["errors"] = {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-                "required": ["field", "message"],
-            },
-        }
-    return {"type": "object", "properties": properties, "required": required}
+    schema = ProblemDetails.model_json_schema()
+    field_error = schema.pop("$defs")["FieldError"]
+    properties = schema["properties"]
+    properties["status"]["const"] = status
+    properties["code"]["enum"] = codes
+    properties["errors"] = {"type": "array", "items": field_error}
+    if "invalid_request" not in codes:
+        del properties["errors"]
+    return schema

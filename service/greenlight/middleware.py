@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics, and an end to bodies that nobody reads."""
+"""What surrounds every request: its id, its log line, its metrics; drains request bodies that were not read."""
 
 import asyncio
 import re
@@ -46,17 +46,17 @@ class RequestMiddleware:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.record.cause = "the caller went away before the body had ended"
-        except Exception as error:  # noqa: BLE001 -- the last resort: whatever it is, its caller gets an answer
-            record = exchange.record
-            record.cause = logs.describe(error)
+        except Exception as error:  # noqa: BLE001 -- the last resort: the caller gets an answer to any exception
+            exchange.record.cause = cause = logs.describe(error)
             if exchange.status is None:
-                problem = Problem("internal_error", "Please report this with the request's id.")
+                problem = Problem("internal_error", "Please report this with the request's id.", cause=cause)
                 await ProblemResponse(problem)(scope, exchange.receive, exchange.send)
 
     def _report(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
         record = exchange.record
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "none")
+        matched = scope.get("route")  # None: refused before a route was found, or not a route of FastAPI
+        route = matched.path if matched is not None else "none"
         status = exchange.status or 0  # 0: cut off before there was an answer
         self._metrics.observe(Labels(method, route, status, record.code or ""), seconds, record.stages)
         entry = {
@@ -70,7 +70,7 @@ class RequestMiddleware:
             "stages_ms": {name: round(duration * 1000, 2) for name, duration in record.stages.items()},
             "cause": record.cause,
         }
-        write = logs.log.error if status == 500 else logs.log.info
+        write = logs.log.info if status < 500 else logs.log.error if status == 500 else logs.log.warning
         write("request", **{name: value for name, value in entry.items() if value not in (None, {})})
 
 

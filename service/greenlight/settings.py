@@ -1,11 +1,12 @@
-"""Settings of the service, read from the environment once, at start."""
+"""Settings of the service, read from the environment once, at start. See docs/configuration.md."""
 
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-import jwt
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from greenlight.keys import PublishableKey
 
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 
@@ -14,54 +15,55 @@ class SettingsError(Exception):
     """The environment is not usable; the message names each variable, and never its value."""
 
 
-def _origin_only(value: str) -> str:
+def _base_url(value: str) -> str:
     value = value.rstrip("/")
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must start with https:// (or http://) and name a host")
-    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("must be scheme, host and port only, such as https://abc.supabase.co")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be a plain address, without user, query or fragment")
     _ = parts.port  # raises ValueError when it is no port
     return value
 
 
-Origin = Annotated[str, AfterValidator(_origin_only)]
-Kind = TypeVar("Kind", bound=BaseSettings)
+def _origin_only(value: str) -> str:
+    if urlsplit(value).path:
+        raise ValueError("must be scheme, host and port only, such as https://abc.supabase.co")
+    return value
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Origin = Annotated[BaseUrl, AfterValidator(_origin_only)]
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+ENVIRONMENT = SettingsConfigDict(
+    frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+)
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config = ENVIRONMENT
 
     supabase_url: Origin
-    supabase_publishable_key: str
+    supabase_publishable_key: PublishableKey
     supabase_jwt_secret: SecretStr | None = None  # when set, HS256 tokens are accepted as well
     supabase_jwt_issuer: str | None = None  # default: {SUPABASE_URL}/auth/v1
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    service_url: BaseUrl | None = None  # where planners reach this service
+    ui_url: BaseUrl | None = None  # where people reach the web app
+    mcp: bool = False
     metrics: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
     max_document_bytes: Annotated[int, Field(ge=1, le=1_048_576)] = 1_048_576  # the bucket's limit
     signed_url_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
 
-    # No call to Supabase may take longer than its own limit, and no approval longer than all of it.
-    connect_timeout_seconds: Seconds = 5
-    upload_timeout_seconds: Seconds = 15
-    sign_timeout_seconds: Seconds = 5
-    rpc_timeout_seconds: Seconds = 10
-    remove_timeout_seconds: Seconds = 5
-    approval_timeout_seconds: Seconds = 30
+    upstream_timeout_seconds: Seconds = 10  # of one call to Supabase
+    approval_timeout_seconds: Seconds = 30  # of all the calls of one request
     body_timeout_seconds: Seconds = 30  # how long a caller may take to send a request's body
-    jwks_timeout_seconds: Seconds = 5
-    jwks_max_age_seconds: Seconds = (
-        300  # keys older than this are fetched again, while the old ones still serve
-    )
-    jwks_cooldown_seconds: Seconds = 10  # at most one fetch in this time, however many unknown key ids come
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 256  # to Supabase
     shutdown_grace_seconds: Annotated[int, Field(ge=1, le=600)] = 30
 
     @property
@@ -77,24 +79,6 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("supabase_publishable_key")
-    @classmethod
-    def _publishable(cls, value: str) -> str:
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise ValueError("must be one line of printable ASCII")
-        if value.startswith("sb_secret_"):
-            raise ValueError(
-                "holds a secret key; the service acts only as its users: give the publishable one"
-            )
-        if value.count(".") == 2:
-            try:
-                role = jwt.decode(value, options={"verify_signature": False}).get("role")
-            except jwt.InvalidTokenError:
-                raise ValueError("looks like a JWT but cannot be read as one") from None
-            if role != "anon":
-                raise ValueError("holds a key of another role than anon; give the publishable (anon) one")
-        return value
 
     @field_validator("supabase_jwt_secret")
     @classmethod
@@ -121,7 +105,7 @@ def load() -> Settings:
     return read(Settings)
 
 
-def read(kind: type[Kind]) -> Kind:
+def read(kind: type[AnySettings]) -> AnySettings:
     """Read settings of this kind from the environment.
 
     Raises SettingsError, with a line for each variable that is missing or wrong.

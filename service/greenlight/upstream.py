@@ -2,85 +2,133 @@
 
 One pooled `httpx.AsyncClient` serves the process. The storage3 and postgrest clients on top of it are made
 for each request, with that user's token among their own headers, and never change the shared client: no
-`set_session` or `auth()` on it (users would meet each other's tokens), no `aclose()`.
+`set_session` or `auth()` on it (one user's requests would carry another's token), no `aclose()`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from postgrest import APIError, AsyncPostgrestClient
+from pydantic import BaseModel, ConfigDict, ValidationError
 from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
-from greenlight import logs
+from greenlight import BUCKET, logs
 from greenlight.auth import User
-from greenlight.errors import Problem, not_authenticated
+from greenlight.errors import ERRORS, Problem, challenge
 from greenlight.settings import Settings
 
-BUCKET = "plans"
+if TYPE_CHECKING:
+    from greenlight.submission import Submission
+
+CONNECT_SECONDS = 5
+MAX_CONNECTIONS = 256
 # Larger documents are uploaded only where storage has none (see `store`).
 SMALL_DOCUMENT_BYTES = 100_000
-# What the RPC refuses because of what its caller asked for. It may also refuse the document's URL, but that
-# is of our making: no fault of the caller's.
-REFUSALS = frozenset(
-    {
-        "invalid_session_id",
-        "invalid_version",
-        "invalid_title",
-        "invalid_document_sha256",
-        "agent_deleted",
-        "plan_conflict",
-        "agent_archived",
-        "plan_stale",
-    }
-)
-
-
-# What storage3, postgrest and our own reading raise over an answer that they cannot read.
-UNREADABLE = (
-    aiohttp.ClientError,
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    StorageException,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-)
-
-
-# PostgREST gives these 500 (12 and 14), although the database is only restarting. Where it was killed, the answer is
-# a 400 without any code or message (14.17).
+# PostgREST (12 and 14) answers 500 to these, although the database is only restarting.
 DATABASE_STOPS = frozenset({"57P01", "57P02", "57P03"})
+STATEMENT_TIMEOUT = "57014"  # hosted projects limit how long a statement of each role may take
+
+Answer = TypeVar("Answer")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class Approved(_Read):
+    plan_id: str
+    agent_id: str
+    agent_status: str
+    version: int
+    created: bool
+
+
+class Proposed(_Read):
+    plan_id: str
+    version: int
+    status: str
+    created: bool
+
+
+class PlanDocument(_Read):
+    document_path: str
+    document_sha256: str
+
+
+class Revision(_Read):
+    """A plan row, as far as a planner needs to know it."""
+
+    version: int
+    status: str
+    comment: str | None
+    document_sha256: str
+
+
+class Build(_Read):
+    status: str
+    attempt: int
+    progress: int | None
+    message: str | None
+
+
+class Agent(_Read):
+    id: str
+    status: str
+    build: list[Build]  # the newest one, if there is any
+
+
+class _SignedUrl(_Read):
+    signedURL: str  # noqa: N815 -- Storage's name
 
 
 class DocumentMissing(Exception):  # noqa: N818 -- not an error yet: the document is uploaded again
     """Storage or the database does not know the document (any more)."""
 
 
+class ErrorAnswer(Problem):
+    """Supabase answered with an error. `status`, `reason` and `message` are Supabase's."""
+
+    def __init__(
+        self, stage: str, status: int, reason: str, message: str, sentence: str | None = None
+    ) -> None:
+        code, detail, retryable = _explain(stage, status, reason, message)
+        super().__init__(
+            code,
+            detail,
+            retryable=retryable,
+            headers=challenge(token_given=True) if code == "not_authenticated" else {},
+            cause=f"{stage}: {status} {reason}",
+        )
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.sentence = sentence or f"{message}."
+
+
 class Refused(Problem):
-    """The database refused for good: the same request will never be approved."""
+    """The database refused for good: the same request will never be accepted."""
 
 
-def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+def connect(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the process's one client.
 
     It speaks through aiohttp: httpx's own pool looks at every connection for every request that comes or goes, which
     at 64 approvals at once took twenty times the CPU that aiohttp takes.
     """
     client = httpx.AsyncClient(
-        transport=transport or AiohttpTransport(client=partial(_session, settings)),
+        transport=transport or AiohttpTransport(client=_session),
         # What a call may take as a whole is limited where it is made; this would limit each read by itself.
-        timeout=httpx.Timeout(None, connect=settings.connect_timeout_seconds),
-        headers={"apikey": settings.supabase_publishable_key},
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         event_hooks={"request": [_in_one_piece], "response": [_note_status]},
         trust_env=False,
     )
@@ -89,8 +137,8 @@ def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = Non
     return client
 
 
-def _session(settings: Settings) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=settings.max_connections)
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
@@ -132,19 +180,23 @@ class Upstream:
     """Supabase, as one user."""
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient, user: User) -> None:
-        self._settings = settings
+        self._url = settings.supabase_url
+        self._seconds = settings.upstream_timeout_seconds
+        self._signed_url_seconds = settings.signed_url_ttl_seconds
         headers = {"apikey": settings.supabase_publishable_key, "Authorization": f"Bearer {user.token}"}
-        storage = AsyncStorageClient(f"{settings.supabase_url}/storage/v1/", headers, http_client=http)
+        storage = AsyncStorageClient(f"{self._url}/storage/v1/", headers, http_client=http)
         self._bucket = storage.from_(BUCKET)
         self._data = AsyncPostgrestClient(
-            f"{settings.supabase_url}/rest/v1",
+            f"{self._url}/rest/v1",
             headers=headers,
             http_client=http,
             retry_enabled=False,  # its waits of whole seconds would not fit into our time limits
         )
 
-    async def store(self, path: str, document: bytes, seconds: int) -> str:
-        """Store the document unless it is there, and return a URL under which it can be read for that long.
+    # Storage
+
+    async def store(self, path: str, document: bytes) -> str:
+        """Store the document unless it is there, and return a signed URL of it.
 
         Raises DocumentMissing when it was removed between the two steps.
 
@@ -155,151 +207,229 @@ class Upstream:
         """
         if len(document) <= SMALL_DOCUMENT_BYTES:
             await self.upload(path, document)
-            return await self.sign(path, seconds)
+            return await self.sign(path)
         url = None
         with _turn(path) as turn:
             async with turn.lock:
                 if not turn.stored:
                     try:
-                        url = await self.sign(path, seconds)
+                        url = await self.sign(path)
                     except DocumentMissing:
                         await self.upload(path, document)
                 turn.stored = True
             try:
-                return url or await self.sign(path, seconds)
+                return url or await self.sign(path)
             except DocumentMissing:
                 turn.stored = False
                 raise
 
     async def upload(self, path: str, document: bytes) -> None:
         """Store the document unless it is there: the path has its hash, so what is there is the same."""
-        async with _call("upload", self._settings.upload_timeout_seconds):
-            try:
-                await self._bucket.upload(path, document, {"content-type": "text/markdown"})
-            except StorageApiError as error:
-                status = _status(error)
-                if status == 413:
-                    raise Problem(
-                        "document_too_large", "The document is larger than the bucket accepts."
-                    ) from error
-                if status != 409:
-                    raise
-
-    async def sign(self, path: str, seconds: int) -> str:
-        """Return a URL under which the document can be read without a token for that long."""
-        async with _call("sign", self._settings.sign_timeout_seconds):
-            try:
-                signed = await self._bucket.create_signed_url(path, seconds)
-            except StorageApiError as error:
-                if _status(error) == 404:
-                    raise DocumentMissing from error
+        try:
+            await self._ask("upload", self._bucket.upload(path, document, {"content-type": "text/markdown"}))
+        except ErrorAnswer as answer:
+            if answer.status == 413:
+                raise Problem(
+                    "document_too_large", "The document is larger than the bucket accepts."
+                ) from answer
+            if answer.status != 409:
                 raise
-            url = signed["signedURL"]
-            if not isinstance(url, str) or not url.startswith(
-                f"{self._settings.supabase_url}/storage/v1/object/sign/{BUCKET}/{path}?token="
-            ):
-                raise ValueError("not a signed URL of this document")
-            return url
 
-    async def approve(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        async with _call("rpc", self._settings.rpc_timeout_seconds):
-            try:
-                answer: Any = (await self._data.rpc("approve_plan", arguments).execute()).data
-            except APIError as error:
-                if error.code == "PT404" and error.message == "document_not_found":
-                    raise DocumentMissing from error
-                if error.code == "PT401":
-                    refusal = not_authenticated(_sentence(error))
-                    raise Refused(refusal.code, refusal.detail, headers=refusal.headers) from error
-                if error.code in {"PT409", "PT422"}:
-                    logs.current().cause = f"rpc: {error.message}"
-                    code = error.message if error.message in REFUSALS else "upstream_error"
-                    raise Refused(str(code), _sentence(error)) from error
-                raise
-            if not isinstance(answer, dict):
-                raise TypeError("not an object")
-            return answer
-
-    async def plan(self, plan_id: str) -> tuple[str, str] | None:
-        """Return path and SHA-256 of the plan's document, or None if the user has no such plan."""
-        async with _call("plan", self._settings.rpc_timeout_seconds):
-            query = self._data.from_("plan").select("document_path", "document_sha256").eq("id", plan_id)
-            rows: Any = (await query.limit(1).execute()).data
-            if not isinstance(rows, list):
-                raise TypeError("not a list")
-            if not rows:
-                return None
-            return str(rows[0]["document_path"]), str(rows[0]["document_sha256"])
+    async def sign(self, path: str) -> str:
+        """Return a URL under which the document can be read without a token, for a limited time."""
+        try:
+            answer = await self._ask("sign", self._bucket.create_signed_url(path, self._signed_url_seconds))
+        except ErrorAnswer as refusal:
+            if refusal.status == 404:
+                raise DocumentMissing from refusal
+            raise
+        url = _read("sign", _SignedUrl, answer).signedURL
+        if not url.startswith(f"{self._url}/storage/v1/object/sign/{BUCKET}/{path}?token="):
+            raise _unreadable("sign", "not a signed URL of this document")
+        return url
 
     async def remove(self, path: str) -> None:
         """Remove a document that no plan refers to; one that a plan does refer to stays, and that is fine."""
         try:
-            async with _call("remove", self._settings.remove_timeout_seconds):
-                # Answers 200 and an empty list where the policy or the foreign key keeps it.
-                await self._bucket.remove([path])
+            # Answers 200 and an empty list where the policy or the foreign key keeps it.
+            await self._ask("remove", self._bucket.remove([path]))
         except Problem as problem:
-            logs.log.warning("document not removed", request_id=logs.current().request_id, code=problem.code)
+            logs.log.warning(
+                "document not removed",
+                request_id=logs.current().request_id,
+                code=problem.code,
+                cause=problem.cause,
+            )
+
+    # Data API
+
+    async def approve(self, submission: "Submission", document_url: str) -> Approved:
+        return _read("rpc", Approved, await self._rpc("approve_plan", _arguments(submission, document_url)))
+
+    async def propose(
+        self, submission: "Submission", document_url: str, expires_at: datetime | None
+    ) -> Proposed:
+        arguments = _arguments(submission, document_url)
+        if expires_at is not None:
+            arguments["expires_at"] = expires_at.isoformat()
+        return _read("rpc", Proposed, await self._rpc("propose_plan", arguments))
+
+    async def withdraw(self, session_id: str, version: int) -> Revision:
+        arguments = {"session_id": session_id, "version": version}
+        return _read("rpc", Revision, await self._rpc("withdraw_plan", arguments))
+
+    async def plan(self, plan_id: str) -> PlanDocument | None:
+        """Return where the plan's document is, or None if the user has no such plan."""
+        query = self._data.from_("plan").select(*PlanDocument.model_fields).eq("id", plan_id)
+        return await self._first("plan", PlanDocument, query)
+
+    async def revision(self, session_id: str, version: int | None = None) -> Revision | None:
+        """Return that version of the session, or the newest one; None if there is none."""
+        query = self._data.from_("plan").select(*Revision.model_fields).eq("session_id", session_id)
+        query = query.order("version", desc=True) if version is None else query.eq("version", str(version))
+        return await self._first("plan", Revision, query)
+
+    async def agent(self, session_id: str) -> Agent | None:
+        """Return the session's agent with its newest build; None if nothing was approved yet."""
+        columns = f"id,status,build({','.join(Build.model_fields)})"
+        query = self._data.from_("agent").select(columns).eq("session_id", session_id)
+        query = query.order("created_at", desc=True, foreign_table="build")
+        return await self._first("agent", Agent, query.limit(1, foreign_table="build"))
+
+    async def _first(self, stage: str, model: type[Model], query: Any) -> Model | None:
+        answer = await self._ask(stage, query.limit(1).execute())
+        if not isinstance(answer.data, list):
+            raise _unreadable(stage, "not a list")
+        return _read(stage, model, answer.data[0]) if answer.data else None
+
+    async def _rpc(self, name: str, arguments: dict[str, Any]) -> Any:
+        try:
+            return (await self._ask("rpc", self._data.rpc(name, arguments).execute())).data
+        except ErrorAnswer as answer:
+            # What our functions refuse comes as PT and the HTTP status; the message is the code.
+            if (answer.reason, answer.message) == ("PT404", "document_not_found"):
+                raise DocumentMissing from answer
+            if not answer.reason.startswith("PT"):
+                raise
+            kind = ERRORS.get(answer.message)
+            if kind is None or answer.reason != f"PT{kind.status}":
+                # Such as invalid_document_url: the service made it, so it is not the caller's fault.
+                raise Refused("upstream_error", answer.sentence, cause=f"rpc: {answer.message}") from answer
+            headers = challenge(token_given=True) if kind.status == 401 else {}
+            raise Refused(
+                answer.message, answer.sentence, headers=headers, cause=f"rpc: {answer.message}"
+            ) from answer
+
+    async def _ask(self, stage: str, call: Awaitable[Answer]) -> Answer:
+        return await _ask(stage, self._seconds, call)
 
 
-async def reachable(settings: Settings, http: httpx.AsyncClient) -> None:
+def _arguments(submission: "Submission", document_url: str) -> dict[str, Any]:
+    return {
+        "session_id": submission.session_id,
+        "version": submission.version,
+        "title": submission.title,
+        "document_sha256": submission.sha256,
+        "document_url": document_url,
+    }
+
+
+async def check_reachable(settings: Settings, http: httpx.AsyncClient) -> None:
     """Ask each of Supabase's services for anything at all.
 
     Raises `upstream_unavailable` or another of its kind.
     """
 
     async def ask(path: str) -> None:
-        async with _call("reach", settings.sign_timeout_seconds):
-            response = await http.get(f"{settings.supabase_url}{path}")
-            if response.status_code >= 500:
-                raise Problem("upstream_unavailable", f"{path} answered {response.status_code}.")
+        call = http.get(
+            f"{settings.supabase_url}{path}", headers={"apikey": settings.supabase_publishable_key}
+        )
+        response = await _ask("reach", settings.upstream_timeout_seconds, call)
+        if response.status_code >= 500:
+            raise Problem("upstream_unavailable", f"{path} answered {response.status_code}.")
 
     # Without a user's token some of them answer 401: that they answer is the point.
     await asyncio.gather(*map(ask, ("/auth/v1/health", "/rest/v1/", "/storage/v1/status")))
 
 
-@asynccontextmanager
-async def _call(stage: str, seconds: float) -> AsyncIterator[None]:
-    """Limit, time and name one call: whatever goes wrong in it ends as a documented problem."""
+async def _ask(stage: str, seconds: float, call: Awaitable[Answer]) -> Answer:
+    """Make one call of a client library: limit and time it, and turn what it raises into a Problem.
+
+    Only the library's call is enclosed. storage3 (2.34.1) raises AttributeError, KeyError, TypeError and
+    ValueError over answers that it cannot read.
+    """
     record = logs.current()
     record.upstream_status = None
     try:
         with logs.stage(stage):
             async with asyncio.timeout(seconds):
-                yield
-    except (Problem, DocumentMissing):
-        raise
+                return await call
     except (TimeoutError, httpx.TransportError) as error:
-        record.cause = f"{stage}: {logs.describe(error)}"
         # The transport calls a connection that was lost a timeout, too; what it was made from tells them apart.
         lost = isinstance(error.__cause__, aiohttp.ClientError) and not isinstance(
             error.__cause__, TimeoutError
         )
+        cause = f"{stage}: {logs.describe(error)}"
         if isinstance(error, (TimeoutError, httpx.TimeoutException)) and not lost:
-            raise Problem("upstream_timeout", f"Supabase did not answer in time ({stage}).") from error
-        raise Problem("upstream_unavailable", f"The connection to Supabase failed ({stage}).") from error
-    except StorageApiError as error:
-        record.cause = f"{stage}: {_status(error)} {error.code}"
-        raise _refusal(stage, _status(error), str(error.code), str(error.message)) from error
-    except APIError as error:
-        record.cause = f"{stage}: {record.upstream_status} {error.code}"
-        raise _refusal(stage, record.upstream_status or 0, str(error.code), str(error.message)) from error
-    except UNREADABLE as error:  # what was asked for may have been done all the same
-        record.cause = f"{stage}: {logs.describe(error)}"
+            raise Problem(
+                "upstream_timeout", f"Supabase did not answer in time ({stage}).", cause=cause
+            ) from error
         raise Problem(
-            "upstream_error", f"Supabase's answer makes no sense ({stage}).", retryable=True
+            "upstream_unavailable", f"The connection to Supabase failed ({stage}).", cause=cause
         ) from error
+    except StorageApiError as error:
+        raise ErrorAnswer(stage, _status(error), str(error.code), str(error.message)) from error
+    except APIError as error:
+        sentence = error.details if isinstance(error.details, str) else None
+        status = record.upstream_status or 0
+        raise ErrorAnswer(stage, status, str(error.code), str(error.message), sentence) from error
+    except (
+        aiohttp.ClientError,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        StorageException,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise _unreadable(stage, logs.describe(error)) from error
 
 
-def _refusal(stage: str, status: int, code: str, message: str) -> Problem:
-    ours = code == "42501" or "row-level security" in message or "api key" in message.lower()
-    if (status in {401, 403} or code in {"InvalidJWT", "bad_jwt"}) and not ours:
-        return not_authenticated("Supabase refuses the access token.")
-    if status in {429, 503} or code in DATABASE_STOPS or (status, code, message) == (400, "", ""):
-        return Problem("upstream_unavailable", f"Supabase is busy or down ({stage}).")
-    # SQLSTATE 57014: the statement took longer than its role may, as hosted projects limit it.
-    if status in {408, 504} or code == "57014":
-        return Problem("upstream_timeout", f"Supabase did not answer in time ({stage}).")
-    return Problem("upstream_error", f"Supabase answered {status} ({stage}).", retryable=status >= 500)
+def _read(stage: str, model: type[Model], answer: object) -> Model:
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise _unreadable(stage, logs.describe(error)) from error
+
+
+def _unreadable(stage: str, cause: str) -> Problem:
+    # What was asked for may have been done all the same.
+    detail = f"Unexpected response from Supabase ({stage})."
+    return Problem("upstream_error", detail, retryable=True, cause=f"{stage}: {cause}")
+
+
+def _explain(stage: str, status: int, reason: str, message: str) -> tuple[str, str, bool | None]:
+    """Return code, detail and retryable of an error answer."""
+    if (status in {401, 403} or reason in {"InvalidJWT", "bad_jwt"}) and not _is_our_misconfiguration(
+        reason, message
+    ):
+        return "not_authenticated", "Supabase refuses the access token.", None
+    # Where Postgres was killed while it worked for us, PostgREST (14.17) answers 400 with everything empty.
+    if status in {429, 503} or reason in DATABASE_STOPS or (status, reason, message) == (400, "", ""):
+        return "upstream_unavailable", f"Supabase is busy or down ({stage}).", None
+    if status in {408, 504} or reason == STATEMENT_TIMEOUT:
+        return "upstream_timeout", f"Supabase did not answer in time ({stage}).", None
+    return "upstream_error", f"Supabase answered {status} ({stage}).", status >= 500
+
+
+def _is_our_misconfiguration(reason: str, message: str) -> bool:
+    """Tell a refusal that no other access token would change.
+
+    Only the words tell, as seen with storage-api 1.70.6 ("new row violates row-level security policy" and an
+    expired token are both 403 Unauthorized) and with the gateway of hosted projects ("Invalid API key" has no code).
+    """
+    return reason == "42501" or "row-level security" in message or "api key" in message.lower()
 
 
 def _status(error: StorageApiError) -> int:
@@ -308,7 +438,3 @@ def _status(error: StorageApiError) -> int:
         return int(error.status)
     except (TypeError, ValueError):
         return 0
-
-
-def _sentence(error: APIError) -> str:
-    return error.details if isinstance(error.details, str) and error.details else f"{error.message}."

@@ -38,19 +38,24 @@ when (
 )
 execute function greenlight.refuse_rewrite();
 
--- A decision is final: a proposal is decided once, and what was approved can only be superseded or archived.
+-- A decision is final: a proposal is decided once, and what was approved can only be superseded or archived. A proposal
+-- is superseded undecided: decided_at of a superseded plan tells that it was approved once.
 create trigger keep_decision
 before update on public.plan
 for each row
 when (
-    old.status <> 'proposed'
-    and (
-        (old.decided_at, old.decided_aal, old.comment) is distinct from (new.decided_at, new.decided_aal, new.comment)
-        or (
-            old.status <> new.status
-            and not (old.status = 'approved' and new.status in ('superseded', 'archived'))
+    (
+        old.status <> 'proposed'
+        and (
+            (old.decided_at, old.decided_aal, old.comment)
+            is distinct from (new.decided_at, new.decided_aal, new.comment)
+            or (
+                old.status <> new.status
+                and not (old.status = 'approved' and new.status in ('superseded', 'archived'))
+            )
         )
     )
+    or (old.status = 'proposed' and new.status = 'superseded' and new.decided_at is not null)
 )
 execute function greenlight.refuse_rewrite();
 

@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,6 +29,20 @@ LOCAL = ROOT / "local"
 CLI = ROOT / "node_modules/.bin/supabase"
 
 Row = dict[str, Any]
+
+# What can have become of version 1 of a session; see Project.plan_in().
+STATES = (
+    "proposed",
+    "expired",
+    "changes_requested",
+    "rejected",
+    "withdrawn",
+    "replaced",
+    "approved",
+    "directly approved",
+    "superseded",
+    "archived",
+)
 Connection = psycopg.Connection[Row]
 
 
@@ -167,7 +182,7 @@ class Project:
     def as_superuser(self) -> AbstractContextManager[Connection]:
         return self.transaction("supabase_admin")
 
-    def rows(self, query: LiteralString, *parameters: object) -> list[Row]:
+    def rows(self, query: str, *parameters: object) -> list[Row]:
         """What is really there, seen by somebody whom no policy stops."""
         with self.as_superuser() as connection:
             return connection.execute(query, parameters).fetchall()
@@ -304,6 +319,59 @@ class Project:
         assert row is not None
         return row
 
+    def backdate(self, user: User, session: str, version: int, **columns: object) -> None:
+        """Set times of a plan that no one could set afterwards. Triggers are off, constraints stay on."""
+        changes = ", ".join(f"{column} = %({column})s" for column in columns)
+        with self.as_superuser() as connection:
+            connection.execute("set local session_replication_role = replica")
+            changed = connection.execute(
+                f"update public.plan set {changes}"
+                " where user_id = %(user)s and session_id = %(session)s and version = %(version)s",
+                {**columns, "user": user.id, "session": session, "version": version},
+            )
+            assert changed.rowcount == 1
+
+    def expire(self, user: User, session: str = "s1", version: int = 1) -> None:
+        now = datetime.now(UTC)
+        made, ended = now - timedelta(hours=2), now - timedelta(hours=1)
+        self.backdate(user, session, version, created_at=made, expires_at=ended)
+
+    def plan_in(self, user: User, state: str, session: str = "s1") -> Row:
+        """Make version 1 of this session what the state says; `replaced` is superseded undecided."""
+        if state == "directly approved":
+            self.store_and_approve(user, session)
+            return self.plan(user, session)
+        self.store_and_propose(user, session)
+        match state:
+            case "proposed":
+                pass
+            case "expired":
+                self.expire(user, session)
+            case "changes_requested":
+                self.decide(user, "request_changes", session)
+            case "rejected":
+                self.decide(user, "reject_plan", session, comment="No.")
+            case "withdrawn":
+                self.decide(user, "withdraw_plan", session)
+            case "replaced":
+                self.store_and_propose(user, session, 2)
+            case _:
+                agent_id = self.approve_proposed(user, session)["agent_id"]
+                if state == "superseded":
+                    self.store_and_approve(user, session, 2)
+                elif state == "archived":
+                    self.call(user, "transition_agent", agent_id=agent_id, to_status="archived")
+                else:
+                    assert state == "approved"
+        return self.plan(user, session)
+
+    def everything(self) -> dict[str, list[Row]]:
+        """Every row, with the transaction that wrote it. Equal before and after: nothing was written."""
+        return {
+            table: self.rows(f"select *, xmin::text from public.{table} order by id")
+            for table in ("plan", "agent", "agent_event", "build")
+        }
+
     # The builder's side ---------------------------------------------------------------------------------------
 
     def claim(self, max_builds: int | None = 1, **arguments: object) -> list[Row]:
@@ -319,6 +387,18 @@ class Project:
         with self.as_superuser() as connection:
             connection.execute(
                 "update public.build set run_after = now() - interval '1 day' where id = %s", (build_id,)
+            )
+
+    def let_time_pass(self) -> None:
+        """Let every lease end and every wait be over, but of builds that are locked at this moment."""
+        with self.as_superuser() as connection:
+            connection.execute(
+                """
+                update public.build set run_after = now() - interval '1 second'
+                where id in (
+                    select id from public.build where status in ('queued', 'running') for update skip locked
+                )
+                """
             )
 
     def claim_agent(self, agent_id: object, **arguments: object) -> Row:

@@ -1,40 +1,111 @@
 """What must hold of every row at every moment, whatever was called, in whatever order, by however many at once."""
 
-from typing import LiteralString
-
 from .conftest import Project
 
-INVARIANTS: dict[str, LiteralString] = {
-    "an agent is built from the newest plan of its own user and session": """
+# A plan that was approved once: approved now, or superseded or archived since.
+ONCE_APPROVED = "p.decided_at is not null and p.status in ('approved', 'superseded', 'archived')"
+
+INVARIANTS: dict[str, str] = {
+    "an agent is built from the newest approved plan of its own user and session": f"""
         select a.id from public.agent a
         join public.plan p on p.id = a.plan_id
         where (p.user_id, p.session_id) <> (a.user_id, a.session_id)
             or p.version <> (
-                select max(version) from public.plan where (user_id, session_id) = (a.user_id, a.session_id)
+                select max(p.version) from public.plan p
+                where (p.user_id, p.session_id) = (a.user_id, a.session_id) and {ONCE_APPROVED}
             )
     """,
-    "a session with a plan has exactly one agent": """
-        select p.id from public.plan p
-        where 1 <> (select count(*) from public.agent where (user_id, session_id) = (p.user_id, p.session_id))
+    "a session has exactly one agent once a plan was approved, and none before": f"""
+        select p.user_id from public.plan p
+        left join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
+        group by p.user_id, p.session_id
+        having count(distinct a.id) <> case when bool_or({ONCE_APPROVED}) then 1 else 0 end
     """,
-    "a plan is approved while its agent is built from it, archived with it, superseded otherwise": """
+    "what was approved is approved while its agent is built from it, archived with it, superseded otherwise": f"""
         select p.id from public.plan p
         join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
-        where p.status <> case
+        where {ONCE_APPROVED} and p.status <> case
             when a.plan_id <> p.id then 'superseded' when a.status = 'archived' then 'archived' else 'approved'
         end
     """,
+    "a proposal waits only as the newest version of its session, and not for an archived agent": """
+        select p.id from public.plan p
+        left join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
+        where p.status = 'proposed' and (
+            a.status = 'archived'
+            or p.version <> (
+                select max(version) from public.plan where (user_id, session_id) = (p.user_id, p.session_id)
+            )
+        )
+    """,
+    "a plan tells when it was decided, and what was not decided has no trace of a decision": """
+        select p.id from public.plan p
+        where (p.status = 'proposed' and p.decided_at is not null)
+            or (p.status not in ('proposed', 'superseded') and p.decided_at is null)
+            or (p.decided_at is null and (p.decided_aal is not null or p.comment is not null))
+            or (p.status = 'changes_requested' and p.comment is null)
+            or p.decided_at < p.created_at
+    """,
+    "what was not proposed was approved": """
+        select p.id from public.plan p
+        where p.proposed_by is null
+            and (p.decided_at is null or p.status not in ('approved', 'superseded', 'archived'))
+    """,
+    "every approval is one event, by the owner; no other plan has such an event": f"""
+        select p.id from public.plan p
+        left join public.agent_event e on e.plan_id = p.id and e.kind in ('approved', 'revised')
+        group by p.id
+        having count(e.id) <> case when {ONCE_APPROVED} then 1 else 0 end
+            or bool_or(e.id is not null and (e.actor, e.actor_role) is distinct from (p.user_id, 'authenticated'))
+    """,
     "an agent and the plans of its session are deleted together": """
         select p.id from public.plan p
-        join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
+        left join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
         where a.deleted_at is distinct from p.deleted_at
+    """,
+    "a building, not deleted agent has exactly one open build, of its current plan; any other has none": """
+        select a.id from public.agent a
+        left join public.build b on b.agent_id = a.id and b.status in ('queued', 'running')
+        group by a.id
+        having count(b.id) <> case when a.status = 'building' and a.deleted_at is null then 1 else 0 end
+            or bool_or(b.plan_id <> a.plan_id)
+    """,
+    "a build is of its agent's user and session": """
+        select b.id from public.build b
+        left join public.agent a on a.id = b.agent_id
+        left join public.plan p on p.id = b.plan_id
+        where (a.user_id, p.user_id, p.session_id) is distinct from (b.user_id, b.user_id, a.session_id)
+    """,
+    "a build tells what it is": """
+        select b.id from public.build b
+        where (b.status in ('queued', 'running')) <> (b.finished_at is null)
+            or (
+                b.status in ('running', 'succeeded', 'failed')
+                and (b.attempt < 1 or b.worker is null or b.started_at is null)
+            )
+            or b.attempt not between 0 and 5
+            or (b.status = 'cancelled' and b.message is null)
+            or b.finished_at < b.started_at
+    """,
+    "an active or paused agent has a build that succeeded with its plan, and a failed one a build that failed": """
+        select a.id from public.agent a
+        where case
+            when a.status in ('active', 'paused') then not exists (
+                select from public.build b
+                where b.agent_id = a.id and b.plan_id = a.plan_id and b.status = 'succeeded'
+            )
+            when a.status = 'failed' then not exists (
+                select from public.build b
+                where b.agent_id = a.id and b.plan_id = a.plan_id and b.status = 'failed'
+            )
+        end
     """,
     "a plan's document is there, at its path": """
         select p.id from public.plan p
         left join storage.objects o on o.id = p.document_id
         where o.name is distinct from p.document_path or o.bucket_id <> 'plans'
     """,
-    "a ledger begins with approved, once": """
+    "an audit log begins with approved, once": """
         select a.id from public.agent a
         where 'approved' <> (select kind from public.agent_event e where e.agent_id = a.id order by id limit 1)
             or 1 <> (select count(*) from public.agent_event e where e.agent_id = a.id and kind = 'approved')
@@ -68,7 +139,7 @@ INVARIANTS: dict[str, LiteralString] = {
         ) as e
         where kind = coalesce(before, 'restored')
     """,
-    "a ledger ends where its agent is": """
+    "an audit log ends where its agent is": """
         select a.id from public.agent a
         join lateral (select * from public.agent_event e where e.agent_id = a.id order by id desc limit 1) e on true
         where e.to_status <> a.status or e.plan_id <> a.plan_id or e.created_at <> a.updated_at

@@ -74,10 +74,7 @@ def shared_process(
     settings = behind(
         proxy,
         stack,
-        UPLOAD_TIMEOUT_SECONDS="6",
-        SIGN_TIMEOUT_SECONDS="6",
-        RPC_TIMEOUT_SECONDS="6",
-        REMOVE_TIMEOUT_SECONDS="6",
+        UPSTREAM_TIMEOUT_SECONDS="6",
     )
     with running_service(tmp_path_factory.mktemp("faults"), **settings) as process:
         yield process

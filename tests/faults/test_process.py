@@ -119,7 +119,11 @@ async def test_told_to_stop_while_supabase_hangs_it_is_gone_within_its_grace_tim
         await exchange.hang()
 
     request = body()
-    long = {"APPROVAL_TIMEOUT_SECONDS": "500", "RPC_TIMEOUT_SECONDS": "500", "SHUTDOWN_GRACE_SECONDS": "1"}
+    long = {
+        "APPROVAL_TIMEOUT_SECONDS": "500",
+        "UPSTREAM_TIMEOUT_SECONDS": "500",
+        "SHUTDOWN_GRACE_SECONDS": "1",
+    }
     async with doomed(proxy, stack, tmp_path, **long) as victim:
         proxy.handlers["rpc"] = hang
         task = asyncio.create_task(approve(http, victim.url, user.token, request))

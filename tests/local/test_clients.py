@@ -12,11 +12,11 @@ import pytest
 from postgrest import AsyncPostgrestClient, CountMethod, SyncPostgrestClient
 from storage3 import AsyncStorageClient, SyncStorageClient
 from storage3.exceptions import StorageApiError
+from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
 from local import NODE, ROOT
 from local.stack import Stack
-from supabase import create_client
 from tests.conftest import RunningStack
 from tests.local.conftest import DOCUMENT
 

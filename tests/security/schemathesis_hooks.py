@@ -16,9 +16,11 @@ def before_call(
     """
     if not isinstance(case.body, dict):
         return
-    version, content, sha256 = (case.body.get(name) for name in ("version", "content", "content_sha256"))
-    if isinstance(version, float) and version.is_integer():
-        case.body = {**case.body, "version": int(version)}
+    for name in ("version", "expires_in_seconds"):
+        number = case.body.get(name)
+        if isinstance(number, float) and number.is_integer():
+            case.body = {**case.body, name: int(number)}
+    content, sha256 = (case.body.get(name) for name in ("content", "content_sha256"))
     if isinstance(content, str) and isinstance(sha256, str) and len(sha256) == 64:
         document = content.encode(errors="surrogatepass")
         case.body = {**case.body, "content_sha256": hashlib.sha256(document).hexdigest()}

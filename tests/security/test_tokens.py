@@ -112,14 +112,12 @@ async def project(
         proxy,
         stack,
         SUPABASE_JWT_ISSUER=ISSUER,
-        JWKS_TIMEOUT_SECONDS="1",
-        JWKS_MAX_AGE_SECONDS="1",
-        JWKS_COOLDOWN_SECONDS="1",
     )
+    soon = {"JWKS_TIMEOUT_SECONDS": 1, "JWKS_MAX_AGE_SECONDS": 1, "JWKS_COOLDOWN_SECONDS": 1}
     directory = tmp_path_factory.mktemp("tokens")
     with (
-        running_service(directory, **settings) as asymmetric,
-        running_service(directory, **settings, SUPABASE_JWT_SECRET=SECRET) as shared,
+        running_service(directory, soon, **settings) as asymmetric,
+        running_service(directory, soon, **settings, SUPABASE_JWT_SECRET=SECRET) as shared,
     ):
         yield started, asymmetric, shared
     await proxy.heal()

@@ -55,6 +55,15 @@ class Caller:
         headers = {**self._bearer, "Content-Type": "application/json"}
         return self.service.post("/plan/approve", content=encode(body(**fields)), headers=headers)
 
+    def propose(self, **fields: Json) -> httpx.Response:
+        headers = {**self._bearer, "Content-Type": "application/json"}
+        return self.service.post("/plan/propose", content=encode(body(**fields)), headers=headers)
+
+    def proposed(self, **fields: Json) -> Json:
+        answer = self.propose(**fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def approved(self, **fields: Json) -> Json:
         answer = self.approve(**fields)
         assert answer.status_code == 200, answer.text
@@ -160,11 +169,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(directory: Path, **settings: str) -> Iterator[Process]:
-    """Run `python -m greenlight` with these settings and nothing else of the environment's."""
+def running_service(
+    directory: Path, constants: dict[str, int] | None = None, /, **settings: str
+) -> Iterator[Process]:
+    """Run the service with these settings, and these constants of greenlight.auth, and no other environment."""
     port = settings.setdefault("PORT", str(free_port()))
     output = directory / f"service-{port}.log"
-    with output.open("wb") as file, start_service(settings, file) as process:
+    with output.open("wb") as file, start_service(settings, file, constants) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_it_answers(url, process, output)
@@ -175,12 +186,23 @@ def running_service(directory: Path, **settings: str) -> Iterator[Process]:
                 process.wait(30)
 
 
-def start_service(settings: dict[str, str], output: Any) -> subprocess.Popen[bytes]:
+SERVE = ["-m", "greenlight", "serve"]
+_WITH_CONSTANTS = """
+import json, sys
+from greenlight import auth, serve
+vars(auth).update(json.loads(sys.argv[1]))
+serve.main()
+"""
+
+
+def start_service(
+    settings: dict[str, str], output: Any, constants: dict[str, int] | None = None
+) -> subprocess.Popen[bytes]:
     environment = {
         name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "greenlight", "serve"],
+        [sys.executable, *(["-c", _WITH_CONSTANTS, json.dumps(constants)] if constants else SERVE)],
         env={**environment, **settings},
         stdout=output,
         stderr=subprocess.STDOUT,

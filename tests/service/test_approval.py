@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenlight import approval
+from greenlight import submission
+from greenlight.approval import ApprovePlanRequest
 from greenlight.errors import Problem
+from greenlight.submission import Submission
 from tests.service.conftest import Caller, body, encode, expect_problem, new_session, sha256
 
 LIMIT = 1_048_576
@@ -228,11 +230,15 @@ BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
+def parsed(request: bytes) -> Submission:
+    return submission.submission_of(submission.parse(ApprovePlanRequest, request), LIMIT)
+
+
 @pytest.mark.parametrize(("changed", "status", "code"), BAD_FIELDS, ids=lambda value: f"{value!r:.40}")
 def test_a_bad_field_is_refused(changed: dict[str, Any], status: int, code: str) -> None:
     # Over HTTP below, all together; here each by itself.
     with pytest.raises(Problem) as refused:
-        approval.parse(encode(body(**changed)), LIMIT)
+        parsed(encode(body(**changed)))
     assert refused.value.code == code
 
 
@@ -290,16 +296,16 @@ def test_fields_that_nobody_knows_are_passed_over(user: Caller) -> None:
 def test_the_pattern_for_titles_says_what_the_service_does(title: str) -> None:
 
     try:
-        approval.parse(encode(body(title=title)), LIMIT)
+        parsed(encode(body(title=title)))
         accepted = True
     except Problem:
         accepted = False
-    assert bool(re.search(approval.TITLE_PATTERN, title)) is accepted
+    assert bool(re.search(submission.TITLE_PATTERN, title)) is accepted
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1))
 def test_any_text_becomes_its_utf8_bytes(content: str) -> None:
-    parsed = approval.parse(encode(body(content=content)), LIMIT)
+    submitted = parsed(encode(body(content=content)))
 
-    assert parsed.document == content.encode()
-    assert parsed.sha256 == sha256(content)
+    assert submitted.document == content.encode()
+    assert submitted.sha256 == sha256(content)

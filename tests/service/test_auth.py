@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from greenlight import upstream
+from greenlight import auth, upstream
 from greenlight.auth import Authenticator, User
 from greenlight.errors import Problem
 from greenlight.settings import Settings
@@ -122,7 +122,7 @@ class Project:
     @asynccontextmanager
     async def authenticator(self, **changed: Any) -> AsyncIterator[Authenticator]:
         settings = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x", **changed)
-        async with upstream.connect(settings, httpx.MockTransport(self)) as http:
+        async with upstream.connect(httpx.MockTransport(self)) as http:
             authenticator = Authenticator(settings, http)
             try:
                 yield authenticator
@@ -364,7 +364,8 @@ async def test_old_keys_serve_while_newer_ones_cannot_be_had(monkeypatch: pytest
     project = Project()
     token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
     unknown = jwt.encode(claims(), project.ec, "ES256", {"kid": "other"})
-    async with project.authenticator(jwks_timeout_seconds=0.01) as authenticator:
+    monkeypatch.setattr(auth, "JWKS_TIMEOUT_SECONDS", 0.01)
+    async with project.authenticator() as authenticator:
         await authenticator.user(token)
         clock.passed += 301
         project.gate.clear()  # it hangs: nobody who holds a known key waits for it

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from greenlight import upstream
 from greenlight.app import create_app
 from greenlight.errors import ERRORS, Problem, ProblemResponse
 from greenlight.settings import Settings
@@ -16,8 +15,9 @@ SETTINGS = Settings(supabase_url="https://project.supabase.test", supabase_publi
 # The statuses and codes that callers rely on.
 PROMISED = {
     401: {"not_authenticated"},
+    403: {"human_required"},
     404: {"plan_not_found"},
-    409: {"plan_conflict", "plan_stale", "agent_archived", "agent_deleted"},
+    409: {"plan_conflict", "plan_stale", "plan_decided", "plan_expired", "agent_archived", "agent_deleted"},
     413: {"document_too_large"},
     415: {"unsupported_media_type"},
     422: {
@@ -27,6 +27,7 @@ PROMISED = {
         "invalid_version",
         "invalid_title",
         "invalid_document_sha256",
+        "invalid_expires_at",
         "invalid_plan_id",
     },
     500: {"internal_error"},
@@ -47,7 +48,6 @@ def test_the_table_has_what_is_promised() -> None:
         "upstream_unavailable",
         "upstream_timeout",
     }
-    assert set(ERRORS) >= upstream.REFUSALS
 
 
 def documented(operation: dict[str, Any]) -> dict[int, set[str]]:
@@ -67,7 +67,14 @@ def test_the_openapi_document_names_every_answer() -> None:
     everywhere = {status: PROMISED[status] for status in (500, 502, 503, 504)}
     approve = documented(paths["/plan/approve"]["post"])
     assert approve == {
-        **{status: PROMISED[status] for status in (401, 409, 413, 415)},
+        **{status: PROMISED[status] for status in (401, 403, 409, 413, 415)},
+        422: PROMISED[422] - {"invalid_plan_id", "invalid_expires_at"},
+        **everywhere,
+    }
+    propose = documented(paths["/plan/propose"]["post"])
+    assert propose == {
+        **{status: PROMISED[status] for status in (401, 413, 415)},
+        409: PROMISED[409] - {"plan_expired"},
         422: PROMISED[422] - {"invalid_plan_id"},
         **everywhere,
     }

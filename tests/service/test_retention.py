@@ -365,7 +365,7 @@ def test_a_document_approved_at_that_very_moment_stays_and_is_no_failure(
 
     assert run.status == 0, run.text
     assert "removed 1 documents" in run.out
-    assert "1 documents were approved or removed by somebody else" in run.out
+    assert "1 documents were approved or removed by another process" in run.out
     assert project.documents(user) == {wanted}
     assert project.bytes_of(wanted) == b"wanted"
     assert project.bytes_of(orphan) is None
@@ -473,8 +473,8 @@ def test_a_supabase_that_is_not_there_is_told(project: Project) -> None:
         (503, "busy", "is busy or down: it answered 503"),
         (429, "{}", "is busy or down: it answered 429"),
         (404, '{"code": "PGRST202", "message": "Could not find the function"}', "PGRST202 Could not find"),
-        (200, "<html>", "makes no sense"),
-        (200, '[{"nothing": 1}]', "makes no sense"),
+        (200, "<html>", "Unexpected response"),
+        (200, '[{"nothing": 1}]', "Unexpected response"),
     ],
 )
 def test_what_supabase_answers_instead_is_told(project: Project, status: int, text: str, told: str) -> None:

@@ -25,6 +25,8 @@ import pytest
 from pydantic import SecretStr
 
 from greenlight import retention
+from greenlight.retention.client import Supabase, connect
+from greenlight.retention.settings import RetentionSettings
 from tests.service.conftest import Caller, new_session, sha256
 from tests.service.test_retention import own_project
 
@@ -141,19 +143,19 @@ def race(user: Caller) -> Race:
     return race
 
 
-def remove_again_and_again(stack: Any, batch_size: int, finished: threading.Event) -> retention.Tally:
+def remove_again_and_again(stack: Any, batch_size: int, finished: threading.Event) -> retention.Stats:
     """Run retention with no grace at all until the races are over, and once more."""
-    settings = retention.RetentionSettings(
+    settings = RetentionSettings(
         supabase_url=stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
     )
-    tally = retention.Tally()
-    with retention.connect() as http:
-        supabase = retention.Supabase(settings, http)
+    stats = retention.Stats()
+    with connect() as http:
+        supabase = Supabase(settings, http)
         while True:
             last = finished.is_set()
-            retention.remove_documents(supabase, timedelta(0), batch_size, tally, threading.Event())
+            retention.remove_documents(supabase, timedelta(0), batch_size, stats, threading.Event())
             if last:
-                return tally
+                return stats
             finished.wait(0.1)  # the machine is for the races
 
 
@@ -194,7 +196,7 @@ def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase:
         ("remove_one", "Unauthorized"),  # it vanished between storage's look and its delete
         *(("remove_many", outcome) for outcome in ("removed", "ResourceReferenced", "nothing to remove")),
     }, outcomes
-    assert all(tally.documents > 0 and not tally.kept for tally in tallies), tallies
+    assert all(stats.documents > 0 and not stats.kept for stats in tallies), tallies
     # What no plan refers to is gone.
     for race_ in races:
         referred = {plan["document_path"].rpartition("/")[2] for plan in race_.user.rows("plan")}

@@ -38,6 +38,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CORS_ORIGINS", "https://a.example.com, http://localhost:3000"),
         ("LOG_LEVEL", "INFO"),
         ("MAX_DOCUMENT_BYTES", "1"),
+        ("UI_URL", "https://example.com/greenlight/"),
+        ("SERVICE_URL", "https://example.com/api"),
     ],
 )
 def test_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -67,9 +69,11 @@ def test_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> Non
         ("PORT", "70000"),
         ("MAX_DOCUMENT_BYTES", "1048577"),
         ("MAX_DOCUMENT_BYTES", "0"),
-        ("RPC_TIMEOUT_SECONDS", "0"),
-        ("RPC_TIMEOUT_SECONDS", "inf"),
-        ("RPC_TIMEOUT_SECONDS", "nan"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "0"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "inf"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "nan"),
+        ("UI_URL", "app.example.com"),
+        ("SERVICE_URL", "https://api.example.com?x=1"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "https://a.example.com/path"),
         ("LOG_LEVEL", "zebra"),

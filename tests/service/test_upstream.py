@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from greenlight import approval, logs, upstream
-from greenlight.approval import Approval
+from greenlight import approval, logs, submission, upstream
 from greenlight.auth import User
 from greenlight.errors import ERRORS, Problem
 from greenlight.settings import Settings
-from greenlight.upstream import Upstream
+from greenlight.submission import Submission
+from greenlight.upstream import PlanDocument, Upstream
 from tests.service.conftest import sha256
 
 URL = "https://project.supabase.test"
@@ -83,8 +83,8 @@ async def approve(
 ) -> approval.ApprovePlanResponse:
     settings = SETTINGS.model_copy(update=changed)
     logs.begin("test")
-    wanted = Approval("session", 1, "Title", document, sha256(document.decode()))
-    async with upstream.connect(settings, httpx.MockTransport(supabase)) as http:
+    wanted = Submission("session", 1, "Title", document, sha256(document.decode()))
+    async with upstream.connect(httpx.MockTransport(supabase)) as http:
         return await approval.approve(wanted, USER, Upstream(settings, http, USER), settings)
 
 
@@ -117,7 +117,7 @@ async def test_three_calls_as_the_user_with_the_publishable_key() -> None:
 @pytest.mark.anyio
 async def test_the_shared_client_never_learns_a_users_token() -> None:
     settings, supabase = SETTINGS, Supabase()
-    async with upstream.connect(settings, httpx.MockTransport(supabase)) as http:
+    async with upstream.connect(httpx.MockTransport(supabase)) as http:
         await Upstream(settings, http, USER).upload("a/b/c.md", b"words")
         await Upstream(settings, http, User("other", "another-token")).upload("a/b/c.md", b"words")
         assert "authorization" not in http.headers
@@ -215,7 +215,10 @@ async def test_every_failure_ends_in_a_documented_error_and_leaves_the_document_
 
     problem = await problem_of(supabase)
 
-    assert (problem.code, problem.retryable) == (code, retryable)
+    assert (problem.code, problem.retryable) == (
+        code,
+        ERRORS[code].retryable if retryable is None else retryable,
+    )
     assert "remove" not in supabase.calls
 
 
@@ -252,20 +255,19 @@ async def test_a_database_that_goes_away_is_unavailable_and_the_call_may_be_repe
         with pytest.raises(Problem) as problem:
             await call(supabase)
         assert problem.value.code == code
-        assert ERRORS[code].retryable
-        assert problem.value.retryable is None  # as the table says
+        assert problem.value.retryable is True
         assert "remove" not in supabase.calls
 
 
-async def plan(supabase: Supabase) -> tuple[str, str] | None:
+async def plan(supabase: Supabase) -> PlanDocument | None:
     logs.begin("test")
-    async with upstream.connect(SETTINGS, httpx.MockTransport(supabase)) as http:
+    async with upstream.connect(httpx.MockTransport(supabase)) as http:
         return await Upstream(SETTINGS, http, USER).plan("5e6d7c58-0000-4000-8000-000000000001")
 
 
 @pytest.mark.anyio
 async def test_a_plan_is_found_or_not() -> None:
-    assert await plan(Supabase()) == ("a/b/c.md", "d")
+    assert await plan(Supabase()) == PlanDocument(document_path="a/b/c.md", document_sha256="d")
     assert await plan(Supabase(plan=httpx.Response(200, json=[]))) is None
 
 
@@ -289,14 +291,32 @@ async def test_a_failed_look_up_is_not_repeated_and_ends_in_a_documented_error(
     with pytest.raises(Problem) as problem:
         await plan(supabase)
 
-    assert (problem.value.code, problem.value.retryable) == (code, retryable)
+    expected = ERRORS[code].retryable if retryable is None else retryable
+    assert (problem.value.code, problem.value.retryable) == (code, expected)
     assert supabase.calls == ["plan"]
 
 
+# What the RPCs refuse because of what their caller asked for.
+REFUSALS = [
+    "human_required",
+    "invalid_session_id",
+    "invalid_version",
+    "invalid_title",
+    "invalid_document_sha256",
+    "invalid_expires_at",
+    "agent_deleted",
+    "plan_conflict",
+    "plan_decided",
+    "agent_archived",
+    "plan_stale",
+    "plan_expired",
+]
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("code", sorted(upstream.REFUSALS))
+@pytest.mark.parametrize("code", REFUSALS)
 async def test_a_refusal_goes_through_with_its_sentence_and_the_document_goes(code: str) -> None:
-    status = 422 if code.startswith("invalid_") else 409
+    status = 403 if code == "human_required" else 422 if code.startswith("invalid_") else 409
     supabase = Supabase(rpc=data_error(status, f"PT{status}", code, "Because of that."))
 
     problem = await problem_of(supabase)
@@ -326,7 +346,7 @@ async def test_a_refusal_of_what_is_not_the_callers_is_no_fault_of_the_caller(co
 
     problem = await problem_of(supabase)
 
-    assert (problem.code, problem.retryable) == ("upstream_error", None)
+    assert (problem.code, problem.retryable) == ("upstream_error", False)
     assert supabase.calls[-1] == "remove"
 
 
@@ -373,12 +393,12 @@ async def test_a_document_that_goes_each_time_is_given_up(step: str) -> None:
     problem = await problem_of(supabase)
 
     assert (problem.code, problem.retryable) == ("upstream_error", True)
-    assert supabase.calls.count("upload") == approval.ATTEMPTS
+    assert supabase.calls.count("upload") == submission.ATTEMPTS
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("step", ["upload", "sign", "rpc"])
-@pytest.mark.parametrize("limit", ["{}_timeout_seconds", "approval_timeout_seconds"])
+@pytest.mark.parametrize("limit", ["upstream_timeout_seconds", "approval_timeout_seconds"])
 async def test_a_call_that_hangs_is_a_timeout_and_leaves_the_document(step: str, limit: str) -> None:
     class Hanging(Supabase):
         async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -389,7 +409,7 @@ async def test_a_call_that_hangs_is_a_timeout_and_leaves_the_document(step: str,
 
     supabase = Hanging()
 
-    assert (await problem_of(supabase, **{limit.format(step): 0.05})).code == "upstream_timeout"
+    assert (await problem_of(supabase, **{limit: 0.05})).code == "upstream_timeout"
     assert "remove" not in supabase.calls
 
 
@@ -499,7 +519,7 @@ async def test_what_an_answer_to_one_user_sets_does_not_go_out_with_another_user
     answer = b"HTTP/1.1 200 OK\r\nset-cookie: seen=ada; path=/\r\ncontent-length: 2\r\n\r\n[]"
     async with answering(answer) as (url, heads):
         settings = SETTINGS.model_copy(update={"supabase_url": url})
-        async with upstream.connect(settings) as http:
+        async with upstream.connect() as http:
             for token in ("ada", "bob"):
                 assert await Upstream(settings, http, User(str(uuid.uuid4()), token)).plan("p") is None
     assert [b"bearer ada" in head.lower() for head in heads] == [True, False]
@@ -520,7 +540,7 @@ async def test_what_an_answer_to_one_user_sets_does_not_go_out_with_another_user
 async def test_a_lost_connection_is_not_taken_for_a_timeout(answer: bytes, code: str) -> None:
     async with answering(answer) as (url, _):
         settings = SETTINGS.model_copy(update={"supabase_url": url})
-        async with upstream.connect(settings) as http:
+        async with upstream.connect() as http:
             with pytest.raises(Problem) as caught:
                 await Upstream(settings, http, USER).plan("p")
     assert caught.value.code == code

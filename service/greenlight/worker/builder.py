@@ -58,6 +58,7 @@ class Attempt:
     claimed_at: float
     state: State = field(default_factory=State)
     work: asyncio.Task[None] | None = None
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     lost: bool = False
     stopped: bool = False
     given_up: asyncio.Event = field(default_factory=asyncio.Event)  # the build function does not end
@@ -157,9 +158,10 @@ class Builder:
         keep.add_done_callback(_log_bug)
         given_up = asyncio.create_task(attempt.given_up.wait())
         await asyncio.wait({attempt.work, given_up}, return_when=asyncio.FIRST_COMPLETED)
-        keep.cancel()
         given_up.cancel()
-        await asyncio.wait({keep})
+        # Not in the middle of a call: what it reports could arrive after the last report, and replace it.
+        async with attempt.renewing:
+            keep.cancel()
 
     async def _perform(self, attempt: Attempt) -> None:
         claim = attempt.claim
@@ -224,12 +226,13 @@ class Builder:
             return False
 
     async def _report(self, attempt: Attempt) -> None:
-        report = attempt.state.take()
-        try:
-            await self._queue.renew(attempt.claim, self._options.lease_seconds, *report)
-        except BaseException:
-            attempt.state.give_back(*report)
-            raise
+        async with attempt.renewing:
+            report = attempt.state.take()
+            try:
+                await self._queue.renew(attempt.claim, self._options.lease_seconds, *report)
+            except BaseException:
+                attempt.state.give_back(*report)
+                raise
 
     async def _settle(self, attempt: Attempt, failure: BuildFailed | None) -> str:
         """Tell the database how the attempt ended, until it answers; return the outcome."""

@@ -1,0 +1,186 @@
+"""`greenlight retention`: remove for good what is no longer needed. See docs/retention.md.
+
+It asks the database which agents were deleted long enough ago, and which documents no plan refers to. Both
+answers may be outdated when it acts on them, and that does no harm. An agent is looked at again under the
+locks that every other change takes. A document is removed through the Storage API, whose delete waits for the
+lock (`for key share`) that an approval under way holds on the document's row; when that approval commits, the
+foreign key of its plan refuses the delete. When the delete comes first, the approval waits in its turn, then
+finds no document and says so. Storage removes the bytes only after the row. So a document that a plan refers
+to stays, whatever this does; and this may run beside itself, and be killed at any moment.
+
+It acts with the secret key, which is why it is a process of its own, with settings of its own.
+"""
+
+import signal
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from greenlight.retention.client import Supabase, Unavailable, connect
+from greenlight.retention.settings import RetentionSettings
+from greenlight.settings import SettingsError, read
+
+# Agents that another transaction has locked are asked for again, this often and after this many seconds.
+ATTEMPTS = 4
+PAUSE_SECONDS = 0.5
+SHOWN = 20  # how many of the documents that could not be removed are named
+
+DONE, LEFTOVERS, MISUSE, UNAVAILABLE, SIGNALLED = 0, 1, 2, 3, 128
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error
+    """A signal asked for the end."""
+
+
+@dataclass(frozen=True)
+class Options:
+    apply: bool
+    grace: timedelta
+    keep_deleted: timedelta
+    batch_size: int
+
+
+@dataclass
+class Stats:
+    """What has been done so far."""
+
+    agents: int = 0
+    locked: int = 0
+    documents: int = 0
+    no_longer_orphans: int = 0  # approved, or removed by another run
+    kept: dict[str, str] = field(default_factory=dict)  # still orphans: why, by name
+
+
+def purge_agents(
+    supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
+) -> None:
+    """Purge the agents deleted before then, with their plans and events; their documents become orphans."""
+    total = supabase.count_deleted("agent", before)
+    for attempt in range(ATTEMPTS):
+        while purged := supabase.purge_deleted_agents(before, batch_size):
+            stats.agents += purged
+            print_out(f"Purged {stats.agents} of {total} agents.")
+            _stop_if(stop)
+        stats.locked = supabase.count_deleted("agent", before)
+        if stats.locked == 0:
+            return
+        if attempt < ATTEMPTS - 1:
+            stop.wait(PAUSE_SECONDS)
+        _stop_if(stop)
+
+
+def remove_documents(
+    supabase: Supabase, grace: timedelta, batch_size: int, stats: Stats, stop: threading.Event
+) -> None:
+    """Remove the documents older than the grace period that no plan refers to."""
+    total = sum(map(len, supabase.orphans(grace, batch_size)))
+    unsure: dict[tuple[str, str], str] = {}
+    for batch in supabase.orphans(grace, batch_size):
+        removed, reasons = supabase.remove([*batch])
+        stats.documents += len(removed)
+        unsure |= {
+            (name, id_): reasons.get(name, "no reason given")
+            for name, id_ in batch.items()
+            if name not in removed
+        }
+        print_out(f"Removed {stats.documents} of {total} documents.")
+        _stop_if(stop)
+    if unsure:
+        # Not there any more, or stored again, or approved in the meantime: all as it should be.
+        orphans = {orphan for batch in supabase.orphans(grace, batch_size) for orphan in batch.items()}
+        kept = {name: reason for (name, id_), reason in unsure.items() if (name, id_) in orphans}
+        stats.kept |= kept
+        stats.no_longer_orphans += len(unsure) - len(kept)
+
+
+def dry_run(
+    supabase: Supabase, grace: timedelta, before: datetime, batch_size: int, stop: threading.Event
+) -> None:
+    """Report what there is to do."""
+    agents, plans = (supabase.count_deleted(table, before) for table in ("agent", "plan"))
+    documents = 0
+    for batch in supabase.orphans(grace, batch_size):
+        documents += len(batch)
+        _stop_if(stop)
+    print_out(
+        f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well."
+    )
+    print_out(f"Would remove {documents} documents that no plan refers to.")
+    print_out("Nothing was changed: this was a dry run. Act with --apply.")
+
+
+def summarize(stats: Stats) -> None:
+    print_out(f"Purged {stats.agents} agents and removed {stats.documents} documents.")
+    if stats.no_longer_orphans:
+        print_out(
+            f"{stats.no_longer_orphans} documents were approved or removed by another process in the meantime."
+        )
+    if stats.locked:
+        print_err(f"{stats.locked} agents could not be purged: another transaction has locked them.")
+    if stats.kept:
+        print_err(f"{len(stats.kept)} documents could not be removed:")
+        for name, reason in list(stats.kept.items())[:SHOWN]:
+            print_err(f"  {name} ({reason})")
+        if len(stats.kept) > SHOWN:
+            print_err(f"  and more: {dict(Counter(stats.kept.values()))}")
+
+
+def print_out(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 -- a command
+
+
+def print_err(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _stop_if(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped
+
+
+def main(*, apply: bool, grace_hours: float, keep_deleted_days: float, batch_size: int) -> int:
+    """Run it and return the exit status."""
+    options = Options(apply, timedelta(hours=grace_hours), timedelta(days=keep_deleted_days), batch_size)
+    try:
+        settings = read(RetentionSettings)
+    except SettingsError as error:
+        print_err(f"Retention cannot run with these settings:\n{error}")
+        return MISUSE
+
+    stop, received = threading.Event(), []
+
+    def end_after_this_batch(number: int, _: Any) -> None:
+        received.append(number)
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once, which does no harm either
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_after_this_batch)
+
+    stats = Stats()
+    try:
+        with connect() as http:
+            _run(Supabase(settings, http), options, stats, stop)
+    except Stopped:
+        print_err("Stopped by a signal; the next run goes on from here.")
+        status = SIGNALLED + received[0]
+    except Unavailable as error:
+        print_err(str(error))
+        status = UNAVAILABLE
+    else:
+        status = LEFTOVERS if stats.kept or stats.locked else DONE
+    if options.apply:
+        summarize(stats)
+    return status
+
+
+def _run(supabase: Supabase, options: Options, stats: Stats, stop: threading.Event) -> None:
+    before = datetime.now(UTC) - options.keep_deleted
+    if options.apply:
+        purge_agents(supabase, before, options.batch_size, stats, stop)
+        remove_documents(supabase, options.grace, options.batch_size, stats, stop)
+    else:
+        dry_run(supabase, options.grace, before, options.batch_size, stop)

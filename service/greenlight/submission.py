@@ -1,0 +1,187 @@
+"""What approving and proposing have in common: read the request, store the document, call the RPC."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from greenlight.auth import User
+from greenlight.errors import Problem
+from greenlight.settings import Settings
+from greenlight.upstream import DocumentMissing, Refused, Upstream
+
+# How often a document is stored again that another request's clean-up removed between our upload and our RPC.
+ATTEMPTS = 3
+MAX_VERSION = 2**31 - 1  # Postgres integer
+MAX_TITLE = 500  # code points, trimmed
+# Unicode White_Space, exactly: str.strip() without it trims U+001C to U+001F as well.
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
+
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_EDGE = f"[^{_CONTROL}{_SPACE}]"
+TITLE_PATTERN = f"^[{_SPACE}]*{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{_SPACE}]*$"
+# Python's own engine: a bounded repetition of this length takes pydantic's seconds on a title of megabytes.
+_TITLE = re.compile(TITLE_PATTERN.removesuffix("$"))
+
+
+def _trimmed(title: str) -> str:
+    if not _TITLE.fullmatch(title):
+        raise ValueError(f"must have 1 to {MAX_TITLE} characters after trimming, and no control characters")
+    return title.strip(WHITE_SPACE)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Title = Annotated[str, AfterValidator(_trimmed), WithJsonSchema({"type": "string", "pattern": TITLE_PATTERN})]
+Content = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+# What a value of the right type is refused with. The order is that of the RPC's arguments.
+FIELD_CODES = {
+    "plan_id": "invalid_session_id",
+    "session_id": "invalid_session_id",
+    "version": "invalid_version",
+    "title": "invalid_title",
+    "content_sha256": "invalid_document_sha256",
+    "expires_in_seconds": "invalid_expires_at",
+}
+_WRONG_VALUE = {"string_pattern_mismatch", "greater_than_equal", "less_than_equal", "value_error"}
+
+
+class PlanRequest(BaseModel):
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"oneOf": [{"required": ["plan_id"]}, {"required": ["session_id"]}]}
+    )
+
+    plan_id: SessionId = Field(
+        "", description="Id of the planning session.", json_schema_extra=_without_default
+    )
+    session_id: SessionId = Field(
+        "", description="The same, by its other name.", json_schema_extra=_without_default
+    )
+    title: Title = Field(
+        description=f"1 to {MAX_TITLE} code points after trimming; no control characters or line breaks."
+    )
+    content: Content = Field(description="The document, markdown. Stored byte for byte, as UTF-8.")
+    version: Version = Field(1, description="Which revision of the session's document this is.")
+    content_sha256: Sha256 | None = Field(
+        None, description="SHA-256 of the document that the user saw, in lower-case hex."
+    )
+
+
+AnyRequest = TypeVar("AnyRequest", bound=PlanRequest)
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A revision of a session's document whose every part is well-formed."""
+
+    session_id: str
+    version: int
+    title: str
+    document: bytes
+    sha256: str
+
+
+def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
+    """Read a request's body, by the same rules as the database.
+
+    Raises `invalid_request` or another `invalid_*`.
+    """
+    try:
+        # JSON can write half of a surrogate pair; the parser refuses it.
+        request = model.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    if not request.plan_id and not request.session_id:
+        raise _invalid_request({"plan_id": "Field required"})
+    if request.plan_id and request.session_id and request.plan_id != request.session_id:
+        raise _invalid_request({"session_id": "must be the same as plan_id where both are given"})
+    return request
+
+
+def submission_of(request: PlanRequest, max_document_bytes: int) -> Submission:
+    """Return what was submitted, with its hash.
+
+    Raises `document_too_large` or `document_changed`.
+    """
+    document = request.content.encode()
+    if len(document) > max_document_bytes:
+        raise Problem("document_too_large", f"The document may have {max_document_bytes} bytes of UTF-8.")
+    sha256 = hashlib.sha256(document).hexdigest()
+    if request.content_sha256 not in (None, sha256):
+        raise Problem("document_changed", "content_sha256 is not the SHA-256 of content.")
+    return Submission(request.plan_id or request.session_id, request.version, request.title, document, sha256)
+
+
+def _invalid(error: ValidationError) -> Problem:
+    malformed, wrong = {}, {}
+    for found in error.errors():
+        name = ".".join(map(str, found["loc"])) or "body"
+        message = found["msg"].removeprefix("Value error, ")
+        if isinstance(found["input"], str) and "\x00" in found["input"]:
+            malformed[name] = "must not contain U+0000"
+        elif found["type"] in _WRONG_VALUE and name in FIELD_CODES:
+            wrong[name] = message
+        else:
+            malformed[name] = message
+    if malformed:
+        return _invalid_request(malformed)
+    first = min(wrong, key=list(FIELD_CODES).index)
+    return Problem(FIELD_CODES[first], f"{first}: {wrong[first]}.")
+
+
+def _invalid_request(fields: dict[str, str]) -> Problem:
+    return Problem("invalid_request", f"Not usable: {', '.join(fields)}.", fields=fields)
+
+
+async def submit(
+    submission: Submission,
+    user: User,
+    upstream: Upstream,
+    settings: Settings,
+    call: Callable[[Submission, str], Awaitable[Answer]],
+) -> tuple[str, Answer]:
+    """Store the document, sign its URL, call the RPC with both; return the URL and the RPC's answer.
+
+    Each of the steps may be repeated, and the last one is a single transaction: whenever this stops in
+    between, the same request again ends in the same one result.
+    """
+    path = f"{user.id}/{submission.session_id}/{submission.sha256}.md"
+    try:
+        async with asyncio.timeout(settings.approval_timeout_seconds):
+            for _ in range(ATTEMPTS):
+                try:
+                    url = await upstream.store(path, submission.document)
+                    return url, await call(submission, url)
+                except DocumentMissing:
+                    continue
+    except TimeoutError:
+        # The outcome is not known: the document stays for the next attempt.
+        raise Problem("upstream_timeout", "Supabase did not answer in time.") from None
+    except Refused:
+        # The document is not needed. If any plan refers to it, the database keeps it; if a request at the
+        # same moment was about to use the same bytes, it will store them again.
+        await upstream.remove(path)
+        raise
+    raise Problem("upstream_error", "The document was removed each time it was stored.", retryable=True)

@@ -1,0 +1,597 @@
+"""A builder beside a real Supabase: what it builds, how it fails, what ends it, and Supabase away."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from greenlight.worker import BuildFailed, Job, Refused
+from greenlight.worker import builder as module
+from greenlight.worker.builder import Builder
+from tests.builder.conftest import Owner, builder, eventually, hurry, reaches
+from tests.conftest import RunningStack
+from tests.faults.proxy import Exchange, Handler, Proxy, answer, pass_on
+
+pytestmark = pytest.mark.anyio
+
+
+async def succeed(_: Job) -> None:
+    pass
+
+
+class Held:
+    """A build function that goes on until it is released or cancelled."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.cancelled: list[bool] = []  # what each job that was cancelled said of itself
+        self.release = asyncio.Event()
+
+    async def __call__(self, job: Job) -> None:
+        self.jobs.append(job)
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(job.cancelled)
+            raise
+
+    async def started(self, count: int = 1) -> None:
+        await eventually(lambda: len(self.jobs) == count)
+
+
+@pytest.fixture
+async def proxy(stack: RunningStack) -> AsyncIterator[Proxy]:
+    async with Proxy(stack.supabase_url) as started:
+        yield started
+
+
+def outcomes(started: Builder) -> dict[str, int]:
+    """Return how many attempts ended how."""
+    samples = next(iter(started.metrics.ended.collect())).samples
+    return {
+        sample.labels["outcome"]: int(sample.value) for sample in samples if sample.name.endswith("_total")
+    }
+
+
+def at(proxy: Proxy, call: str, handler: Handler, times: int = 1) -> None:
+    """Have the next calls of an RPC dealt with by this handler, and pass on all else."""
+    left = times
+
+    async def dispatch(exchange: Exchange) -> None:
+        nonlocal left
+        if left and exchange.request.start[1].endswith(f"/rpc/{call}"):
+            left -= 1
+            await handler(exchange)
+        else:
+            await pass_on(exchange)
+
+    proxy.handlers["other"] = dispatch
+
+
+def called(proxy: Proxy, name: str) -> list[Any]:
+    """Return the bodies of the calls of that name that came through."""
+    return [json.loads(request.body) for request in proxy.seen if request.start[1].endswith(f"/rpc/{name}")]
+
+
+# What it builds -----------------------------------------------------------------------------------------
+
+
+async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStack, owner: Owner) -> None:
+    content = "# Café\r\n\r\nDo it. ☕\n"
+    approval = owner.approve(content, title="Café ☕")
+    jobs: list[Job] = []
+
+    async def build(job: Job) -> None:
+        jobs.append(job)
+
+    async with builder(stack, build, worker="the builder"):
+        await reaches(owner, approval["agent_id"], ("active", "succeeded", 1))
+
+    (job,) = jobs
+    row = owner.build(approval["agent_id"])
+    assert row["worker"] == "the builder"
+    assert (job.build_id, job.attempt) == (row["id"], 1)
+    assert (job.agent_id, job.plan_id, job.user_id) == (approval["agent_id"], approval["plan_id"], owner.id)
+    assert (job.session_id, job.version, job.title) == (approval["session_id"], 1, "Café ☕")
+    assert job.document == content.encode()
+    assert job.document_sha256 == hashlib.sha256(content.encode()).hexdigest()
+
+
+async def test_reports_show_while_it_runs_and_the_last_one_stays(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approve()["agent_id"]
+    seen = asyncio.Event()
+
+    async def build(job: Job) -> None:
+        for number in range(41):
+            job.report(number, f"Step {number}")
+        await seen.wait()
+        await asyncio.to_thread(job.report, 99)
+        job.report(message="almost\x00 there\n")
+
+    async with builder(stack, build):
+        await eventually(lambda: owner.build(agent)["progress"] == 40)
+        assert owner.build(agent)["message"] == "Step 40"
+        seen.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+
+    row = owner.build(agent)
+    assert (row["progress"], row["message"]) == (99, "almost  there")
+
+
+async def test_a_report_under_way_does_not_replace_the_last_one(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approve()["agent_id"]
+    under_way, overtaken, arrived = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        """Hold the first report until another one has overtaken it, if there is one."""
+        name = exchange.request.start[1].rpartition("/")[2]
+        if name == "renew_build" and not under_way.is_set():
+            under_way.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(overtaken.wait(), 0.5)
+            answer = await exchange.forward()
+            arrived.set()
+            await exchange.reply(answer)
+            return
+        if name == "finish_build":
+            await arrived.wait()
+        await pass_on(exchange)
+        if name == "renew_build":
+            overtaken.set()
+
+    proxy.handlers["other"] = slow
+
+    async def build(job: Job) -> None:
+        job.report(30, "Reading")
+        await under_way.wait()
+        job.report(90)
+
+    async with builder(stack, build, url=proxy.url):
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    row = owner.build(agent)
+    assert (row["progress"], row["message"]) == (90, "Reading")
+    assert [body["progress"] for body in called(proxy, "renew_build")] == [30, 90]
+
+
+async def test_reports_are_sent_at_most_twice_a_second(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approve()["agent_id"]
+
+    async def build(job: Job) -> None:
+        for number in range(100):
+            job.report(number)
+            await asyncio.sleep(0.02)
+
+    async with builder(stack, build, url=proxy.url):
+        began = time.monotonic()
+        await eventually(lambda: owner.status(agent)[0] == "active")
+        spent = time.monotonic() - began
+
+    reports = [body["progress"] for body in called(proxy, "renew_build")]
+    assert reports[-1] == 99
+    assert 2 < len(reports) <= 2 + spent / module.REPORT_SECONDS
+
+
+async def test_a_report_out_of_range_is_refused(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approve()["agent_id"]
+
+    async def build(job: Job) -> None:
+        job.report(101)
+
+    async with builder(stack, build):
+        await eventually(lambda: owner.build(agent)["message"] is not None)
+    assert owner.build(agent)["message"] == "ValueError: progress must be from 0 to 100, not 101"
+
+
+# How it fails -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (BuildFailed("No oven."), ("building", "queued", 1), "No oven."),
+        (BuildFailed("No recipe.", retry=False), ("failed", "failed", 1), "No recipe."),
+        (OSError(28, "No space left"), ("building", "queued", 1), "OSError: [Errno 28] No space left"),
+        (BuildFailed("x" * 600), ("building", "queued", 1), "x" * 500),
+        (BuildFailed("half \ud83d of\x00 it"), ("building", "queued", 1), "half ? of  it"),
+    ],
+    ids=["again", "for-good", "an-exception", "a-long-message", "odd-characters"],
+)
+async def test_a_failing_build(
+    stack: RunningStack, owner: Owner, error: Exception, status: tuple[str, str, int], message: str
+) -> None:
+    agent = owner.approve()["agent_id"]
+
+    async def build(_: Job) -> None:
+        raise error
+
+    async with builder(stack, build):
+        await reaches(owner, agent, status)
+    assert owner.build(agent)["message"] == message
+
+
+async def test_a_document_that_is_not_the_approved_one_is_not_built(
+    stack: RunningStack, owner: Owner
+) -> None:
+    approval = owner.approve("# What was approved\n")
+    (plan,) = owner.rows("plan", id=f"eq.{approval['plan_id']}")
+    key = {"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"}
+    # The secret key may overwrite it; the owner may not.
+    replaced = httpx.post(  # noqa: ASYNC210 -- no builder is running yet
+        f"{stack.supabase_url}/storage/v1/object/plans/{plan['document_path']}",
+        files={"": ("a.md", b"# Something else\n", "text/markdown")},
+        headers={**key, "x-upsert": "true"},
+    )
+    assert replaced.status_code == 200, replaced.text
+    built = Held()
+
+    async with builder(stack, built):
+        await reaches(owner, approval["agent_id"], ("failed", "failed", 1))
+
+    assert built.jobs == []
+    message = owner.build(approval["agent_id"])["message"]
+    assert plan["document_sha256"] in message
+    assert hashlib.sha256(b"# Something else\n").hexdigest() in message
+
+
+async def test_a_document_that_storage_does_not_give_is_tried_again(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DOWNLOAD_SECONDS", 0.5)
+    agent = owner.approve()["agent_id"]
+
+    async def unavailable(exchange: Exchange) -> None:
+        down = "/storage/" in exchange.request.start[1]
+        await exchange.reply(answer(503) if down else await exchange.forward())
+
+    proxy.handlers["other"] = unavailable
+    async with builder(stack, succeed, url=proxy.url):
+        await reaches(owner, agent, ("building", "queued", 1))
+    assert owner.build(agent)["message"] == "The document could not be read: Storage did not answer."
+
+
+async def test_a_poison_build_fails_after_five_attempts(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approve()["agent_id"]
+
+    async def build(job: Job) -> None:
+        raise BuildFailed(f"Attempt {job.attempt}")
+
+    async with builder(stack, build):
+        for attempt in range(1, 6):
+            status = ("building", "queued", attempt) if attempt < 5 else ("failed", "failed", 5)
+            await reaches(owner, agent, status)
+            hurry(stack, agent)
+    assert owner.build(agent)["message"] == "Attempt 5"
+
+
+# Many at once -------------------------------------------------------------------------------------------
+
+
+async def test_eight_builders_build_two_hundred_once_each(stack: RunningStack, owner: Owner) -> None:
+    agents = {owner.approve(f"# Plan {number}\n")["agent_id"] for number in range(200)}
+    built: Counter[tuple[str, int]] = Counter()
+
+    async def build(job: Job) -> None:
+        built[job.agent_id, job.attempt] += 1
+        await asyncio.sleep(0.01)
+
+    async with contextlib.AsyncExitStack() as builders:
+        for number in range(8):
+            await builders.enter_async_context(builder(stack, build, concurrency=1 + number % 3))
+        await eventually(lambda: not owner.rows("agent", status="eq.building"))
+
+    assert built == Counter({(agent, 1): 1 for agent in agents})
+    assert {row["status"] for row in owner.rows("agent")} == {"active"}
+    assert {(row["status"], row["attempt"]) for row in owner.rows("build")} == {("succeeded", 1)}
+
+
+async def test_no_more_than_concurrency_at_once_and_the_next_at_once(
+    stack: RunningStack, owner: Owner
+) -> None:
+    for number in range(9):
+        owner.approve(f"# Plan {number}\n")
+    running = most = 0
+
+    async def build(_: Job) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.1)
+        running -= 1
+
+    # With this pause between polls, nine builds would take an hour if it waited between them.
+    async with builder(stack, build, concurrency=3, poll_seconds=1200):
+        await eventually(lambda: len(owner.rows("agent", status="eq.active")) == 9)
+    assert most == 3
+
+
+# What ends it -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["revised", "archived", "deleted", "the user is gone"])
+async def test_what_is_not_wanted_any_more_is_ended(stack: RunningStack, owner: Owner, change: str) -> None:
+    approval = owner.approve()
+    agent = approval["agent_id"]
+    held = Held()
+    async with builder(stack, held, lease_seconds=5):
+        await held.started()
+        match change:
+            case "revised":
+                owner.approve("# Better\n", session=approval["session_id"], version=2)
+            case "archived":
+                owner.rpc("transition_agent", agent_id=agent, to_status="archived")
+            case "deleted":
+                owner.rpc("delete_agent", agent_id=agent)
+            case _:
+                stack.delete_user(owner.id)
+        await eventually(lambda: held.cancelled == [True])
+        if change == "revised":
+            await held.started(2)
+            assert (held.jobs[1].version, held.jobs[1].document) == (2, b"# Better\n")
+            held.release.set()
+            await eventually(lambda: owner.agent(agent)["status"] == "active")
+            assert [row["status"] for row in owner.builds(agent)] == ["cancelled", "succeeded"]
+
+
+async def test_a_build_that_finishes_when_it_is_lost_changes_nothing(
+    stack: RunningStack, owner: Owner
+) -> None:
+    approval = owner.approve()
+    held = Held()
+    async with builder(stack, held) as started:  # its lease is long: it learns of it when it finishes
+        await held.started()
+        owner.rpc("transition_agent", agent_id=approval["agent_id"], to_status="archived")
+        held.release.set()
+        await eventually(lambda: outcomes(started) == {"lost": 1})
+    assert held.cancelled == []
+    assert owner.status(approval["agent_id"]) == ("archived", "cancelled", 1)
+
+
+# While Supabase is away ---------------------------------------------------------------------------------
+
+
+async def lost_after(exchange: Exchange) -> None:
+    """Let the call happen, and lose its answer."""
+    await exchange.forward()
+    exchange.reset()
+
+
+async def lost_before(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def unavailable(exchange: Exchange) -> None:
+    await exchange.reply(answer(503))
+
+
+async def garbage(exchange: Exchange) -> None:
+    await exchange.reply(answer(200, b"<html>", "text/html"))
+
+
+async def cut_in_the_middle(exchange: Exchange) -> None:
+    await exchange.reply_half(await exchange.forward())
+
+
+async def empty_code(exchange: Exchange) -> None:
+    # What PostgREST 14.17 says when Postgres goes away during a call.
+    await exchange.reply(answer(400, b'{"code":"","details":null,"hint":null,"message":""}'))
+
+
+FAULTS = [lost_before, lost_after, unavailable, garbage, cut_in_the_middle, empty_code]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("call", ["claim_builds", "renew_build", "finish_build", "fail_build"])
+async def test_a_call_that_fails_is_repeated(
+    stack: RunningStack, owner: Owner, proxy: Proxy, call: str, fault: Handler
+) -> None:
+    agent = owner.approve()["agent_id"]
+    at(proxy, call, fault, times=2)
+
+    async def build(job: Job) -> None:
+        job.report(50, "half")
+        if call == "fail_build":
+            raise BuildFailed("No oven.", retry=False)
+
+    async with builder(stack, build, url=proxy.url) as started:
+        if call == "claim_builds" and fault in {lost_after, cut_in_the_middle}:
+            # The build is claimed, and its builder does not know: that costs one lease, each time.
+            for attempt in (1, 2):
+                await reaches(owner, agent, ("building", "running", attempt))
+                hurry(stack, agent)
+        expected = ("failed", "failed") if call == "fail_build" else ("active", "succeeded")
+        await eventually(lambda: owner.status(agent)[:2] == expected)
+        await eventually(lambda: sum(outcomes(started).values()) == 1)
+
+    assert outcomes(started) == {expected[1]: 1}
+    row = owner.build(agent)
+    assert (row["progress"], row["message"]) == (50, "No oven." if call == "fail_build" else "half")
+    assert len(called(proxy, call)) >= 3
+
+
+async def test_cut_off_beyond_its_lease_it_loses_the_build(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approve()["agent_id"]
+    late, other = Held(), Held()
+    other.release.set()
+    async with builder(stack, late, url=proxy.url, lease_seconds=5) as first:
+        await late.started()
+        proxy.refuse()
+        hurry(stack, agent)  # the lease ends
+        async with builder(stack, other) as second:
+            await reaches(owner, agent, ("active", "succeeded", 2))
+            assert late.cancelled == []  # it cannot know
+            await proxy.listen()
+            await eventually(lambda: late.cancelled == [True])
+            await eventually(lambda: outcomes(first) == {"lost": 1})
+        assert outcomes(second) == {"succeeded": 1}
+    assert owner.status(agent) == ("active", "succeeded", 2)
+
+
+async def test_cut_off_and_back_before_anyone_else_took_the_build_it_finishes_it(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approve()["agent_id"]
+    held = Held()
+    async with builder(stack, held, url=proxy.url, lease_seconds=5):
+        await held.started()
+        proxy.refuse()
+        hurry(stack, agent)
+        held.release.set()
+        await proxy.listen()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+
+
+async def test_the_lease_is_renewed_while_it_runs(stack: RunningStack, owner: Owner, proxy: Proxy) -> None:
+    agent = owner.approve()["agent_id"]
+    held = Held()
+    async with builder(stack, held, url=proxy.url, lease_seconds=5):
+        await eventually(lambda: len(called(proxy, "renew_build")) == 2)
+        held.release.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    assert all(body["lease_seconds"] == 5 for body in called(proxy, "renew_build"))
+
+
+@pytest.mark.parametrize("hours", [-6, 6])
+async def test_the_clock_of_its_machine_may_be_wrong(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    agent = owner.approve()["agent_id"]
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+    held = Held()
+    async with builder(stack, held, url=proxy.url):
+        await held.started()
+        await asyncio.sleep(0.5)  # a builder that believed its clock would renew now, or give up
+        assert held.cancelled == []
+        assert called(proxy, "renew_build") == []
+        held.release.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+
+
+async def test_a_key_that_supabase_refuses_ends_it_at_the_start(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply(answer(401))
+
+    at(proxy, "claim_builds", refuse)
+    with pytest.raises(Refused):
+        async with builder(stack, succeed, url=proxy.url) as started:
+            await eventually(lambda: called(proxy, "claim_builds"))
+    assert outcomes(started) == {}
+
+
+async def test_a_key_that_is_refused_later_does_not_end_it(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply(answer(401))
+
+    async with builder(stack, succeed, url=proxy.url):
+        await eventually(lambda: called(proxy, "claim_builds"))
+        at(proxy, "claim_builds", refuse, times=2)
+        agent = owner.approve()["agent_id"]
+        await eventually(lambda: owner.status(agent)[0] == "active")
+
+
+# Stopping -----------------------------------------------------------------------------------------------
+
+
+async def test_told_to_stop_it_takes_nothing_new_and_lets_what_runs_end(
+    stack: RunningStack, owner: Owner
+) -> None:
+    first = owner.approve()["agent_id"]
+    held = Held()
+    async with builder(stack, held, concurrency=2, grace=60) as started:
+        await held.started()
+        started.stop()
+        second = owner.approve()["agent_id"]
+        await asyncio.sleep(0.3)  # three polls
+        held.release.set()
+    assert owner.status(first) == ("active", "succeeded", 1)
+    assert owner.status(second) == ("building", "queued", 0)
+    assert len(held.jobs) == 1
+
+
+async def test_what_does_not_end_within_the_grace_is_handed_back(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approve()["agent_id"]
+    held = Held()
+    async with builder(stack, held, grace=0.2):
+        await held.started()
+    assert held.cancelled == [True]
+    assert owner.status(agent) == ("building", "queued", 1)
+    assert owner.build(agent)["message"] == "the builder was stopped"
+
+
+async def test_told_twice_it_does_not_wait(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approve()["agent_id"]
+    held = Held()
+    async with asyncio.timeout(30), builder(stack, held, grace=600) as started:
+        await held.started()
+        started.stop()
+    assert owner.build(agent)["message"] == "the builder was stopped"
+
+
+async def test_a_claim_under_way_when_it_is_told_to_stop_is_handed_back(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        asked.set()
+        await go.wait()
+        await pass_on(exchange)
+
+    held = Held()
+    at(proxy, "claim_builds", slow)
+    agent = owner.approve()["agent_id"]
+    async with builder(stack, held, url=proxy.url) as started:
+        await asked.wait()
+        started.stop()
+        go.set()
+    assert held.jobs == []
+    assert owner.status(agent) == ("building", "queued", 1)
+    assert owner.build(agent)["message"] == "the builder was stopped"
+
+
+async def test_a_function_that_does_not_end_is_given_up(
+    stack: RunningStack, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENDING_SECONDS", 0.3)
+    agent = owner.approve()["agent_id"]
+    go = asyncio.Event()
+
+    async def build(_: Job) -> None:
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    async with builder(stack, build):
+        await eventually(lambda: owner.status(agent)[1] == "running")
+        await asyncio.sleep(0.2)
+    assert owner.build(agent)["message"] == "the builder was stopped"
+    go.set()
+
+
+async def test_supabase_away_when_it_stops_does_not_hold_it_up(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HAND_BACK_SECONDS", 0.3)
+    agent = owner.approve()["agent_id"]
+    held = Held()
+    async with builder(stack, held, url=proxy.url):
+        await held.started()
+        proxy.refuse()
+    assert owner.status(agent) == ("building", "running", 1)

@@ -1,0 +1,240 @@
+"""`greenlight build` as a process: its exit codes, its logs, its signals, and what its death costs.
+
+`SOAK=1` kills a builder at a hundred random moments instead of a few. SEED=… repeats a run.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from greenlight.worker import Job
+from local.processes import free_ports
+from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, hurry, reaches, until
+from tests.conftest import RunningStack
+
+SOAK = "SOAK" in os.environ
+
+
+def logged(process: Process) -> list[dict[str, Any]]:
+    # The last line may be half of one.
+    return [
+        json.loads(line)
+        for line in process.output.read_bytes().splitlines(keepends=True)
+        if line[-1:] == b"\n"
+    ]
+
+
+def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
+    """Builds that succeed, fail and fail for good; then SIGTERM while one is running."""
+    script = r"""
+        env > "$SEEN/env"
+        echo '::progress 30 Reading'
+        cat "$GREENLIGHT_DOCUMENT"
+        case $(cat "$GREENLIGHT_DOCUMENT") in
+            *good*) echo '::progress 90'; exit 0 ;;
+            *bad*) echo 'The oven is broken.' >&2; exit 1 ;;
+            *wrong*) echo 'There is no recipe.' >&2; exit 65 ;;
+            *long*) echo $$ > "$SEEN/pid"; sleep 1000 & wait ;;
+        esac
+    """
+    (port,) = free_ports(1)
+    agents = {
+        word: owner.approve(f"# A secret document, {word}\n", title=f"Secret title {word}")["agent_id"]
+        for word in ("good", "bad", "wrong", "long")
+    }
+    command = ("/usr/bin/env", f"SEEN={tmp_path}", "sh", "-c", script)
+    with builder_process(
+        stack, tmp_path, *command, concurrency=4, grace=0.2, worker="day", metrics_port=port
+    ) as process:
+        until(lambda: owner.status(agents["good"]) == ("active", "succeeded", 1))
+        until(lambda: owner.status(agents["bad"]) == ("building", "queued", 1))
+        until(lambda: owner.status(agents["wrong"]) == ("failed", "failed", 1))
+        until(lambda: owner.build(agents["long"])["progress"] == 30)
+        metrics = until(lambda: ended_in(port, 3))
+        pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+        process.send(signal.SIGTERM)
+        assert process.process.wait(60) == 0
+        assert not psutil.pid_exists(pid)
+
+    row = owner.build(agents["good"])
+    assert (row["progress"], row["message"], row["worker"]) == (90, "Reading", "day")
+    assert owner.build(agents["bad"])["message"] == "The oven is broken."
+    assert owner.build(agents["wrong"])["message"] == "There is no recipe."
+    assert owner.status(agents["long"]) == ("building", "queued", 1)
+    assert owner.build(agents["long"])["message"] == "the builder was stopped"
+
+    for sample in ('outcome="succeeded"', 'outcome="retried"', 'outcome="failed"'):
+        assert re.search(rf"^greenlight_builds_ended_total{{{sample}}} 1.0$", metrics, re.MULTILINE)
+    assert "greenlight_builds_running 1.0" in metrics
+
+    events = [line["event"] for line in logged(process)]
+    assert events[0] == "builder_started"
+    assert events[-1] == "builder_stopped"
+    assert Counter(line["outcome"] for line in logged(process) if line["event"] == "build_ended") == Counter(
+        succeeded=1, retried=1, failed=1, stopped=1
+    )
+    output, errors = process.output.read_text(), process.errors.read_text()
+    for secret in ("ecret title", "ecret document", "oven", stack.secret_key):
+        assert secret not in output
+    assert stack.secret_key not in errors
+    assert "A secret document, good" in errors  # what the command writes is its own affair
+    environment = (tmp_path / "env").read_text()
+    assert stack.secret_key not in environment
+    assert "GREENLIGHT_TITLE=Secret title" in environment
+
+
+def ended_in(port: int, count: int) -> str | None:
+    """Return the metrics when so many attempts have ended."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    ended = re.findall(r"^greenlight_builds_ended_total{.*} ([\d.]+)$", text, re.MULTILINE)
+    return text if sum(map(float, ended)) == count else None
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "status", "complaint"),
+    [
+        ({"SUPABASE_URL": ""}, ["true"], 2, "SUPABASE_URL: Field required"),
+        ({"SUPABASE_SECRET_KEY": ""}, ["true"], 2, "SUPABASE_SECRET_KEY: Field required"),
+        ({"SUPABASE_SECRET_KEY": "sb_publishable_x"}, ["true"], 2, "give the secret (service_role) one"),
+        ({"SUPABASE_SECRET_KEY": "sb_secret_wrong"}, ["true"], 3, "is not this project's secret key"),
+        ({}, ["no-such-command"], 2, "There is no command no-such-command."),
+        ({}, ["--lease-seconds=4", "true"], 2, "--lease-seconds"),
+        ({}, ["--concurrency=101", "true"], 2, "--concurrency"),
+        ({}, ["--poll-seconds=nan", "true"], 2, "--poll-seconds"),
+        ({}, [], 2, "COMMAND"),
+    ],
+)
+def test_it_says_why_it_cannot_start(
+    stack: RunningStack, changed: dict[str, str], options: list[str], status: int, complaint: str
+) -> None:
+    known = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    settings = {"SUPABASE_URL": stack.supabase_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+    result = subprocess.run(
+        [sys.executable, "-m", "greenlight", "build", *options],
+        env={**known, **settings, **changed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.count("build_claimed")) == (status, 0), result.stderr
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "sb_secret" not in result.stderr
+
+
+def test_the_http_service_does_not_load_it() -> None:
+    script = "import greenlight.app, greenlight.serve, sys; print([m for m in sys.modules if 'greenlight.worker' in m])"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+@pytest.mark.anyio
+async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
+    stack: RunningStack, owner: Owner, tmp_path: Path
+) -> None:
+    agent = owner.approve()["agent_id"]
+    pids = tmp_path / "pids"
+
+    async def build(_: Job) -> None:
+        pass
+
+    script = f"trap '' TERM; echo '::progress 10 Late'; echo $$ > {pids}; while :; do sleep 0.1; done"
+    with builder_process(stack, tmp_path, "sh", "-c", script, lease_seconds=5) as late:
+        await eventually(lambda: owner.build(agent)["progress"] == 10)
+        late.send(signal.SIGSTOP)
+        await asyncio.to_thread(hurry, stack, agent)  # as when the lease has ended
+        async with builder(stack, build):
+            await reaches(owner, agent, ("active", "succeeded", 2))
+        assert psutil.pid_exists(int(pids.read_text()))
+        late.send(signal.SIGCONT)
+        await eventually(lambda: not psutil.pid_exists(int(pids.read_text())))
+        await eventually(lambda: logged(late)[-1].get("outcome") == "lost")
+    assert owner.status(agent) == ("active", "succeeded", 2)
+    assert owner.build(agent)["progress"] is None  # what the late one reported is gone with its attempt
+
+
+# kill -9 ------------------------------------------------------------------------------------------------
+
+KILLS, BUILDERS = (100, 6) if SOAK else (4, 3)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
+    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
+    return random.Random(seed)
+
+
+def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
+    stack: RunningStack, owner: Owner, tmp_path: Path, chance: random.Random
+) -> None:
+    """Many builders at a lease of five seconds, one after the other killed; each dies with its commands."""
+    agents: list[str] = []
+    started = tmp_path / "started"
+    # One line for each command, short enough to be written whole.
+    script = f"""
+        echo $GREENLIGHT_AGENT_ID $GREENLIGHT_ATTEMPT $$ >> {started}
+        echo '::progress 20 Half'; sleep 0.2; echo '::progress 90 Nearly'; sleep 0.1
+    """
+
+    def start() -> Process:
+        concurrency = chance.choice((1, 2))
+        command = ("sh", "-c", script)
+        return builders.enter_context(
+            builder_process(stack, tmp_path, *command, lease_seconds=5, concurrency=concurrency)
+        )
+
+    with contextlib.ExitStack() as builders:
+        running = [start() for _ in range(BUILDERS)]
+        for _ in range(KILLS):
+            agents += [owner.approve()["agent_id"] for _ in range(4)]
+            ready = until(lambda: [each for each in running if logged(each)])
+            time.sleep(chance.uniform(0, 0.5))
+            victim = chance.choice(ready)
+            victim.process.kill()
+            victim.process.wait()
+            running.remove(victim)
+            running.append(start())
+        until(lambda: not owner.rows("agent", status="eq.building", select="id"), seconds=120)
+
+    attempts = Counter(tuple(line.split()[:2]) for line in started.read_text().splitlines())
+    assert set(attempts.values()) == {1}  # no attempt was begun twice
+    assert {agent for agent, _ in attempts} == set(agents)
+    rows = owner.rows("build", limit="1000")
+    assert sorted(row["agent_id"] for row in rows) == sorted(agents)
+    assert {row["status"] for row in rows} == {"succeeded"}, Counter(row["message"] for row in rows)
+    assert max(row["attempt"] for row in rows) > 1  # a kill has met a build
+    for row in rows:  # the attempt that succeeded is the last that was begun
+        assert attempts[row["agent_id"], str(row["attempt"])] == 1
+        assert (row["agent_id"], str(row["attempt"] + 1)) not in attempts
+    events = Counter(
+        (event["agent_id"], event["kind"], event["to_status"])
+        for event in owner.rows("agent_event", limit="1000")
+    )
+    story = (("approved", "building"), ("status_changed", "active"))
+    assert events == Counter({(agent, *event): 1 for agent in agents for event in story})
+    assert {row["status"] for row in owner.rows("agent", limit="1000")} == {"active"}
+    # No command outlives its builder.
+    pids = [int(line.split()[2]) for line in started.read_text().splitlines()]
+    until(lambda: not any(running_command(pid, script) for pid in pids))
+
+
+def running_command(pid: int, script: str) -> bool:
+    try:
+        return script in psutil.Process(pid).cmdline()
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,250 @@
+"""Only the owner's own session decides: a token with a client_id, whatever its value, is an agent acting for them.
+
+Each refusal stands beside the same call by the human.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from .conftest import Project, User, denied, document_of, refused
+from .invariants import broken_invariants
+
+# Any value but null counts.
+DISGUISES: dict[str, object] = {
+    "an id": "3b1d8e07-5f4e-4d0c-9f6b-2b8f6f9c1d11",
+    "an id in upper case": "3B1D8E07-5F4E-4D0C-9F6B-2B8F6F9C1D11",
+    "empty": "",
+    "blank": " ",
+    "the word null": "null",
+    "the word user": "user",
+    "the word service_role": "service_role",
+    "zero": 0,
+    "a number": 5,
+    "false": False,
+    "true": True,
+    "an empty array": [],
+    "an array of null": [None],
+    "an array": ["trusted"],
+    "an empty object": {},
+    "an object": {"client_id": None},
+}
+
+
+def approve_directly(project: Project, user: User, agent_id: object) -> object:
+    return project.approve(user, version=3, document=document_of("s1", 3))
+
+
+def approve_proposed(project: Project, user: User, agent_id: object) -> object:
+    return project.approve_proposed(user, version=2)
+
+
+def replay(project: Project, user: User, agent_id: object) -> object:
+    return project.approve_proposed(user, version=1)
+
+
+def request_changes(project: Project, user: User, agent_id: object) -> object:
+    return project.decide(user, "request_changes", version=2)
+
+
+def reject_plan(project: Project, user: User, agent_id: object) -> object:
+    return project.decide(user, "reject_plan", version=2)
+
+
+def pause(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "transition_agent", agent_id=agent_id, to_status="paused")
+
+
+def archive(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "transition_agent", agent_id=agent_id, to_status="archived")
+
+
+def keep_status(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "transition_agent", agent_id=agent_id, to_status="active")
+
+
+def delete_agent(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "delete_agent", agent_id=agent_id)
+
+
+def restore_agent(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "restore_agent", agent_id=agent_id)
+
+
+def retry_build(project: Project, user: User, agent_id: object) -> object:
+    return project.call(user, "retry_build", agent_id=agent_id)
+
+
+HUMAN_CALLS: dict[str, Callable[[Project, User, object], object]] = {
+    call.__name__: call
+    for call in (
+        approve_directly,
+        approve_proposed,
+        replay,
+        request_changes,
+        reject_plan,
+        pause,
+        archive,
+        keep_status,
+        delete_agent,
+        restore_agent,
+        retry_build,
+    )
+}
+
+
+def story(project: Project, user: User, call: str) -> object:
+    """An active agent of version 1, version 2 proposed, the document of version 3 stored: each call has its object."""
+    agent_id = project.store_and_approve(user, version=1)["agent_id"]
+    if call == "retry_build":
+        project.fail(project.claim_agent(agent_id), retry=False)
+    else:
+        project.activate(agent_id)
+    project.store_and_propose(user, version=2)
+    project.store(user, document=document_of("s1", 3))
+    return agent_id
+
+
+@pytest.mark.parametrize("call", HUMAN_CALLS)
+def test_an_oauth_client_decides_nothing(any_project: Project, call: str) -> None:
+    user = any_project.new_user()
+    agent_id = story(any_project, user, call)
+    before = any_project.everything()
+    for disguise in DISGUISES.values():
+        with refused("human_required", "PT403"):
+            HUMAN_CALLS[call](any_project, user.with_claims(client_id=disguise), agent_id)
+    assert any_project.everything() == before
+    assert HUMAN_CALLS[call](any_project, user, agent_id)
+
+
+def test_an_agent_does_not_approve_its_own_plan(any_project: Project) -> None:
+    """It proposes, and whatever it then calls, there is no agent until the human has approved."""
+    user = any_project.new_user()
+    client = user.with_claims(client_id="mcp")
+    any_project.store_and_propose(client)
+    before = any_project.everything()
+    with refused("human_required", "PT403"):
+        any_project.approve_proposed(client)
+    with refused("human_required", "PT403"):
+        any_project.approve(client, document=document_of("s1", 1))
+    with denied():
+        any_project.call(None, "approve_plan", session_id="s1", version=1, document_sha256="0" * 64)
+    with denied(), any_project.as_user(client) as connection:
+        connection.execute("update public.plan set status = 'approved', decided_at = now()")
+    assert any_project.everything() == before
+    assert any_project.approve_proposed(user)["created"] is True
+    assert broken_invariants(any_project) == []
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_an_oauth_client_proposes_withdraws_and_reads(any_project: Project, disguise: str) -> None:
+    user = any_project.new_user()
+    client = user.with_claims(client_id=DISGUISES[disguise])
+    assert any_project.store_and_propose(client)["created"] is True
+    proposed_by = any_project.plan(user)["proposed_by"]
+    assert proposed_by not in ("user", "service_role", None)
+    assert any_project.decide(client, "withdraw_plan")["status"] == "withdrawn"
+    agent_id = any_project.store_and_approve(user, version=2)["agent_id"]
+    for table, rows in (("plan", 2), ("agent", 1), ("agent_event", 1), ("build", 1)):
+        with any_project.as_user(client) as connection:
+            assert len(connection.execute(f"select from public.{table}").fetchall()) == rows, table
+    any_project.call(user, "delete_agent", agent_id=agent_id)
+    with any_project.as_user(client) as connection:
+        listed = connection.execute("select id from public.deleted_agents()").fetchall()
+    assert [row["id"] for row in listed] == [agent_id]
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"client_id": None},
+        {"CLIENT_ID": "mcp"},
+        {"app_metadata": {"client_id": "mcp"}},
+        {"user_metadata": {"client_id": "mcp"}, "clientid": "mcp"},
+    ],
+    ids=str,
+)
+def test_a_token_without_a_client_id_is_the_humans(project: Project, claims: dict[str, Any]) -> None:
+    user = project.new_user()
+    human = user.with_claims(**claims)
+    project.store_and_propose(human)
+    assert project.plan(user)["proposed_by"] == "user"
+    assert project.approve_proposed(human)["created"] is True
+
+
+def test_it_is_told_to_an_agent_before_anything_about_the_plan_or_the_arguments(project: Project) -> None:
+    user = project.new_user()
+    client = user.with_claims(client_id="mcp")
+    calls: list[tuple[str, dict[str, object]]] = [
+        ("approve_plan", {"session_id": "/", "version": 0}),
+        ("request_changes", {"session_id": "/", "version": 0, "comment": ""}),
+        ("reject_plan", {"session_id": "/", "version": 0, "comment": ""}),
+        ("transition_agent", {"agent_id": uuid4(), "to_status": "nonsense"}),
+        ("retry_build", {"agent_id": uuid4()}),
+        ("delete_agent", {"agent_id": uuid4()}),
+        ("restore_agent", {"agent_id": None}),
+    ]
+    for function, arguments in calls:
+        with refused("human_required", "PT403"):
+            project.call(client, function, **arguments)
+        with refused("not_authenticated", "PT401"):
+            project.call(User(uuid4()).with_claims(client_id="mcp"), function, **arguments)
+    with refused("invalid_session_id", "PT422"):
+        project.call(user, "approve_plan", session_id="/", version=0)
+
+
+# Trusted clients ---------------------------------------------------------------------------------------------
+
+
+def trust(project: Project, client_id: str) -> None:
+    with project.as_superuser() as connection:
+        connection.execute("set local role postgres")
+        connection.execute("insert into greenlight.trusted_client (client_id) values (%s)", (client_id,))
+
+
+@pytest.mark.parametrize("call", HUMAN_CALLS)
+def test_a_trusted_client_counts_as_the_human(any_project: Project, call: str) -> None:
+    user = any_project.new_user()
+    agent_id = story(any_project, user, call)
+    trusted = user.with_claims(client_id="our-app")
+    with refused("human_required", "PT403"):
+        HUMAN_CALLS[call](any_project, trusted, agent_id)
+    trust(any_project, "our-app")
+    assert HUMAN_CALLS[call](any_project, trusted, agent_id)
+
+
+def test_trust_is_in_exactly_that_client(project: Project) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    trust(project, "our-app")
+    others = ("OUR-APP", "our-app ", "our-app\n", "our", "%", "", ["our-app"], {"our-app": 1}, True)
+    for other in others:
+        with refused("human_required", "PT403"):
+            project.approve_proposed(user.with_claims(client_id=other))
+    with project.as_superuser() as connection:
+        connection.execute("delete from greenlight.trusted_client")
+    with refused("human_required", "PT403"):
+        project.approve_proposed(user.with_claims(client_id="our-app"))
+
+
+def test_no_client_is_trusted_until_the_project_says_so(any_project: Project) -> None:
+    assert any_project.rows("select from greenlight.trusted_client") == []
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+def test_no_api_role_reads_or_writes_who_is_trusted(any_project: Project, role: str) -> None:
+    claims = {"sub": str(any_project.new_user().id)}
+    for statement in (
+        "select client_id from greenlight.trusted_client",
+        "insert into greenlight.trusted_client (client_id) values ('mcp')",
+        "update greenlight.trusted_client set client_id = 'mcp'",
+        "delete from greenlight.trusted_client",
+        "truncate greenlight.trusted_client",
+    ):
+        with denied(), any_project.as_role(role, claims) as connection:
+            connection.execute(cast("Any", statement))
+    trust(any_project, "our-app")
+    assert any_project.rows("select client_id from greenlight.trusted_client") == [{"client_id": "our-app"}]

@@ -1,0 +1,182 @@
+"""Proposing over HTTP: what the planner may do, what is left to the human, and what is refused."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from tests.service.conftest import Caller, body, expect_problem, new_session, running_service, sha256
+
+
+@pytest.fixture
+def agent_of(stack: Any) -> Any:
+    """Return a function: user -> the same user, acting through an OAuth client."""
+    if stack.local is None:
+        pytest.skip("only a local Supabase lends its signing key")
+
+    def through_client(user: Caller) -> Caller:
+        key = jwt.PyJWK(stack.local.keys.signing_key, "ES256")
+        claims = jwt.decode(user.token, options={"verify_signature": False})
+        token = jwt.encode(
+            {**claims, "client_id": "a-planner"}, key.key, "ES256", {"kid": key.key_id or "", "typ": "JWT"}
+        )
+        return replace(user, token=token)
+
+    return through_client
+
+
+def test_a_proposal_waits_and_makes_no_agent(user: Caller) -> None:
+    session = new_session()
+
+    answer = user.proposed(plan_id=session, title="  A plan ", content="# Mine\n")
+
+    (plan,) = user.rows("plan")
+    assert answer == {
+        "success": True,
+        "message": "Plan proposed successfully",
+        "document_url": answer["document_url"],
+        "plan_id": plan["id"],
+        "version": 1,
+        "status": "proposed",
+        "created": True,
+        "review_url": None,
+    }
+    assert (plan["status"], plan["title"], plan["session_id"]) == ("proposed", "A plan", session)
+    assert (plan["document_sha256"], plan["expires_at"]) == (sha256("# Mine\n"), None)
+    assert httpx.get(answer["document_url"]).text == "# Mine\n"
+    assert user.rows("agent") == []
+
+
+def test_a_repeated_proposal_answers_with_what_has_become_of_it(user: Caller) -> None:
+    request = body()
+    first = user.proposed(**request)
+    assert user.rpc(
+        "request_changes", session_id=request["plan_id"], version=1, comment="Shorter."
+    ).is_success
+
+    again = user.proposed(**request)
+
+    assert (again["plan_id"], again["created"], again["status"]) == (
+        first["plan_id"],
+        False,
+        "changes_requested",
+    )
+
+
+def test_a_proposal_is_approved_through_the_service_without_sending_a_large_document_again(
+    user: Caller,
+) -> None:
+    request = body(content="words " * 30_000)
+    proposed = user.proposed(**request)
+
+    approved = user.approved(**request)
+
+    assert (approved["plan_id"], approved["created"]) == (proposed["plan_id"], True)
+    (plan,) = user.rows("plan")
+    assert (plan["status"], plan["proposed_by"]) == ("approved", "user")
+    assert user.rows("agent")[0]["plan_id"] == proposed["plan_id"]
+
+
+def test_an_oauth_client_may_propose_and_not_approve(user: Caller, agent_of: Any) -> None:
+    request = body()
+    agent = agent_of(user)
+
+    assert agent.proposed(**request)["created"] is True
+    expect_problem(agent.approve(**request), 403, "human_required")
+    expect_problem(agent.approve(**body()), 403, "human_required")
+
+    assert user.rows("agent") == []
+    assert user.approved(**request)["created"] is True
+    assert user.rows("plan")[0]["proposed_by"] == "a-planner"
+
+
+def test_what_the_service_can_judge_comes_before_human_required(user: Caller, agent_of: Any) -> None:
+    expect_problem(agent_of(user).approve(version=0), 422, "invalid_version")
+
+
+@pytest.mark.parametrize("decision", ["request_changes", "reject_plan"])
+def test_what_was_refused_is_not_approved_and_does_not_come_back(user: Caller, decision: str) -> None:
+    request = body()
+    user.proposed(**request)
+    assert user.rpc(decision, session_id=request["plan_id"], version=1, comment="Not like this.").is_success
+
+    expect_problem(user.approve(**request), 409, "plan_decided")
+    problem = expect_problem(user.propose(**{**request, "version": 2}), 409, "plan_decided")
+
+    assert "Not like this." in problem["detail"]
+    assert user.proposed(**{**request, "version": 2, "content": "Another."})["status"] == "proposed"
+
+
+def test_a_replaced_proposal_is_stale(user: Caller) -> None:
+    session = new_session()
+    user.proposed(plan_id=session, content="one")
+    user.proposed(plan_id=session, version=2, content="two")
+
+    expect_problem(user.approve(plan_id=session, content="one"), 409, "plan_stale")
+    expect_problem(user.propose(plan_id=session, content="zero"), 409, "plan_conflict")
+    assert user.approved(plan_id=session, version=2, content="two")["version"] == 2
+    expect_problem(user.propose(plan_id=session, version=2, content="three"), 409, "plan_conflict")
+
+
+def test_the_first_proposal_says_until_when_it_can_be_approved(user: Caller) -> None:
+    request = body()
+    before = datetime.now(UTC)
+    user.proposed(**request, expires_in_seconds=60)
+    (plan,) = user.rows("plan")
+    expires_at = datetime.fromisoformat(plan["expires_at"])
+    assert before + timedelta(seconds=60) <= expires_at <= datetime.now(UTC) + timedelta(seconds=60)
+    assert user.proposed(**request, expires_in_seconds=31_536_000)["created"] is False
+    assert user.rows("plan")[0]["expires_at"] == plan["expires_at"]
+
+
+@pytest.mark.parametrize("seconds", [59, 0, -1, 31_536_001, 10**30])
+def test_a_time_out_of_range_is_refused_before_anything_is_stored(user: Caller, seconds: int) -> None:
+    expect_problem(user.propose(expires_in_seconds=seconds), 422, "invalid_expires_at")
+    assert user.has_nothing()
+
+
+@pytest.mark.parametrize("seconds", ["60", 60.5, True, []])
+def test_a_time_of_another_type_is_refused(user: Caller, seconds: Any) -> None:
+    problem = expect_problem(user.propose(expires_in_seconds=seconds), 422, "invalid_request")
+    assert [wrong["field"] for wrong in problem["errors"]] == ["expires_in_seconds"]
+    assert user.has_nothing()
+
+
+def test_the_session_goes_by_either_name(user: Caller) -> None:
+    session = new_session()
+    request = body()
+    del request["plan_id"]
+
+    def post(path: str, **names: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {user.token}"}
+        return user.service.post(path, json={**request, **names}, headers=headers)
+
+    for path in ("/plan/propose", "/plan/approve"):
+        expect_problem(post(path), 422, "invalid_request")
+        expect_problem(post(path, plan_id=session, session_id=session + "x"), 422, "invalid_request")
+        expect_problem(post(path, session_id="a b"), 422, "invalid_session_id")
+        assert user.folders() == []
+    assert post("/plan/propose", session_id=session).json()["created"] is True
+    assert post("/plan/propose", plan_id=session).json()["created"] is False
+    assert post("/plan/approve", session_id=session, plan_id=session).json()["created"] is True
+    assert [plan["session_id"] for plan in user.rows("plan")] == [session]
+
+
+def test_the_review_url_leads_to_the_web_app(stack: Any, user: Caller, tmp_path: Any) -> None:
+    settings = {"SUPABASE_URL": stack.supabase_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
+    session = new_session()
+    with running_service(tmp_path, **settings, UI_URL="https://app.example.com/") as process:
+        answer = httpx.post(
+            f"{process.url}/plan/propose",
+            json=body(plan_id=session),
+            headers={"Authorization": f"Bearer {user.token}"},
+        )
+    assert answer.json()["review_url"] == f"https://app.example.com/build?session={session}"
+
+
+def test_nothing_is_proposed_without_a_token(user: Caller, service: httpx.Client) -> None:
+    expect_problem(service.post("/plan/propose", json=body()), 401, "not_authenticated")
+    assert user.has_nothing()
