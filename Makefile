@@ -35,9 +35,9 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 	mypy
 	sqlfluff lint supabase
 	squawk supabase/migrations/*.sql
-	npm run --workspace ui --silent format:check
-	npm run --workspace ui --silent lint
-	npm run --workspace ui --silent typecheck
+	npm run --workspaces --silent format:check
+	npm run --workspaces --silent lint
+	npm run --workspaces --silent typecheck
 	python -m local.types --check
 	pytest --quiet tests/test_docs.py tests/database/test_functions.py tests/database/test_linters.py
 
@@ -66,7 +66,7 @@ audit: setup ## ask for known vulnerabilities in what is locked, where the advis
 bench: setup ## measure the service beside its peers, in about half an hour (BENCH=quick: a few minutes)
 	@python -m bench
 
-types: setup ## write ui/lib/database.types.ts from the migrations
+types: setup ## write client/database.d.ts from the migrations
 	python -m local.types
 
 lock: setup ## resolve the dependencies anew, within what pyproject.toml and package.json allow

@@ -1,7 +1,7 @@
 import next from "eslint-config-next/core-web-vitals";
 import tseslint from "typescript-eslint";
 
-export default tseslint.config({ ignores: [".next/", "next-env.d.ts", "lib/database.types.ts"] }, ...next, {
+export default tseslint.config({ ignores: [".next/", "next-env.d.ts"] }, ...next, {
   files: ["**/*.ts", "**/*.tsx"],
   extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
   languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -1,5 +1,5 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
-import type { Database } from "./database.types";
+import type { Database } from "greenlight-client";
 
 export const STATUSES = ["building", "active", "paused", "archived"] as const;
 export type Status = (typeof STATUSES)[number];

@@ -1,5 +1,5 @@
 import { createBrowserClient } from "@supabase/ssr";
-import type { Database } from "../database.types";
+import type { Database } from "greenlight-client";
 import { publicEnv } from "../public-env";
 
 /** Supabase as the signed-in user, in the browser: one client for the page. */

@@ -2,7 +2,7 @@ import "server-only";
 import { createServerClient } from "@supabase/ssr";
 import { cookies } from "next/headers";
 import { redirect } from "next/navigation";
-import type { Database } from "../database.types";
+import type { Database } from "greenlight-client";
 import { env } from "../env";
 
 /** Supabase as the user of this request. Never kept: a client holds its user's tokens. */

@@ -1,0 +1,136 @@
+/** @import { Supabase } from "./types.js" */
+/** @import * as greenlight from "./types.js" */
+
+import { authError, GreenlightError, storageError } from "./errors.js";
+
+const BUCKET = "plans";
+const MAX_BYTES = 1024 * 1024;
+// storage-api refuses an upload of what is there before it has read the body, and a connection with more than 150 kB
+// unread hangs for the next request on it. Of a larger document, ask first whether it is there.
+const ASK_FIRST_BYTES = 100_000;
+// A clean-up may take the document between the upload and the call that needs it. That does not happen often in a row.
+const ATTEMPTS = 3;
+const SIGNED_URL_SECONDS = 3600;
+
+/**
+ * Postgres cannot store NUL, and UTF-8 has no lone surrogates: encoding would replace them with another character than
+ * the one that was shown.
+ *
+ * @param {string | undefined} text
+ */
+export function assertText(text) {
+  if (text === undefined) return;
+  if (text.includes("\0") || !text.isWellFormed())
+    throw new GreenlightError("invalid_request", { details: "The text contains NUL or a lone surrogate." });
+}
+
+/**
+ * The document's bytes and their hash, or an error before anything is sent.
+ *
+ * @param {string | Uint8Array} content
+ * @param {string} [expected]
+ */
+export async function read(content, expected) {
+  // A copy: what is hashed is what is sent, whatever the caller does with the array meanwhile.
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : new Uint8Array(content);
+  if (bytes.length < 1 || bytes.length > MAX_BYTES)
+    throw new GreenlightError("document_too_large", { details: "A document has 1 byte to 1 MiB." });
+  assertText(typeof content === "string" ? content : decode(bytes));
+  const sha256 = await hash(bytes);
+  if (expected !== undefined && expected !== sha256)
+    throw new GreenlightError("document_changed", { details: "The content's hash is not the given sha256." });
+  return { bytes, sha256 };
+}
+
+/** @param {Uint8Array} bytes */
+function decode(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new GreenlightError("invalid_request", { details: "The document is not UTF-8.", cause });
+  }
+}
+
+/** @param {BufferSource} bytes */
+async function hash(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Stores the document and calls `use` with its signed URL.
+ *
+ * @template Result
+ * @param {Supabase} supabase
+ * @param {{ userId: string | undefined, sessionId: string, bytes: Uint8Array, sha256: string }} document
+ * @param {(url: string) => Promise<Result>} use
+ */
+export async function store(supabase, { userId, sessionId, bytes, sha256 }, use) {
+  const bucket = supabase.storage.from(BUCKET);
+  const path = `${userId ?? (await ownId(supabase))}/${sessionId}/${sha256}.md`;
+
+  const sign = async () => {
+    const { data, error } = await bucket.createSignedUrl(path, SIGNED_URL_SECONDS);
+    if (error) throw storageError(error);
+    return data.signedUrl;
+  };
+  const upload = async () => {
+    const { error } = await bucket.upload(path, bytes, { contentType: "text/markdown", upsert: false });
+    // The path holds the hash: what is there already is this very document.
+    if (error && error.statusCode !== "409") throw storageError(error);
+  };
+
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    try {
+      let url = bytes.length > ASK_FIRST_BYTES ? await unlessMissing(sign) : null;
+      if (url === null) {
+        await upload();
+        url = await sign();
+      }
+      return await use(url);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  throw new GreenlightError("upstream_error", {
+    details: "Storage does not keep the document.",
+    retryable: true,
+  });
+}
+
+/** @param {Supabase} supabase */
+async function ownId(supabase) {
+  const { data, error } = await supabase.auth.getClaims();
+  if (!data) throw authError(error);
+  return data.claims.sub;
+}
+
+/** @param {() => Promise<string>} sign */
+async function unlessMissing(sign) {
+  try {
+    return await sign();
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/** @param {unknown} error */
+function isMissing(error) {
+  return error instanceof GreenlightError && error.code === "document_not_found";
+}
+
+/** @type {typeof greenlight.getDocument} */
+export async function getDocument(supabase, plan) {
+  const { data, error } = await supabase.storage
+    .from(BUCKET)
+    .download(plan.document_path)
+    // storage-js throws where the connection is lost while the bytes arrive.
+    .catch((/** @type {unknown} */ cause) => {
+      throw new GreenlightError("upstream_unavailable", { cause });
+    });
+  if (error) throw storageError(error);
+  const bytes = new Uint8Array(await data.arrayBuffer());
+  const sha256 = await hash(bytes);
+  return { bytes, sha256, verified: sha256 === plan.document_sha256 };
+}

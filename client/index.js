@@ -1,0 +1,24 @@
+export {
+  archiveAgent,
+  deleteAgent,
+  deletedAgents,
+  getAgent,
+  listAgents,
+  pauseAgent,
+  restoreAgent,
+  resumeAgent,
+  retryBuild,
+} from "./agents.js";
+export { getDocument } from "./documents.js";
+export { GreenlightError } from "./errors.js";
+export {
+  approvePlan,
+  getPlan,
+  getPlanningSession,
+  listProposals,
+  proposePlan,
+  rejectPlan,
+  requestChanges,
+  withdrawPlan,
+} from "./plans.js";
+export { watch, watchAgent, watchProposal } from "./watch.js";

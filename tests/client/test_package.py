@@ -1,0 +1,52 @@
+"""The npm package: checked as it is packed, and used from an empty project against the running stack."""
+
+import re
+import shutil
+from pathlib import Path
+
+from local import NODE, ROOT
+from tests.client.conftest import MODULES, output
+from tests.test_docs import raised_by_the_database
+
+HERE = Path(__file__).parent
+
+
+def test_units() -> None:
+    said = output(NODE, "--test", "--test-reporter=tap", HERE / "units.test.mjs", cwd=ROOT)
+    assert "not ok" not in said
+    # That it ran anything.
+    assert re.search(r"^# pass 8\d$", said, re.MULTILINE)
+
+
+def test_it_is_packed_as_npm_wants_it(packed: Path) -> None:
+    said = output(NODE, MODULES / "publint" / "src" / "cli.js", "--strict", packed, cwd=ROOT)
+    assert "All good!" in said
+
+
+def test_its_types_resolve(packed: Path) -> None:
+    attw = MODULES / "@arethetypeswrong" / "cli" / "dist" / "index.js"
+    output(NODE, attw, packed, "--profile", "esm-only", "--no-emoji", cwd=ROOT)
+
+
+def test_it_is_small_and_brings_nothing_with_it(packed: Path, project: Path) -> None:
+    assert packed.stat().st_size < 20_000
+    package = project / "node_modules" / "greenlight-client"
+    assert {file.suffix for file in package.iterdir()} == {".js", ".ts", ".json", ".md"}
+    assert "dependencies" not in (package / "package.json").read_text().replace("peerDependencies", "")
+    for file in package.glob("*.js"):
+        imports = re.findall(r'^(?:import|export) [^;]*from "([^"]+)"', file.read_text(), re.MULTILINE)
+        assert all(name.startswith("./") for name in imports), f"{file.name} imports {imports}"
+
+
+def test_the_types_name_every_code_of_the_database() -> None:
+    types = (ROOT / "client" / "types.d.ts").read_text()
+    union = types[types.index("type DatabaseErrorCode =") : types.index("export type ErrorCode =")]
+    assert set(re.findall(r'\| "(\w+)"', union)) == set(raised_by_the_database())
+
+
+def test_an_adopter_s_types(project: Path) -> None:
+    shutil.copy(HERE / "usage.ts", project)
+    tsc = MODULES / "typescript" / "bin" / "tsc"
+    strict = ("--noEmit", "--strict", "--target", "es2022", "--lib", "es2024,dom")
+    for resolution in (("--module", "nodenext"), ("--module", "esnext", "--moduleResolution", "bundler")):
+        output(NODE, tsc, *strict, "--skipLibCheck", *resolution, "usage.ts", cwd=project)

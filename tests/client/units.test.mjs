@@ -1,0 +1,449 @@
+// The package without a Supabase: supabase-js as it is, on a fetch that answers as a hosted project was seen to answer.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { beforeEach, mock, suite, test } from "node:test";
+import { createClient } from "@supabase/supabase-js";
+import * as greenlight from "greenlight-client";
+
+const { approvePlan, getDocument, pauseAgent, proposePlan, requestChanges, watch, watchAgent } = greenlight;
+
+const SUPABASE = "http://supabase.test";
+const USER = "0ad4a5f0-3bbd-4b4d-9d4e-0a0a0a0a0a0a";
+const AGENT = "6e1a8f2e-0000-4000-8000-000000000001";
+const hashOf = (/** @type {string | Uint8Array} */ bytes) => createHash("sha256").update(bytes).digest("hex");
+
+const json = (status, body) => () => Response.json(body, { status });
+const NO_DOCUMENT = json(400, { statusCode: "404", error: "not_found", message: "Object not found", code: "NoSuchKey" });
+const DUPLICATE = json(400, {
+  statusCode: "409",
+  error: "Duplicate",
+  message: "The resource already exists",
+  code: "KeyAlreadyExists",
+});
+const UPLOADED = json(200, { Key: "plans/x", Id: AGENT });
+const SIGNED = json(200, { signedURL: "/object/sign/plans/x?token=t" });
+const APPROVED = json(200, { plan_id: AGENT, agent_id: AGENT, agent_status: "building", version: 1, created: true });
+const NOT_IN_STORAGE = json(404, { code: "PT404", message: "document_not_found", details: "There is none.", hint: null });
+
+/**
+ * A client whose requests are answered from lists, by what they ask for. The last answer of a list stays.
+ *
+ * @param {Record<string, (() => Response | Promise<Response>)[]>} answers
+ */
+function fake(answers) {
+  const asked = [];
+  const bodies = {};
+  const fetch = async (input, init) => {
+    const path = new URL(input).pathname;
+    const kind = path.startsWith("/storage/v1/object/sign/")
+      ? "sign"
+      : path.startsWith("/storage/v1/object/")
+        ? init.method === "POST"
+          ? "upload"
+          : "download"
+        : "rpc";
+    asked.push(kind);
+    bodies[kind] = init.body;
+    const list = answers[kind];
+    assert.ok(list, `unexpected ${init.method} ${path}`);
+    return (list.length > 1 ? list.shift() : list[0])();
+  };
+  const supabase = createClient(SUPABASE, "sb_publishable_x", {
+    global: { fetch },
+    auth: { persistSession: false, autoRefreshToken: false },
+  });
+  return { supabase, asked, bodies };
+}
+
+const plan = (content = "# Plan\n") => ({ sessionId: "s", version: 1, title: "Plan", content, userId: USER });
+const failsWith = (code, more = {}) => (error) => {
+  assert.ok(error instanceof greenlight.GreenlightError, String(error));
+  assert.deepEqual({ code: error.code, ...more }, { code, ...Object.fromEntries(Object.keys(more).map((key) => [key, error[key]])) });
+  return true;
+};
+
+test("exactly what the types declare is exported", async () => {
+  const types = await readFile(new URL(import.meta.resolve("greenlight-client").replace("index.js", "types.d.ts")), "utf8");
+  const declared = [...types.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
+  assert.deepEqual(Object.keys(greenlight).sort(), declared.sort());
+});
+
+suite("what the Data API answers", () => {
+  const answer = (code, message = "…", details = null, hint = null) => ({ code, message, details, hint });
+  const table = [
+    // Of ours: status, body, code, whether the same call may succeed later.
+    [409, answer("PT409", "plan_stale", "Version 3 is the newest."), "plan_stale", false],
+    [401, answer("PT401", "not_authenticated"), "not_authenticated", false],
+    [403, answer("PT403", "human_required"), "human_required", false],
+    [422, answer("PT422", "invalid_comment"), "invalid_comment", false],
+    [404, answer("PT404", "agent_not_found"), "agent_not_found", false],
+    // PostgREST's own, 12 and 14.
+    [401, answer("PGRST301", "JWT expired"), "not_authenticated", false],
+    [401, answer("PGRST302", "Anonymous access is disabled"), "not_authenticated", false],
+    [401, answer("PGRST303", "JWT expired"), "not_authenticated", false],
+    [401, answer("42501", "permission denied for function pause"), "not_authenticated", false],
+    [403, answer("42501", "permission denied for function pause"), "upstream_error", false],
+    [404, answer("PGRST202", "Could not find the function"), "upstream_error", false],
+    [503, answer("PGRST000", "Database connection error"), "upstream_unavailable", true],
+    [503, answer("PGRST001", "Database client error"), "upstream_unavailable", true],
+    [503, answer("PGRST002", "Could not query the database for the schema cache. Retrying."), "upstream_unavailable", true],
+    [504, answer("PGRST003", "Timed out acquiring connection from connection pool."), "upstream_unavailable", true],
+    // Postgres', passed on.
+    [503, answer("57P01", "terminating connection due to administrator command"), "upstream_unavailable", true],
+    [503, answer("57P03", "the database system is starting up"), "upstream_unavailable", true],
+    [503, answer("53300", "sorry, too many clients already"), "upstream_unavailable", true],
+    [503, answer("08006", "connection failure"), "upstream_unavailable", true],
+    [500, answer("57014", "canceling statement due to statement timeout"), "upstream_timeout", true],
+    [400, answer("22P02", 'invalid input syntax for type uuid: "x"'), "invalid_request", false],
+    [500, answer("XX000", "internal error"), "upstream_error", true],
+    // Postgres lost while the function ran.
+    [400, answer("", "", null, null), "upstream_unavailable", true],
+    // A gateway's.
+    [401, { message: "Invalid API key" }, "not_authenticated", false],
+    [429, { message: "Too many requests" }, "upstream_unavailable", true],
+    [502, "<html>Bad gateway</html>", "upstream_unavailable", true],
+    [503, { message: "name resolution failed" }, "upstream_unavailable", true],
+    [504, "", "upstream_timeout", true],
+    [404, "", "upstream_error", true],
+    [200, "<html>A portal's login</html>", "upstream_error", true],
+  ];
+  for (const [status, body, code, retryable] of table)
+    test(`${status} ${JSON.stringify(body).slice(0, 60)}: ${code}`, async () => {
+      const respond = () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status });
+      const { supabase } = fake({ rpc: [respond] });
+      await assert.rejects(pauseAgent(supabase, AGENT), failsWith(code, { retryable }));
+    });
+
+  test("no answer at all", async () => {
+    const { supabase } = fake({ rpc: [() => Promise.reject(new TypeError("fetch failed"))] });
+    await assert.rejects(pauseAgent(supabase, AGENT), failsWith("upstream_unavailable", { retryable: true }));
+  });
+
+  test("details and hint come along", async () => {
+    const body = answer("PT409", "plan_stale", "Version 3 is the newest.", "Look at it.");
+    const { supabase } = fake({ rpc: [json(409, body)] });
+    const more = { details: "Version 3 is the newest.", hint: "Look at it.", message: "plan_stale: Version 3 is the newest." };
+    await assert.rejects(pauseAgent(supabase, AGENT), failsWith("plan_stale", more));
+  });
+});
+
+suite("what storage answers", () => {
+  const answer = (statusCode, error, message = "…") => ({ statusCode, error, message });
+  const table = [
+    [400, answer("413", "Payload too large"), "document_too_large", false],
+    [400, answer("401", "Unauthorized"), "not_authenticated", false],
+    [400, answer("403", "Unauthorized", "new row violates row-level security policy"), "upstream_error", false],
+    [400, answer("415", "invalid_mime_type"), "upstream_error", false],
+    [400, answer("500", "Internal"), "upstream_error", true],
+    [500, answer("500", "Internal"), "upstream_error", true],
+    [544, answer("544", "DatabaseTimeout"), "upstream_error", true],
+    [429, answer("429", "too_many_connections"), "upstream_unavailable", true],
+    [413, "<html>Request entity too large</html>", "document_too_large", false],
+    [502, "<html>Bad gateway</html>", "upstream_unavailable", true],
+    [504, "<html>Gateway timeout</html>", "upstream_timeout", true],
+  ];
+  for (const [status, body, code, retryable] of table)
+    test(`${status} ${JSON.stringify(body).slice(0, 60)}: ${code}`, async () => {
+      const respond = () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status });
+      const { supabase } = fake({ upload: [respond] });
+      await assert.rejects(approvePlan(supabase, plan()), failsWith(code, { retryable }));
+    });
+
+  test("no answer at all", async () => {
+    const { supabase } = fake({ upload: [() => Promise.reject(new TypeError("fetch failed"))] });
+    await assert.rejects(approvePlan(supabase, plan()), failsWith("upstream_unavailable", { retryable: true }));
+  });
+
+  test("a download that breaks off", async () => {
+    const cut = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode("# Pl"));
+        controller.error(new TypeError("terminated"));
+      },
+    });
+    const { supabase } = fake({ download: [() => new Response(cut)] });
+    const document = { document_path: `${USER}/s/x.md`, document_sha256: "x" };
+    await assert.rejects(getDocument(supabase, document), failsWith("upstream_unavailable", { retryable: true }));
+  });
+});
+
+suite("a document is refused before anything is sent", () => {
+  const nothing = fake({}).supabase;
+  const bytes = (...values) => Uint8Array.of(...values);
+  const table = [
+    ["empty", { content: "" }, "document_too_large"],
+    ["over 1 MiB", { content: "x".repeat(1024 * 1024 + 1) }, "document_too_large"],
+    ["over 1 MiB in UTF-8 only", { content: "é".repeat(512 * 1024 + 1) }, "document_too_large"],
+    ["NUL", { content: "a\0b" }, "invalid_request"],
+    ["NUL in bytes", { content: bytes(97, 0, 98) }, "invalid_request"],
+    ["a lone surrogate", { content: "a\uD83D" }, "invalid_request"],
+    ["bytes that are not UTF-8", { content: bytes(0xff, 0xfe) }, "invalid_request"],
+    ["a surrogate in bytes", { content: bytes(0xed, 0xa0, 0xbd) }, "invalid_request"],
+    ["a lone surrogate in the title", { title: "\uDC00" }, "invalid_request"],
+    ["another document than was seen", { sha256: hashOf("another") }, "document_changed"],
+    ["a session id with a slash", { sessionId: "../x" }, "invalid_session_id"],
+    ["a session id with a newline", { sessionId: "x\n" }, "invalid_session_id"],
+    ["no session id", { sessionId: "" }, "invalid_session_id"],
+    ["version 0", { version: 0 }, "invalid_version"],
+    ["version 1.5", { version: 1.5 }, "invalid_version"],
+    ["a version beyond integer", { version: 2 ** 31 }, "invalid_version"],
+  ];
+  for (const [what, change, code] of table)
+    test(what, async () => {
+      for (const act of [approvePlan, proposePlan])
+        await assert.rejects(act(nothing, { ...plan(), ...change }), failsWith(code, { retryable: false }));
+    });
+
+  test("a comment with NUL", async () => {
+    const decision = { sessionId: "s", version: 1, comment: "\0" };
+    await assert.rejects(requestChanges(nothing, decision), failsWith("invalid_request"));
+  });
+
+  test("a client without a session", async () => {
+    const { userId, ...anybody } = plan();
+    await assert.rejects(approvePlan(nothing, anybody), failsWith("not_authenticated"));
+  });
+});
+
+suite("how a document is stored", () => {
+  const LARGE = "x".repeat(100_001);
+
+  test("a small one is uploaded first", async () => {
+    const { supabase, asked, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const approval = await approvePlan(supabase, plan("x".repeat(100_000)));
+    assert.equal(approval.agent_id, AGENT);
+    assert.deepEqual(asked, ["upload", "sign", "rpc"]);
+    assert.deepEqual(JSON.parse(bodies.rpc), {
+      session_id: "s",
+      version: 1,
+      title: "Plan",
+      document_sha256: hashOf("x".repeat(100_000)),
+      document_url: `${SUPABASE}/storage/v1/object/sign/plans/x?token=t`,
+    });
+  });
+
+  test("one that is there already is not an error", async () => {
+    const { supabase, asked } = fake({ upload: [DUPLICATE], sign: [SIGNED], rpc: [APPROVED] });
+    await approvePlan(supabase, plan());
+    assert.deepEqual(asked, ["upload", "sign", "rpc"]);
+  });
+
+  test("a large one that is there is not uploaded", async () => {
+    const { supabase, asked } = fake({ sign: [SIGNED], rpc: [APPROVED] });
+    await approvePlan(supabase, plan(LARGE));
+    assert.deepEqual(asked, ["sign", "rpc"]);
+  });
+
+  test("a large one that is not there is uploaded", async () => {
+    const { supabase, asked } = fake({ sign: [NO_DOCUMENT, SIGNED], upload: [UPLOADED], rpc: [APPROVED] });
+    await approvePlan(supabase, plan(LARGE));
+    assert.deepEqual(asked, ["sign", "upload", "sign", "rpc"]);
+  });
+
+  test("what was proposed is approved by one call, of the hash of what was shown", async () => {
+    const { supabase, asked, bodies } = fake({ rpc: [APPROVED] });
+    const { title, userId, ...shown } = plan("\uFEFF# Plan\r\n");
+    await approvePlan(supabase, shown);
+    assert.deepEqual(asked, ["rpc"]);
+    const document_sha256 = hashOf("\uFEFF# Plan\r\n");
+    assert.deepEqual(JSON.parse(bodies.rpc), { session_id: "s", version: 1, document_sha256 });
+  });
+
+  test("bytes are sent as they were given, and stay so when the caller changes the array", async () => {
+    const content = new TextEncoder().encode("\uFEFFÅ\r\n");
+    const { supabase, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const approving = approvePlan(supabase, { ...plan(), content });
+    content.fill(120);
+    await approving;
+    assert.equal(Buffer.from(bodies.upload).toString(), "\uFEFFÅ\r\n");
+    assert.equal(JSON.parse(bodies.rpc).document_sha256, hashOf("\uFEFFÅ\r\n"));
+  });
+
+  test("a document that a clean-up took is uploaded again", async () => {
+    const answers = { upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE, APPROVED] };
+    const { supabase, asked } = fake(answers);
+    await approvePlan(supabase, plan());
+    assert.deepEqual(asked, ["upload", "sign", "rpc", "upload", "sign", "rpc"]);
+  });
+
+  test("a clean-up between upload and signing, too", async () => {
+    const { supabase, asked } = fake({ upload: [UPLOADED], sign: [NO_DOCUMENT, SIGNED], rpc: [APPROVED] });
+    await approvePlan(supabase, plan());
+    assert.deepEqual(asked, ["upload", "sign", "upload", "sign", "rpc"]);
+  });
+
+  test("but not for ever", async () => {
+    const { supabase, asked } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE] });
+    await assert.rejects(approvePlan(supabase, plan()), failsWith("upstream_error", { retryable: true }));
+    assert.equal(asked.filter((kind) => kind === "upload").length, 3);
+  });
+});
+
+suite("watching", () => {
+  // Enough for everything that is waiting to go on.
+  const settle = () => new Promise((resolve) => void setImmediate(resolve));
+  const tick = async (milliseconds) => {
+    mock.timers.tick(milliseconds);
+    await settle();
+  };
+  beforeEach(() => {
+    mock.timers.reset();
+    mock.timers.enable({ apis: ["setTimeout"] });
+    delete globalThis.document;
+  });
+
+  /** A value that changes, and how often it was asked for. */
+  function source(...values) {
+    let loads = 0;
+    const load = () => {
+      const value = values[Math.min(loads++, values.length - 1)];
+      return value instanceof Error ? Promise.reject(value) : Promise.resolve(value);
+    };
+    return { load, loads: () => loads };
+  }
+
+  test("tells of the first value and of each change", async () => {
+    const seen = [];
+    const { load, loads } = source({ n: 1 }, { n: 1 }, { n: 2 });
+    const stop = watch(load, ({ n }) => seen.push(n), { intervalMs: () => 100 });
+    await settle();
+    assert.deepEqual([seen, loads()], [[1], 1]);
+    await tick(99);
+    assert.equal(loads(), 1);
+    await tick(1);
+    assert.deepEqual([seen, loads()], [[1], 2]);
+    await tick(100);
+    assert.deepEqual([seen, loads()], [[1, 2], 3]);
+    stop();
+    await tick(1000);
+    assert.equal(loads(), 3);
+  });
+
+  test("the value says how long to wait", async () => {
+    const { load, loads } = source({ every: 10 }, { every: 500 });
+    const stop = watch(load, () => {}, { intervalMs: ({ every }) => every });
+    await settle();
+    await tick(10);
+    assert.equal(loads(), 2);
+    await tick(499);
+    assert.equal(loads(), 2);
+    await tick(1);
+    assert.equal(loads(), 3);
+    stop();
+  });
+
+  test("failures are told, slow it down and do not end it", async () => {
+    const seen = [], errors = [];
+    const { load, loads } = source(1, new Error("first"), new Error("second"), 2);
+    const stop = watch(load, (value) => seen.push(value), {
+      intervalMs: () => 100,
+      onError: ({ message }) => errors.push(message),
+    });
+    await settle();
+    await tick(100);
+    assert.deepEqual([seen, errors], [[1], ["first"]]);
+    await tick(3_999);
+    assert.equal(loads(), 2);
+    await tick(1);
+    assert.deepEqual(errors, ["first", "second"]);
+    await tick(8_000);
+    assert.deepEqual(seen, [1, 2]);
+    await tick(100);
+    assert.equal(loads(), 5);
+    stop();
+  });
+
+  test("a signal stops it, also one that was aborted before", async () => {
+    const controller = new AbortController();
+    const { load, loads } = source(1);
+    watch(load, () => {}, { intervalMs: () => 100, signal: controller.signal });
+    await settle();
+    controller.abort();
+    await tick(1000);
+    assert.equal(loads(), 1);
+    watch(load, () => {}, { intervalMs: () => 100, signal: controller.signal });
+    await tick(1000);
+    assert.equal(loads(), 1);
+  });
+
+  test("an answer that comes after the end is not told", async () => {
+    const seen = [];
+    let arrive;
+    const stop = watch(() => new Promise((resolve) => (arrive = resolve)), (value) => seen.push(value), { intervalMs: () => 1 });
+    stop();
+    arrive(1);
+    await settle();
+    assert.deepEqual(seen, []);
+  });
+
+  test("a hidden tab waits, and one that is shown looks at once", async () => {
+    const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+    globalThis.document = page;
+    const turn = (state) => {
+      page.visibilityState = state;
+      page.dispatchEvent(new Event("visibilitychange"));
+    };
+    const { load, loads } = source(1);
+    const stop = watch(load, () => {}, { intervalMs: () => 100 });
+    await settle();
+    turn("hidden");
+    await tick(1000);
+    assert.equal(loads(), 1);
+    turn("visible");
+    await settle();
+    assert.equal(loads(), 2);
+    await tick(100);
+    assert.equal(loads(), 3);
+    stop();
+    turn("visible");
+    await settle();
+    assert.equal(loads(), 3);
+  });
+
+  test("Realtime says when to look, and polling goes on slowly", async () => {
+    const asked = [];
+    const row = { id: AGENT, user_id: USER, session_id: "s", status: "building", plan: {}, build: [], agent_event: [] };
+    const { supabase } = fake({
+      rpc: [() => (asked.push("load"), Response.json(asked.length % 2 ? [row] : []))],
+    });
+    const subscriptions = [];
+    let status, removed;
+    const channel = {
+      on: (type, filter, callback) => (subscriptions.push([type, filter, callback]), channel),
+      subscribe: (callback) => ((status = callback), channel),
+    };
+    supabase.channel = () => channel;
+    supabase.removeChannel = (gone) => ((removed = gone), Promise.resolve("ok"));
+    const quiet = async () => {
+      for (let turn = 0; turn < 20; turn++) await settle();
+    };
+
+    const stop = watchAgent(supabase, AGENT, () => {}, { realtime: true });
+    await quiet();
+    assert.deepEqual(
+      subscriptions.map(([type, { table, filter }]) => [type, table, filter]),
+      [
+        ["postgres_changes", "agent", `id=eq.${AGENT}`],
+        ["postgres_changes", "build", `agent_id=eq.${AGENT}`],
+      ],
+    );
+    assert.equal(asked.length, 2);
+    status("SUBSCRIBED");
+    await quiet();
+    assert.equal(asked.length, 4);
+    await tick(19_999);
+    await quiet();
+    assert.equal(asked.length, 4);
+    subscriptions[1][2]();
+    await quiet();
+    assert.equal(asked.length, 6);
+    status("CHANNEL_ERROR");
+    await quiet();
+    await tick(2_000);
+    await quiet();
+    assert.equal(asked.length, 10);
+    stop();
+    assert.equal(removed, channel);
+  });
+});

@@ -1,0 +1,60 @@
+// What an adopter writes: it has to compile, and what is marked has to be refused.
+import { createClient } from "@supabase/supabase-js";
+import {
+  approvePlan,
+  type Database,
+  getAgent,
+  GreenlightError,
+  type ErrorCode,
+  listProposals,
+  type Plan,
+  watch,
+  watchProposal,
+} from "greenlight-client";
+
+// A database of their own, which knows nothing of ours.
+interface Theirs {
+  public: {
+    Tables: { note: { Row: { id: number }; Insert: { id?: number }; Update: { id?: number }; Relationships: [] } };
+    Views: Record<string, never>;
+    Functions: Record<string, never>;
+  };
+}
+
+export const theirs = createClient<Theirs>("http://supabase.test", "key");
+export const ours = createClient<Database>("http://supabase.test", "key");
+export const untyped = createClient("http://supabase.test", "key");
+
+export async function review(): Promise<Plan["status"][]> {
+  for (const supabase of [ours, untyped]) await getAgent(supabase, "id");
+  const { plans } = await listProposals(theirs, { status: ["proposed", "rejected"] });
+  const { agent_id, created } = await approvePlan(theirs, { sessionId: "s", version: 1, content: new Uint8Array(1) });
+  const agent = await getAgent(theirs, agent_id);
+  const progress: number | null | undefined = agent?.build?.progress;
+  const stop: () => void = watchProposal(theirs, { sessionId: "s", version: 1 }, (plan) => plan?.comment);
+  watch(() => Promise.resolve(1), (value) => value.toFixed(), { intervalMs: (value) => value * 1000 });
+  const { data } = await ours.from("build").select("status, plan(title)").single();
+  console.log(created, progress, stop, data?.plan.title);
+  return plans.map(({ status }) => status);
+}
+
+export function explain(error: unknown): string {
+  if (!(error instanceof GreenlightError)) throw error;
+  const code: ErrorCode = error.code;
+  switch (code) {
+    case "plan_stale":
+      return error.details ?? "";
+    // @ts-expect-error there is no such code
+    case "plan_lost":
+      return "";
+    default:
+      return error.retryable ? "Try again." : code;
+  }
+}
+
+// @ts-expect-error a decision needs the document that was shown
+void approvePlan(ours, { sessionId: "s", version: 1 });
+// @ts-expect-error there is no such status
+void listProposals(ours, { status: "decided" });
+// @ts-expect-error an agent may be null
+void getAgent(ours, "id").then((agent) => agent.name);
