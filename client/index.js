@@ -1,3 +1,6 @@
+// For Deno where it imports this file itself.
+// @ts-self-types="./types.d.ts"
+
 export {
   archiveAgent,
   deleteAgent,

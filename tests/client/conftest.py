@@ -70,11 +70,16 @@ def node(stack: RunningStack, project: Path) -> Run:
 
 
 @pytest.fixture
-def deno(stack: RunningStack, project: Path) -> Run:
+def deno(stack: RunningStack, project: Path, deno_command: list[str | Path]) -> Run:
     """Run a file of the project in Deno, against the stack."""
-    # The packages of the project, and nothing of the network's.
+    return _runner(stack, project, *deno_command)
+
+
+@pytest.fixture(scope="session")
+def deno_command() -> list[str | Path]:
+    # The project's packages, and nothing from the network.
     options = ("--no-remote", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read")
-    return _runner(stack, project, NODE, DENO, "run", *options)
+    return [NODE, DENO, "run", *options]
 
 
 def _runner(stack: RunningStack, project: Path, *command: str | Path) -> Run:

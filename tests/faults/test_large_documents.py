@@ -27,11 +27,11 @@ def through_the_service(caller: Caller, request: Json, times: int) -> list[Json]
     return [answer.json() for answer in answers]
 
 
-def as_the_readme_does(
+def as_the_docs_do(
     stack: RunningStack, caller: Caller, session: str, size: int, times: int = 1
 ) -> list[Json]:
     result = subprocess.run(
-        [NODE, ROOT / "tests" / "faults" / "readme.mjs"],
+        [NODE, ROOT / "tests" / "faults" / "direct.mjs"],
         env={
             **os.environ,
             "SUPABASE_URL": stack.supabase_url,
@@ -77,13 +77,13 @@ def test_fifty_first_approvals_at_once_through_the_service(user: Caller, strange
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_replays_by_the_example_in_the_readme(
+def test_replays_by_the_example_in_the_docs(
     stack: RunningStack, user: Caller, stranger: Caller, size: int
 ) -> None:
     session = new_session()
-    answers = as_the_readme_does(stack, user, session, size)
-    answers += as_the_readme_does(stack, user, session, size)
+    answers = as_the_docs_do(stack, user, session, size)
+    answers += as_the_docs_do(stack, user, session, size)
     stranger.approved()
-    answers += as_the_readme_does(stack, user, session, size, AT_ONCE)
+    answers += as_the_docs_do(stack, user, session, size, AT_ONCE)
     assert_one_agent(answers, created=1)
     stranger.approved()

@@ -1,4 +1,4 @@
-// Runs README's example of approving straight from a frontend, AT_ONCE times at the same moment, with supabase-js as it
+// Runs the example of docs/direct.md, AT_ONCE times at the same moment, with supabase-js as it
 // is. Prints what each run was told.
 import { readFileSync } from 'node:fs'
 import { createClient } from '@supabase/supabase-js'
@@ -6,8 +6,8 @@ import { createClient } from '@supabase/supabase-js'
 const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, TOKEN, USER_ID, SESSION_ID, SIZE, AT_ONCE } = process.env
 const supabase = createClient(SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, { accessToken: async () => TOKEN })
 
-const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-const [, example] = /```js\n(const bytes = [^]*?)```/.exec(readme)
+const page = readFileSync(new URL('../../docs/direct.md', import.meta.url), 'utf8')
+const [, example] = /```js\n(const bytes = [^]*?)```/.exec(page)
 const AsyncFunction = (async () => {}).constructor
 const approve = new AsyncFunction('supabase', 'user', 'sessionId', 'version', 'title', 'content', 'router', `${example}\nreturn data`)
 

@@ -1,0 +1,119 @@
+"""The lines that the READMEs show, run as they stand there from an empty project with the packed file."""
+
+import json
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local import ROOT
+from local.processes import Child, environment, free_ports
+from tests.client.conftest import Run
+from tests.conftest import RunningStack, User
+
+READMES = [ROOT / "README.md", ROOT / "client" / "README.md"]
+PLAN = "# Plan the move\n\nPack the boxes, then the van.\n"
+
+# What the lines take as given: the project's address and key, the user, and a way to show something.
+GIVEN = """
+const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, email, password } = process.env;
+const shown = [];
+const show = (text) => shown.push(text);
+"""
+# The watcher tells of the agent in its own time.
+THEN = """
+while (shown.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+stop();
+console.log(JSON.stringify(shown));
+"""
+
+
+def lines(page: Path, language: str) -> str:
+    """Return the one block of that language which uses the package."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if "greenlight-client" in block]
+    return str(block)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def propose(node: Run, project: Path, user: User) -> str:
+    """Return the planning session in which a planner has proposed a plan to this user."""
+    session = f"s-{uuid.uuid4().hex}"
+    (project / "propose.mjs").write_text("""
+import { createClient } from "@supabase/supabase-js";
+import { proposePlan } from "greenlight-client";
+const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, token, plan } = process.env;
+const accessToken = () => Promise.resolve(token);
+await proposePlan(createClient(SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, { accessToken }), JSON.parse(plan));
+""")
+    plan = {"sessionId": session, "version": 1, "title": "The move", "content": PLAN, "userId": user.id}
+    node("propose.mjs", token=user.token, plan=json.dumps(plan))
+    return session
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.parent.name)
+def test_the_ten_lines(page: Path, stack: RunningStack, node: Run, project: Path) -> None:
+    shown = lines(page, "js")
+    assert len([line for line in shown.splitlines() if line and not line.startswith("//")]) <= 12
+    user = stack.sign_up()
+    propose(node, project, user)
+    (project / "lines.mjs").write_text(GIVEN + shown + THEN)
+    assert json.loads(node("lines.mjs", email=user.email, password=user.password)) == [PLAN, "building"]
+
+
+def test_the_ten_lines_show_a_stranger_nothing(stack: RunningStack, node: Run, project: Path) -> None:
+    propose(node, project, stack.sign_up())
+    stranger = stack.sign_up()
+    listing, rest = lines(READMES[0], "js").split("const { session_id", 1)
+    assert "approvePlan(" in rest
+    (project / "stranger.mjs").write_text(f"{GIVEN}{listing}console.log(plans);")
+    assert node("stranger.mjs", email=stranger.email, password=stranger.password) == "[]\n"
+
+
+@pytest.fixture
+def edge_function(deno_command: list[str | Path], stack: RunningStack, project: Path) -> Iterator[str]:
+    """Serve the README's Edge Function in Deno, which is what Supabase's edge runtime is made of."""
+    shutil.copytree(project / "node_modules" / "greenlight-client", project / "greenlight-client")
+    (project / "function.ts").write_text(f"""
+const {{ SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY }} = Deno.env.toObject();
+{lines(READMES[1], "ts")}""")
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    variables = {
+        "DENO_SERVE_ADDRESS": f"tcp:{address}",
+        "SUPABASE_URL": stack.supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+    }
+    child = Child(
+        "The Edge Function",
+        [*deno_command, "function.ts"],
+        log=project / "function.log",
+        env=environment(HOME=str(project), **variables),
+        cwd=project,
+    )
+    child.start()
+    try:
+        child.wait_until(lambda: listens(port))
+        yield f"http://{address}/"
+    finally:
+        child.stop()
+
+
+def test_the_edge_function(edge_function: str, stack: RunningStack) -> None:
+    user = stack.sign_up()
+    plan = {"sessionId": "edge", "version": 1, "title": "The move", "content": PLAN}
+    bearer = {"Authorization": f"Bearer {user.token}"}
+    answer = httpx.post(edge_function, json=plan, headers=bearer, timeout=30)
+    assert (answer.status_code, answer.json()["status"]) == (200, "proposed")
+    forged = {"Authorization": f"Bearer {user.token[:-4]}AAAA"}
+    assert httpx.post(edge_function, json=plan, headers=forged, timeout=30).status_code == 401
+    assert httpx.post(edge_function, json=plan, timeout=30).status_code == 401
