@@ -39,7 +39,7 @@ STATES = (
     "withdrawn",
     "replaced",
     "approved",
-    "directly approved",
+    "directly-approved",
     "superseded",
     "archived",
 )
@@ -338,7 +338,7 @@ class Project:
 
     def plan_in(self, user: User, state: str, session: str = "s1") -> Row:
         """Make version 1 of this session what the state says; `replaced` is superseded undecided."""
-        if state == "directly approved":
+        if state == "directly-approved":
             self.store_and_approve(user, session)
             return self.plan(user, session)
         self.store_and_propose(user, session)

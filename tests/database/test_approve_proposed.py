@@ -10,7 +10,7 @@ from .conftest import Project, User, document_of, refused, sha256, signed_url
 from .invariants import broken_invariants
 
 DECIDED_OTHERWISE = ("changes_requested", "rejected", "withdrawn")
-ONCE_APPROVED = ("approved", "directly approved", "superseded", "archived")
+ONCE_APPROVED = ("approved", "directly-approved", "superseded", "archived")
 
 
 def test_session_version_and_hash_approve_a_proposal(any_project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import LiteralString
 from uuid import uuid4
 
@@ -409,43 +410,47 @@ CALLS: dict[str, Callable[[Project, Row], Row]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("attempt", [-1, 0, 1, 3, None])
-def test_only_the_current_attempt_is_listened_to(project: Project, call: str, attempt: int | None) -> None:
+def test_only_the_current_attempt_is_listened_to(
+    project: Project, call: str, subtests: pytest.Subtests
+) -> None:
     agent_id = project.store_and_approve(project.new_user())["agent_id"]
     first = project.claim_agent(agent_id)
     project.make_due(first["build_id"])
     second = project.claim_agent(agent_id)
     assert second["attempt"] == 2
     before = project.everything()
-    with refused("build_lost", "PT409"):
-        CALLS[call](project, {**first, "attempt": attempt})
+    for attempt in (-1, 0, 1, 3, None):
+        with subtests.test(attempt=attempt), refused("build_lost", "PT409"):
+            CALLS[call](project, {**first, "attempt": attempt})
     assert project.everything() == before
     CALLS[call](project, second)
     assert is_sound(project)
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("attempt", [0, 1, None])
-def test_a_queued_build_has_no_attempt_that_counts(project: Project, call: str, attempt: int | None) -> None:
+def test_a_queued_build_has_no_attempt_that_counts(project: Project, subtests: pytest.Subtests) -> None:
     agent_id = project.store_and_approve(project.new_user())["agent_id"]
     (build,) = project.builds(agent_id)
     before = project.everything()
-    with refused("build_lost", "PT409"):
-        CALLS[call](project, {"build_id": build["id"], "attempt": attempt})
+    for call, attempt in product(CALLS, (0, 1, None)):
+        with subtests.test(call, attempt=attempt), refused("build_lost", "PT409"):
+            CALLS[call](project, {"build_id": build["id"], "attempt": attempt})
     assert project.everything() == before
 
 
-@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("how", ["revised", "archived", "deleted"])
-def test_a_cancelled_build_is_lost_to_its_builder(project: Project, call: str, how: str) -> None:
+def test_a_cancelled_build_is_lost_to_its_builder(
+    project: Project, how: str, subtests: pytest.Subtests
+) -> None:
     user = project.new_user()
     agent_id = project.store_and_approve(user)["agent_id"]
     claimed = project.claim_agent(agent_id)
     cancel(project, user, agent_id, how)
     before = project.everything()
-    with refused("build_lost", "PT409") as caught:
-        CALLS[call](project, claimed)
-    assert "cancelled" in (caught.value.diag.message_detail or "").lower()
+    for name, call in CALLS.items():
+        with subtests.test(name):
+            with refused("build_lost", "PT409") as caught:
+                call(project, claimed)
+            assert "cancelled" in (caught.value.diag.message_detail or "").lower()
     assert project.everything() == before
     assert is_sound(project)
 
@@ -525,9 +530,8 @@ def test_a_repeat_of_fail_is_lost_once_the_build_has_moved_on(project: Project, 
     assert project.everything() == before
 
 
-@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("gone", ["never there", "null", "purged", "user deleted"])
-def test_a_build_that_is_gone_is_not_found(project: Project, call: str, gone: str) -> None:
+def test_a_build_that_is_gone_is_not_found(project: Project, gone: str, subtests: pytest.Subtests) -> None:
     user = project.new_user()
     agent_id = project.store_and_approve(user)["agent_id"]
     claimed = project.claim_agent(agent_id)
@@ -542,10 +546,9 @@ def test_a_build_that_is_gone_is_not_found(project: Project, call: str, gone: st
             project.call(user, "delete_agent", agent_id=agent_id)
             later = datetime.now(UTC) + timedelta(seconds=5)
             project.call(None, "purge_deleted_agents", deleted_before=later)
-    with refused("build_not_found", "PT404"):
-        CALLS[call](project, claimed)
-    with refused("build_not_found", "PT404"):
-        CALLS[call](project, {**claimed, "attempt": None})
+    for call, attempt in product(CALLS, (1, None)):
+        with subtests.test(call, attempt=attempt), refused("build_not_found", "PT404"):
+            CALLS[call](project, {**claimed, "attempt": attempt})
 
 
 # Renewing ----------------------------------------------------------------------------------------------------

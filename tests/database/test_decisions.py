@@ -63,35 +63,43 @@ def test_feedback_is_never_approval(any_project: Project) -> None:
     assert broken_invariants(any_project) == []
 
 
-@pytest.mark.parametrize("decision", [*STATUS, "approve_plan", "replaced", "archived"])
 @pytest.mark.parametrize("planner", ["client", "service role"])
 def test_the_planner_learns_every_decision_at_its_next_look(
-    any_project: Project, decision: str, planner: str
+    any_project: Project, planner: str, subtests: pytest.Subtests
 ) -> None:
     user = any_project.new_user()
+    for decision in (*STATUS, "approve_plan", "replaced", "archived"):
+        with subtests.test(decision):
+            check_that_the_planner_learns(any_project, user, decision, planner)
+
+
+def check_that_the_planner_learns(project: Project, user: User, decision: str, planner: str) -> None:
     client = user.with_claims(client_id="mcp")
-    agent_id = any_project.store_and_approve(user)["agent_id"]
-    any_project.store_and_propose(client, version=2, service_role=planner == "service role")
+    service_role = planner == "service role"
+    session = decision
+    agent_id = project.store_and_approve(user, session)["agent_id"]
+    project.store_and_propose(client, session, 2, service_role=service_role)
     comment = "What I think of it."
     match decision:
         case "approve_plan":
-            any_project.approve_proposed(user, version=2)
+            project.approve_proposed(user, session, 2)
         case "replaced":
-            any_project.store_and_propose(client, version=3)
+            project.store_and_propose(client, session, 3)
         case "archived":
-            any_project.call(user, "transition_agent", agent_id=agent_id, to_status="archived")
+            project.call(user, "transition_agent", agent_id=agent_id, to_status="archived")
         case "withdraw_plan":
-            any_project.decide(user, decision, version=2)
+            project.decide(user, decision, session, 2)
         case _:
-            any_project.decide(user, decision, version=2, comment=comment)
+            project.decide(user, decision, session, 2, comment=comment)
     status = {**STATUS, "approve_plan": "approved", "replaced": "superseded", "archived": "superseded"}
 
-    with any_project.as_user(client) if planner == "client" else any_project.as_service_role() as connection:
-        told = connection.execute("select status, comment from public.plan where version = 2").fetchall()
+    with project.as_service_role() if service_role else project.as_user(client) as connection:
+        told = connection.execute(
+            "select status, comment from public.plan where session_id = %s and version = 2", (session,)
+        ).fetchall()
     assert told == [{"status": status[decision], "comment": comment if decision in COMMENTED else None}]
-    replay = any_project.propose(
-        client, version=2, document=document_of("s1", 2), service_role=planner == "service role"
-    )
+    document = document_of(session, 2)
+    replay = project.propose(client, session, 2, document=document, service_role=service_role)
     assert (replay["status"], replay["created"]) == (status[decision], False)
 
 
@@ -113,21 +121,22 @@ def test_two_clicks_decide_once(project: Project, decision: str) -> None:
 
 
 @pytest.mark.parametrize("decision", STATUS)
-@pytest.mark.parametrize("state", [state for state in STATES if state not in ("proposed", "expired")])
-def test_a_decided_version_is_not_decided_otherwise(project: Project, decision: str, state: str) -> None:
+def test_a_decided_version_is_not_decided_otherwise(
+    project: Project, decision: str, subtests: pytest.Subtests
+) -> None:
     user = project.new_user()
-    project.plan_in(user, state)
-    if STATUS[decision] == state:
-        return
-    before = project.everything()
-    if state in ("replaced", "superseded"):
-        with refused("plan_stale", "PT409"):
-            project.decide(user, decision)
-    else:
-        with refused("plan_decided", "PT409") as caught:
-            project.decide(user, decision)
-        assert state.removeprefix("directly ") in (caught.value.diag.message_detail or "")
-    assert project.everything() == before
+    for state in STATES:
+        if state in ("proposed", "expired", STATUS[decision]):
+            continue
+        with subtests.test(state):
+            project.plan_in(user, state, state)
+            before = project.everything()
+            code = "plan_stale" if state in ("replaced", "superseded") else "plan_decided"
+            with refused(code, "PT409") as caught:
+                project.decide(user, decision, state)
+            if code == "plan_decided":
+                assert state.removeprefix("directly-") in (caught.value.diag.message_detail or "")
+            assert project.everything() == before
 
 
 @pytest.mark.parametrize("decision", STATUS)
@@ -208,28 +217,29 @@ def test_a_withdrawal_names_the_user_as_a_proposal_does(any_project: Project) ->
 # Comments ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("decision", COMMENTED)
-@pytest.mark.parametrize(
-    "comment",
-    [
-        "x",
-        "x" * 4000,
-        "\U0001f680" * 4000,
-        "  kept \n\n as it is\r\n\t",
-        "e\u0301 is not \u00e9",
-        "\u202e bidi مرحبا",
-        "<script>alert(1)</script> '; drop table public.plan; -- $$",
-        "\ufeff",
-        "\u200b",
-        "\x1b[31mred\x01",
-    ],
-    ids=lambda comment: ascii(comment)[:30],
+COMMENTS = (
+    "x",
+    "x" * 4000,
+    "\U0001f680" * 4000,
+    "  kept \n\n as it is\r\n\t",
+    "e\u0301 is not \u00e9",
+    "\u202e bidi مرحبا",
+    "<script>alert(1)</script> '; drop table public.plan; -- $$",
+    "\ufeff",
+    "\u200b",
+    "\x1b[31mred\x01",
 )
-def test_a_comment_is_kept_exactly(project: Project, decision: str, comment: str) -> None:
+
+
+@pytest.mark.parametrize("decision", COMMENTED)
+def test_a_comment_is_kept_exactly(project: Project, decision: str, subtests: pytest.Subtests) -> None:
     user = project.new_user()
-    project.store_and_propose(user)
-    assert project.decide(user, decision, comment=comment)["comment"] == comment
-    assert project.plan(user)["comment"] == comment
+    for number, comment in enumerate(COMMENTS):
+        with subtests.test(comment=ascii(comment)[:30]):
+            session = f"s{number}"
+            project.store_and_propose(user, session)
+            assert project.decide(user, decision, session, comment=comment)["comment"] == comment
+            assert project.plan(user, session)["comment"] == comment
 
 
 WHITE_SPACE = (

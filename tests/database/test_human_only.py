@@ -138,14 +138,21 @@ def test_an_agent_does_not_approve_its_own_plan(any_project: Project) -> None:
     assert broken_invariants(any_project) == []
 
 
-@pytest.mark.parametrize("disguise", DISGUISES)
-def test_an_oauth_client_proposes_withdraws_and_reads(any_project: Project, disguise: str) -> None:
+def test_an_oauth_client_proposes_and_withdraws(any_project: Project, subtests: pytest.Subtests) -> None:
     user = any_project.new_user()
-    client = user.with_claims(client_id=DISGUISES[disguise])
-    assert any_project.store_and_propose(client)["created"] is True
-    proposed_by = any_project.plan(user)["proposed_by"]
-    assert proposed_by not in ("user", "service_role", None)
-    assert any_project.decide(client, "withdraw_plan")["status"] == "withdrawn"
+    for version, (disguise, client_id) in enumerate(DISGUISES.items(), 1):
+        with subtests.test(disguise):
+            client = user.with_claims(client_id=client_id)
+            assert any_project.store_and_propose(client, version=version)["created"] is True
+            proposed_by = any_project.plan(user, version=version)["proposed_by"]
+            assert proposed_by not in ("user", "service_role", None)
+            assert any_project.decide(client, "withdraw_plan", version=version)["status"] == "withdrawn"
+
+
+def test_an_oauth_client_reads_as_the_owner(any_project: Project) -> None:
+    user = any_project.new_user()
+    client = user.with_claims(client_id="mcp")
+    any_project.store_and_propose(client)
     agent_id = any_project.store_and_approve(user, version=2)["agent_id"]
     for table, rows in (("plan", 2), ("agent", 1), ("agent_event", 1), ("build", 1)):
         with any_project.as_user(client) as connection:

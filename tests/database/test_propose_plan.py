@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ DECIDED_BY_THE_HUMAN = {"request_changes": "changes_requested", "reject_plan": "
 
 
 def status_of(state: str) -> str:
-    return {"expired": "proposed", "replaced": "superseded", "directly approved": "approved"}.get(
+    return {"expired": "proposed", "replaced": "superseded", "directly-approved": "approved"}.get(
         state, state
     )
 
@@ -115,35 +116,44 @@ def test_a_user_who_is_gone_proposes_nothing(project: Project) -> None:
 # Replays -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("planner", ["user", "client", "service role"])
 def test_the_same_again_is_a_replay_that_tells_what_became_of_it(
-    project: Project, state: str, planner: str
+    project: Project, planner: str, subtests: pytest.Subtests
 ) -> None:
-    """The planner learns the decision: `the planner never learns` is a complaint that this answers."""
     user = project.new_user()
-    plan = project.plan_in(user, state)
-    before = project.everything()
-    answer = project.propose(
-        user.with_claims(client_id="mcp") if planner == "client" else user,
-        title="Another title",
-        document=document_of("s1", 1),
-        expires_at=datetime.now(UTC) - timedelta(days=1),
-        service_role=planner == "service role",
-    )
-    assert answer == {"plan_id": plan["id"], "version": 1, "status": status_of(state), "created": False}
-    assert project.everything() == before
+    for state in STATES:
+        with subtests.test(state):
+            plan = project.plan_in(user, state, state)
+            before = project.everything()
+            answer = project.propose(
+                user.with_claims(client_id="mcp") if planner == "client" else user,
+                state,
+                title="Another title",
+                document=document_of(state, 1),
+                expires_at=datetime.now(UTC) - timedelta(days=1),
+                service_role=planner == "service role",
+            )
+            assert answer == {
+                "plan_id": plan["id"],
+                "version": 1,
+                "status": status_of(state),
+                "created": False,
+            }
+            assert project.everything() == before
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_another_document_for_a_version_that_is_taken_is_a_conflict(project: Project, state: str) -> None:
+def test_another_document_for_a_version_that_is_taken_is_a_conflict(
+    project: Project, subtests: pytest.Subtests
+) -> None:
     user = project.new_user()
-    project.plan_in(user, state)
-    project.store(user, document="# Other")
-    before = project.everything()
-    with refused("plan_conflict", "PT409"):
-        project.propose(user, document="# Other")
-    assert project.everything() == before
+    for state in STATES:
+        with subtests.test(state):
+            project.plan_in(user, state, state)
+            project.store(user, state, "# Other")
+            before = project.everything()
+            with refused("plan_conflict", "PT409"):
+                project.propose(user, state, document="# Other")
+            assert project.everything() == before
 
 
 # A newer version ---------------------------------------------------------------------------------------------
@@ -168,11 +178,15 @@ def test_an_expired_proposal_is_replaced_as_well(project: Project) -> None:
     assert project.plan(user)["status"] == "superseded"
 
 
-@pytest.mark.parametrize("state", [state for state in STATES if state != "archived"])
-def test_after_every_decision_a_higher_version_may_be_proposed(project: Project, state: str) -> None:
+def test_after_every_decision_a_higher_version_may_be_proposed(
+    project: Project, subtests: pytest.Subtests
+) -> None:
     user = project.new_user()
-    project.plan_in(user, state)
-    assert project.store_and_propose(user, version=5)["status"] == "proposed"
+    for state in STATES:
+        if state != "archived":
+            with subtests.test(state):
+                project.plan_in(user, state, state)
+                assert project.store_and_propose(user, state, 5)["status"] == "proposed"
     assert broken_invariants(project) == []
 
 
@@ -191,22 +205,21 @@ def test_a_changed_plan_is_not_built_before_it_was_shown_and_approved(project: P
     assert build["plan_id"] == project.plan(user, version=1)["id"]
 
 
-@pytest.mark.parametrize("state", [state for state in STATES if state != "archived"])
-def test_a_version_that_is_not_above_the_newest_is_stale(project: Project, state: str) -> None:
+def test_a_version_that_is_not_above_the_newest_is_stale(project: Project, subtests: pytest.Subtests) -> None:
+    """Whatever has become of the newest."""
     user = project.new_user()
-    session = "s1"
-    project.plan_in(user, state, session)
-    # plan_in() makes version 1; what is stale lies below, so propose the next ones from there.
-    project.store_and_propose(user, session, 12)
-    if state in ("changes_requested", "rejected", "withdrawn"):
-        decision = {"changes_requested": "request_changes", "rejected": "reject_plan"}.get(
-            state, "withdraw_plan"
-        )
-        project.decide(user, decision, session, 12)
-    with refused("plan_stale", "PT409") as caught:
-        project.store_and_propose(user, session, 11)
-    assert "12" in (caught.value.diag.message_detail or "")
-    assert project.store_and_propose(user, session, 13)["created"] is True
+    for decision in ("nothing", "approve_plan", "request_changes", "reject_plan", "withdraw_plan"):
+        with subtests.test(decision):
+            project.store_and_propose(user, decision, 3)
+            project.store_and_propose(user, decision, 12)
+            if decision == "approve_plan":
+                project.approve_proposed(user, decision, 12)
+            elif decision != "nothing":
+                project.decide(user, decision, decision, 12)
+            with refused("plan_stale", "PT409") as caught:
+                project.store_and_propose(user, decision, 11)
+            assert "12" in (caught.value.diag.message_detail or "")
+            assert project.store_and_propose(user, decision, 13)["created"] is True
 
 
 # What was refused --------------------------------------------------------------------------------------------
@@ -340,14 +353,13 @@ INVALID += [
 ]
 
 
-@pytest.mark.parametrize(("code", "arguments"), INVALID, ids=lambda value: repr(value)[:60])
 def test_a_wrong_argument_is_refused_and_nothing_is_written(
-    project: Project, code: str, arguments: dict[str, Any]
+    project: Project, subtests: pytest.Subtests
 ) -> None:
     user = project.new_user()
     project.store(user)
-    for service_role in (False, True):
-        with refused(code, "PT422"):
+    for (code, arguments), service_role in product(INVALID, (False, True)):
+        with subtests.test(code, arguments=arguments), refused(code, "PT422"):
             project.propose(user, **arguments, service_role=service_role)
     assert project.rows("select from public.plan") == []
     assert project.propose(user)["created"] is True
