@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def up(settings: Settings) -> None:
-    stack = Stack(settings, web=True)
+    stack = Stack(settings, web=True, builder=os.environ.get("EXAMPLE_BUILDER", "true").lower() != "false")
     print("Starting", flush=True)
     try:
         stack.start(lambda part, seconds: print(f"  {part} ({seconds:.1f} s)", flush=True))

@@ -1,17 +1,20 @@
-"""One plan, approved end to end by a signed-up user, with everything that came of it shown as they see it."""
+"""One plan, proposed by a planner, approved by its user and built by a builder, with every step shown as it is seen."""
 
 import hashlib
 import time
+import unicodedata
 import uuid
 from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx
+import jwt
 
 from local.processes import LocalError
 from local.stack import Settings, Stack
 
 COLUMN = 78
+BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
 class Line:
@@ -36,26 +39,28 @@ def _show(text: str, seconds: float) -> None:
     print(f"  {text:<{COLUMN}} {seconds * 1000:6.0f} ms", flush=True)
 
 
-class Person:
-    """Somebody who has just signed up, and whose every request is their own."""
+class Caller:
+    """The service and Supabase, with one access token."""
 
-    def __init__(self, name: str, stack: Stack) -> None:
+    def __init__(self, stack: Stack, token: str) -> None:
         variables = stack.variables()
-        self.email = f"{name}-{uuid.uuid4().hex[:8]}@example.com"
+        self.token = token
+        bearer = {"Authorization": f"Bearer {token}"}
+        self._service = httpx.Client(base_url=variables["SERVICE_URL"], headers=bearer, timeout=60)
         self._supabase = httpx.Client(
             base_url=variables["SUPABASE_URL"],
-            headers={"apikey": variables["SUPABASE_PUBLISHABLE_KEY"]},
+            headers={**bearer, "apikey": variables["SUPABASE_PUBLISHABLE_KEY"]},
             timeout=30,
         )
-        self._service = httpx.Client(base_url=variables["SERVICE_URL"], timeout=60)
-        credentials = {"email": self.email, "password": uuid.uuid4().hex}
-        session = _json(self._supabase.post("/auth/v1/signup", json=credentials))
-        for client in (self._supabase, self._service):
-            client.headers["Authorization"] = f"Bearer {session['access_token']}"
 
-    def approve(self, plan_id: str, title: str, content: str) -> Any:
-        request = {"plan_id": plan_id, "title": title, "content": content, "version": 1}
-        return _json(self._service.post("/plan/approve", json=request))
+    def propose(self, session: str, title: str, content: str) -> Any:
+        request = {"plan_id": session, "title": title, "content": content, "version": 1}
+        return _json(self._service.post("/plan/propose", json=request))
+
+    def approve(self, session: str, digest: str) -> httpx.Response:
+        """Approve what was proposed: session, version and hash are enough."""
+        arguments = {"session_id": session, "version": 1, "document_sha256": digest}
+        return self._supabase.post("/rest/v1/rpc/approve_plan", json=arguments)
 
     def rows(self, table: str, **filters: str) -> list[Any]:
         rows: list[Any] = _json(self._supabase.get(f"/rest/v1/{table}", params=filters))
@@ -65,8 +70,42 @@ class Person:
         return self._service.get(f"/plan/{plan_id}/document")
 
 
+class Person(Caller):
+    """A user who has just signed up."""
+
+    def __init__(self, name: str, stack: Stack) -> None:
+        self.email = f"{name}-{uuid.uuid4().hex[:8]}@example.com"
+        variables = stack.variables()
+        answer = httpx.post(
+            f"{variables['SUPABASE_URL']}/auth/v1/signup",
+            headers={"apikey": variables["SUPABASE_PUBLISHABLE_KEY"]},
+            json={"email": self.email, "password": uuid.uuid4().hex},
+            timeout=30,
+        )
+        super().__init__(stack, _json(answer)["access_token"])
+
+
+class Planner(Caller):
+    """A planner that a person let act for them.
+
+    Supabase Auth's OAuth 2.1 server gives it a token of the person's with its own `client_id`. The local Auth has no
+    such server, so the token is made here with the stack's own key.
+    """
+
+    def __init__(self, person: Person, stack: Stack) -> None:
+        claims = jwt.decode(person.token, options={"verify_signature": False})
+        key = stack.keys.signing_key
+        token = jwt.encode(
+            {**claims, "client_id": "demo-planner"},
+            jwt.PyJWK(key, algorithm="ES256"),
+            algorithm="ES256",
+            headers={"kid": key["kid"]},
+        )
+        super().__init__(stack, token)
+
+
 def demo(settings: Settings, path: Path) -> None:
-    """Show it.
+    """Run the demo.
 
     Raises:
         LocalError: the document cannot be used, the stack does not start, or what came back is not what it
@@ -74,69 +113,138 @@ def demo(settings: Settings, path: Path) -> None:
 
     """
     document = _read(path)
-    print("Starting a local Supabase and the service", flush=True)
-    stack = Stack(settings)
+    print("Starting a local Supabase, the service and the example builder", flush=True)
+    stack = Stack(settings, builder=True)
     try:
         stack.start(_show)
-        print("\nApproving a plan", flush=True)
-        _approve(stack, path, document)
+        _tell(stack, path, document)
     finally:
         stack.stop()
     print("\nEverything has stopped. `make up` starts it to stay; the data is kept.")
 
 
-def _approve(stack: Stack, path: Path, document: bytes) -> None:
-    content, digest = document.decode(), hashlib.sha256(document).hexdigest()
-    headings = (" ".join(line[2:].split()) for line in content.splitlines() if line.startswith("# "))
-    title = next(filter(None, headings), path.stem)[:500]
+def _tell(stack: Stack, path: Path, document: bytes) -> None:
     session = f"demo-{uuid.uuid4().hex}"
+    digest = hashlib.sha256(document).hexdigest()
 
+    print("\nA planner proposes a plan", flush=True)
     line = Line("Ada signs up as ")
     ada = Person("ada", stack)
     line.show(ada.email)
+    planner = Planner(ada, stack)
+    proposal = _propose(planner, session, path, document)
 
-    line = Line(f"Ada approves {path.name}, {len(document):,} bytes: ")
-    approval = ada.approve(session, title, content)
-    line.show("a plan and its agent")
-    print(
-        f"    plan   {approval['plan_id']}\n    agent  {approval['agent_id']}  ({approval['agent_status']})"
-    )
-
-    line = Line("Ada reads it back through the Data API: ")
-    agents = ada.rows("agent", select="*,plan(*),agent_event(*)", id=f"eq.{approval['agent_id']}")
+    line = Line("The planner tries to approve it by itself: ")
+    refused = planner.approve(session, digest)
     line.ended()
-    _expect(len(agents) == 1, "Ada sees her agent")
-    (agent,) = agents
-    plan, ledger = agent["plan"], agent["agent_event"]
-    _expect(
-        plan["id"] == approval["plan_id"] and plan["document_sha256"] == digest,
-        "the plan is the one approved",
-    )
-    _expect([event["kind"] for event in ledger] == ["approved"], "the ledger has one event")
-    line.show(f"1 agent, 1 plan, ledger: {ledger[0]['kind']}")
-    print(f"    title  {plan['title']}")
+    _expect(refused.json().get("message") == "human_required", "the planner cannot approve")
+    line.show(f"refused, {refused.json()['message']} ({refused.status_code})")
 
-    line = Line("Ada downloads the document by its signed URL: ")
-    downloaded = httpx.get(approval["document_url"], timeout=60)
+    print("\nAda decides", flush=True)
+    line = Line("Ada reads the document by its signed URL: ")
+    downloaded = httpx.get(proposal["document_url"], timeout=60)
     line.ended()
     _expect(downloaded.content == document, "the document comes back byte for byte")
     line.show(f"{len(downloaded.content):,} bytes, all the same")
-    print(f"    sha256 {digest}")
+    agent_id = _approve(ada, session, digest, proposal["plan_id"])
 
-    line = Line("Ada approves it once more: ")
-    again = ada.approve(session, title, content)
+    print("\nA builder builds it", flush=True)
+    _build(ada, agent_id)
+
+    print("\nWhat is there now", flush=True)
+    line = Line("Ada reads her agent's log: ")
+    (agent,) = ada.rows("agent", select="*,plan(*),agent_event(*),build(*)", id=f"eq.{agent_id}")
+    line.ended()
+    events = sorted(agent["agent_event"], key=lambda event: int(event["id"]))
+    story = [(event["kind"], event["to_status"], event["actor_role"]) for event in events]
+    _expect(
+        story == [("approved", "building", "authenticated"), ("status_changed", "active", "service_role")],
+        "the log tells of the approval and of the build",
+    )
+    _expect(agent["plan"]["document_sha256"] == digest, "the agent is built from the approved document")
+    line.show("approved by Ada, then active by the builder")
+
+    line = Line("Bob signs up and looks: ")
+    bob = Person("bob", stack)
+    seen = [len(bob.rows(table)) for table in ("plan", "agent", "agent_event", "build")]
+    refused = bob.asks_for_document(proposal["plan_id"])
+    line.ended()
+    _expect(seen == [0, 0, 0, 0], "Bob sees nothing of Ada's")
+    _expect(refused.status_code == httpx.codes.NOT_FOUND, "Bob gets no document")
+    line.show(f"no plan, no agent, no build, and no document ({refused.status_code})")
+
+
+def _propose(planner: Planner, session: str, path: Path, document: bytes) -> Any:
+    content = document.decode()
+    line = Line(f"Her planner proposes {_printable(path.name)}, {len(document):,} bytes: ")
+    proposal = planner.propose(session, _title(content, path), content)
+    line.ended()
+    _expect(proposal["status"] == "proposed" and proposal["created"], "the plan is proposed")
+    line.show(f"version {proposal['version']}, {proposal['status']}")
+    (plan,) = planner.rows("plan", id=f"eq.{proposal['plan_id']}")
+    _expect(plan["document_sha256"] == hashlib.sha256(document).hexdigest(), "the hash is the document's")
+    _expect(plan["proposed_by"] == "demo-planner", "the plan names the planner")
+    print(f"    title   {plan['title']}\n    sha256  {plan['document_sha256']}")
+    return proposal
+
+
+def _approve(ada: Person, session: str, digest: str, plan_id: str) -> str:
+    line = Line("Ada approves it: ")
+    approval = _json(ada.approve(session, digest))
+    line.ended()
+    _expect(approval["plan_id"] == plan_id and approval["created"], "the proposed plan is approved")
+    line.show("a plan and its agent")
+    print(f"    agent   {approval['agent_id']}  ({approval['agent_status']})")
+
+    line = Line("Ada clicks once more: ")
+    again = _json(ada.approve(session, digest))
     line.ended()
     same = all(again[key] == approval[key] for key in ("agent_id", "plan_id"))
     _expect(same and not again["created"], "the second approval is a replay")
     line.show("the same agent, nothing new")
+    return str(approval["agent_id"])
 
-    line = Line("Bob signs up and looks: ")
-    bob = Person("bob", stack)
-    seen = [len(bob.rows(table)) for table in ("plan", "agent", "agent_event")]
-    refused = bob.asks_for_document(approval["plan_id"]).status_code
-    line.ended()
-    _expect(seen == [0, 0, 0] and refused == httpx.codes.NOT_FOUND, "Bob sees nothing of Ada's")
-    line.show(f"0 plans, 0 agents, 0 events, and no document ({refused})")
+
+def _build(ada: Person, agent_id: str) -> None:
+    """Show the build's progress, as its owner sees it, until it has ended."""
+    began = time.perf_counter()
+    shown = None
+    while True:
+        (build,) = ada.rows("build", agent_id=f"eq.{agent_id}")
+        step = (build["status"], build["progress"], build["message"])
+        if step != shown and build["status"] == "running" and build["progress"] is not None:
+            filled = build["progress"] // 5
+            text = f"{'█' * filled}{'░' * (20 - filled)} {build['progress']:3} %  {build['message'] or ''}"
+            _show(text[:COLUMN], time.perf_counter() - began)
+        shown = step
+        if build["status"] not in {"queued", "running"}:
+            break
+        if build["status"] == "queued" and build["attempt"] > 0:
+            _fail(f"the build failed: {build['message']}")
+        if time.perf_counter() - began > BUILD_SECONDS:
+            _fail(f"the build is still {build['status']} after {BUILD_SECONDS:.0f} s")
+        time.sleep(0.1)
+    _expect(build["status"] == "succeeded", f"the build succeeded ({build['status']}: {build['message']})")
+    (agent,) = ada.rows("agent", id=f"eq.{agent_id}")
+    _expect(agent["status"] == "active", "the agent is active")
+    _show(f"The agent is {agent['status']}, at attempt {build['attempt']}", time.perf_counter() - began)
+    print(f"    {build['message']}")
+
+
+def _title(content: str, path: Path) -> str:
+    headings = (line[2:] for line in content.splitlines() if line.startswith("# "))
+    titles = (_printable(text) for text in (*headings, path.stem))
+    return next(filter(None, titles), "A plan")[:500].strip()
+
+
+def _printable(text: str) -> str:
+    """Return the text on one line, without what a title or a terminal does not take."""
+    kept = (
+        " " if unicodedata.category(each) in {"Cc", "Zl", "Zp"} else each
+        for each in text
+        if unicodedata.category(each) != "Cs"
+    )
+    return " ".join("".join(kept).split())
 
 
 def _read(path: Path) -> bytes:

@@ -100,15 +100,22 @@ class Keys:
 
 
 class Stack:
-    """Postgres, the gateway and, when asked for, the service and the web app. A context manager."""
+    """Postgres, the gateway and, when asked for, the service, the web app and the example builder."""
 
     def __init__(
-        self, settings: Settings, *, service: bool = True, web: bool = False, project: Path = ROOT
+        self,
+        settings: Settings,
+        *,
+        service: bool = True,
+        web: bool = False,
+        builder: bool = False,
+        project: Path = ROOT,
     ) -> None:
         self.settings = settings
         self.project = project
         self._with_service = service
         self._with_web = web
+        self._with_builder = builder
         self._lock: IO[str] | None = None
         self._ledger = Ledger(settings.directory / "processes.json")
         self._ready: dict[str, Callable[[], bool]] = {}
@@ -220,6 +227,8 @@ class Stack:
             parts.append(("Service", self._start_service))
         if self._with_web:
             parts += [("Web app, built", web.build), ("Web app", self._start_web)]
+        if self._with_builder:
+            parts.append(("Example builder", self._start_builder))
         return parts
 
     def _start(self, child: Child, ready: Callable[[], bool]) -> None:
@@ -300,6 +309,12 @@ class Stack:
         child = web.web(url, self.keys.publishable, settings.service_url, settings.ui_port, log)
         self._start(child, lambda: accepts_connections(settings.ui_port))
 
+    def _start_builder(self) -> None:
+        settings = self.settings
+        log = settings.directory / "logs" / "builder.log"
+        child = builder(settings.supabase_url, self.keys.secret, log)
+        self._start(child, lambda: "builder_started" in log.read_text())
+
     def _take_lock(self) -> None:
         path = self.settings.directory / "lock"
         lock = path.open("a+")
@@ -345,6 +360,20 @@ def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Ch
             PORT=str(port),
             METRICS="true",
         ),
+        cwd=ROOT,
+    )
+
+
+def builder(supabase_url: str, secret_key: str, log: Path) -> Child:
+    """Return the example builder; not started yet."""
+    return Child(
+        "The example builder",
+        [
+            *(sys.executable, "-m", "greenlight", "build", "--concurrency", "4", "--grace", "3", "--"),
+            *(sys.executable, ROOT / "examples" / "builder.py"),
+        ],
+        log=log,
+        env=environment(SUPABASE_URL=supabase_url, SUPABASE_SECRET_KEY=secret_key),
         cwd=ROOT,
     )
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from greenlight.keys import PublishableKey
@@ -34,6 +34,10 @@ def _origin_only(value: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Origin = Annotated[BaseUrl, AfterValidator(_origin_only)]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 ENVIRONMENT = SettingsConfigDict(
@@ -55,7 +59,7 @@ class Settings(BaseSettings):
     ui_url: BaseUrl | None = None  # where people reach the web app
     mcp: bool = False
     metrics: bool = False
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
     max_document_bytes: Annotated[int, Field(ge=1, le=1_048_576)] = 1_048_576  # the bucket's limit
@@ -74,11 +78,6 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         # JSON may escape every byte of the document as \u00XX, six for one; the rest is for the other fields.
         return 6 * self.max_document_bytes + 64 * 1024
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
     @field_validator("supabase_jwt_secret")
     @classmethod

@@ -26,7 +26,13 @@ from local.stack import Settings, Stack
 def variables(directory: Path, ports: list[int]) -> dict[str, str]:
     names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT")
     given = {name: str(port) for name, port in zip(names, ports, strict=True)}
-    return {**os.environ, **given, "LOCAL_DIR": str(directory), "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        **given,
+        "LOCAL_DIR": str(directory),
+        "EXAMPLE_BUILDER": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @pytest.fixture(scope="session")
