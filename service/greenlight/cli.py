@@ -7,6 +7,7 @@ what another one needs.
 import math
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -184,3 +185,32 @@ def uninstall(
     from greenlight.install import uninstall as run  # noqa: PLC0415
 
     run(project=project, keep_documents=keep_documents, dry_run=dry_run)
+
+
+@app.command(short_help="Write everything of one user into files.")
+def export(
+    user: Annotated[UUID, typer.Option(help="The user's id.")],
+    to: Annotated[
+        Path | None, typer.Option(help="A folder that is not there yet.  [default: greenlight-ID]")
+    ] = None,
+) -> None:
+    """Write a user's plans, decisions, agents, builds and audit log as JSON lines, and the documents beside them.
+
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. Exit code 1: something is missing or does not
+    have its hash, 2: wrong arguments or settings, 3: Supabase cannot be reached or refuses.
+    """
+    from greenlight.export import main as run  # noqa: PLC0415
+
+    raise typer.Exit(run(user=user, folder=to))
+
+
+@app.command(short_help="Find what is wrong between the service and Supabase.")
+def doctor() -> None:
+    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to mend each fault.
+
+    It reads the service's environment variables and, to look at the bucket, SUPABASE_SECRET_KEY. It changes
+    nothing. Exit code 1: something is wrong.
+    """
+    from greenlight.doctor import main as run  # noqa: PLC0415
+
+    raise typer.Exit(run())

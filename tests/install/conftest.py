@@ -5,19 +5,27 @@ new tables by default, new ones nothing). Each test runs with one of the four co
 SOAK is set.
 """
 
+import hashlib
 import os
 import subprocess
+import sys
+import uuid
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import httpx
+import psycopg
 import pytest
 from pytest_postgresql import factories
 from typer.testing import CliRunner, Result
 
 from greenlight.cli import app
+from local.processes import environment, free_ports
+from local.stack import Settings, Stack
 from tests.database import conftest as database
 from tests.database.conftest import Project
 
@@ -126,3 +134,113 @@ def host(request: pytest.FixtureRequest, combination: tuple[int, str], tmp_path:
     connection: Any = request.getfixturevalue(f"{privileges}_host_database")
     with database.project_of(connection) as project:
         yield Host(tmp_path, project, cli)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A signed-up user with the publishable key, as in a browser: the direct path, without the service."""
+
+    http: httpx.Client
+    id: str
+    headers: dict[str, str]
+
+    def approve(self, session: str, document: bytes, version: int = 1) -> dict[str, Any]:
+        digest = hashlib.sha256(document).hexdigest()
+        path = f"plans/{self.id}/{session}/{digest}.md"
+        markdown = {**self.headers, "Content-Type": "text/markdown"}
+        self.http.post(f"/storage/v1/object/{path}", content=document, headers=markdown).raise_for_status()
+        signed = self.http.post(
+            f"/storage/v1/object/sign/{path}", json={"expiresIn": 60}, headers=self.headers
+        )
+        answer = self.http.post(
+            "/rest/v1/rpc/approve_plan",
+            headers=self.headers,
+            json={
+                "session_id": session,
+                "version": version,
+                "title": "A plan",
+                "document_sha256": digest,
+                "document_url": f"{self.http.base_url}storage/v1{signed.raise_for_status().json()['signedURL']}",
+            },
+        )
+        approved: dict[str, Any] = answer.raise_for_status().json()
+        return approved
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        answer = self.http.get(f"/rest/v1/{table}", headers=self.headers)
+        rows: list[dict[str, Any]] = answer.raise_for_status().json()
+        return rows
+
+
+@dataclass(frozen=True)
+class Adopter:
+    """A project with a table of its own on a running Supabase, in which its users sign up."""
+
+    directory: Path
+    stack: Stack
+    http: httpx.Client
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's directory, with the project's address and keys in the environment."""
+        path = f"{Path(sys.executable).parent}:{self.directory}/node_modules/.bin:{os.environ['PATH']}"
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env=environment(**{**self.stack.variables(), "PATH": path, **variables}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def ran(self, *command: str) -> str:
+        result = self.run(*command)
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def sql(self, statement: LiteralString) -> list[Any]:
+        """Run a statement as the superuser, and tell the Data API, as the dashboard's editor does."""
+        with psycopg.connect(self.stack.postgres.url("supabase_admin")) as connection:
+            cursor = connection.execute(statement)
+            rows = cursor.fetchall() if cursor.description else []
+            connection.execute("notify pgrst, 'reload schema'")
+        return rows
+
+    def sign_up(self) -> Account:
+        credentials = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
+        key = {"apikey": self.stack.keys.publishable}
+        answer = self.http.post("/auth/v1/signup", json=credentials, headers=key).raise_for_status().json()
+        return Account(
+            self.http, answer["user"]["id"], {**key, "Authorization": f"Bearer {answer['access_token']}"}
+        )
+
+
+@contextmanager
+def adopter_in(directory: Path) -> Iterator[Adopter]:
+    (directory / "supabase/migrations").mkdir(parents=True)
+    (directory / "supabase/config.toml").write_text('project_id = "adopter"\n')
+    (directory / "supabase/migrations/20260101000000_note.sql").write_text(
+        "create table public.note (id int primary key, body text);\ninsert into public.note values (1, 'theirs');\n"
+    )
+    (directory / "node_modules").symlink_to(NODE_MODULES[3])
+    settings = Settings(directory / ".local", *free_ports(4))
+    with (
+        Stack(settings, service=False, project=directory) as stack,
+        httpx.Client(base_url=settings.supabase_url, timeout=30) as http,
+    ):
+        yield Adopter(directory, stack, http)
+
+
+def install_and_push(adopter: Adopter) -> None:
+    """The commands of the README."""
+    assert "npx supabase db push --remote" in adopter.ran("greenlight", "install")
+    adopter.ran("npx", "supabase", "db", "push", f"--remote={adopter.stack.postgres.url()}", "--yes")
+
+
+@pytest.fixture(scope="session")
+def adopter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopter]:
+    """A project that Greenlight has been installed in."""
+    with adopter_in(tmp_path_factory.mktemp("adopter")) as adopter:
+        install_and_push(adopter)
+        yield adopter

@@ -1,0 +1,224 @@
+"""`greenlight doctor`: what goes wrong in practice between the service and its Supabase project, and how to mend it.
+
+It changes nothing. It reads the settings of the service and, where there is one, the secret key, without which the
+bucket cannot be looked at.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import httpx
+import typer
+
+from greenlight import BUCKET
+from greenlight.keys import SecretKey
+from greenlight.settings import Settings, SettingsError, read
+
+HEALTHY, FAULTS = 0, 1
+
+# The service accepts tokens within 30 s of their times; a clock that is wrong by this much is on its way there.
+MAX_SKEW_SECONDS = 10
+
+# Every RPC of this version, with its arguments. The Data API finds a function by the names of its arguments, so that
+# one of another version counts as missing.
+RPCS = {
+    "propose_plan": (
+        "session_id",
+        "version",
+        "title",
+        "document_sha256",
+        "document_url",
+        "expires_at",
+        "user_id",
+    ),
+    "approve_plan": ("session_id", "version", "title", "document_sha256", "document_url"),
+    "request_changes": ("session_id", "version", "comment"),
+    "reject_plan": ("session_id", "version", "comment"),
+    "withdraw_plan": ("session_id", "version", "user_id"),
+    "transition_agent": ("agent_id", "to_status"),
+    "delete_agent": ("agent_id",),
+    "restore_agent": ("agent_id",),
+    "deleted_agents": (),
+    "claim_builds": ("worker", "max_builds", "lease_seconds"),
+    "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds"),
+    "finish_build": ("build_id", "attempt"),
+    "fail_build": ("build_id", "attempt", "message", "retry"),
+    "retry_build": ("agent_id",),
+    "orphaned_documents": ("older_than", "after_name", "batch_size"),
+    "purge_deleted_agents": ("deleted_before", "batch_size"),
+    "purge_closed_plans": ("closed_before", "batch_size"),
+}
+
+
+class DoctorSettings(Settings):
+    supabase_secret_key: SecretKey | None = None
+
+
+class Finding(NamedTuple):
+    what: str
+    mend: str | None = None  # None: nothing is wrong
+
+
+def main() -> int:
+    try:
+        settings = read(DoctorSettings)
+    except SettingsError as error:
+        _tell(Finding(f"Settings:\n{error}", "Set these variables, as docs/configuration.md says."))
+        return FAULTS
+    _tell(Finding("Settings: complete, and each key is of its kind"))
+    status = HEALTHY
+    with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
+        try:
+            for finding in examine(settings, http):
+                _tell(finding)
+                if finding.mend is not None:
+                    status = FAULTS
+        except httpx.TransportError as error:
+            _tell(
+                Finding(
+                    f"Address: no connection to {settings.supabase_url} ({type(error).__name__}: {error})",
+                    "Check SUPABASE_URL, the name server, the firewall and the proxy. A paused project has to be "
+                    "restored in the dashboard.",
+                )
+            )
+            return FAULTS
+    return status
+
+
+def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
+    """Yield what is right and what is wrong, in the order in which to mend it.
+
+    Raises httpx.TransportError when Supabase cannot be reached.
+    """
+    answer = http.get("/auth/v1/.well-known/jwks.json")
+    keys = _json(answer).get("keys")
+    if not isinstance(keys, list):
+        yield Finding(
+            f"Address: {settings.supabase_url} does not answer as Supabase does (status {answer.status_code})",
+            "SUPABASE_URL must be the project's URL, as the dashboard shows it under API settings.",
+        )
+        return
+    yield Finding(f"Address: {settings.supabase_url} answers")
+    yield _clock(answer)
+    yield _signing_keys(settings, keys)
+
+    publishable = {"apikey": settings.supabase_publishable_key}
+    yield (accepted := _key("SUPABASE_PUBLISHABLE_KEY", publishable, http))
+    if accepted.mend is None:
+        yield from _rpcs(publishable, http)
+
+    if settings.supabase_secret_key is None:
+        yield Finding(f"Bucket {BUCKET}: not looked at, as SUPABASE_SECRET_KEY is not set")
+        return
+    key = settings.supabase_secret_key.get_secret_value()
+    secret = {"apikey": key, "Authorization": f"Bearer {key}"}
+    yield (accepted := _key("SUPABASE_SECRET_KEY", secret, http))
+    if accepted.mend is None:
+        yield _bucket(settings, http.get(f"/storage/v1/bucket/{BUCKET}", headers=secret))
+
+
+def _clock(answer: httpx.Response) -> Finding:
+    try:
+        skew = (datetime.now(UTC) - parsedate_to_datetime(answer.headers["Date"])).total_seconds()
+    except (KeyError, ValueError):
+        return Finding("Clock: not compared, as Supabase's answer has no date")
+    if abs(skew) > MAX_SKEW_SECONDS:
+        return Finding(
+            f"Clock: {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Supabase's",
+            "Synchronise this machine's clock (NTP). From 30 s on, good tokens are refused or expired ones accepted.",
+        )
+    return Finding("Clock: agrees with Supabase's")
+
+
+def _signing_keys(settings: DoctorSettings, keys: list[Any]) -> Finding:
+    if keys:
+        return Finding(f"Signing keys: {len(keys)} published")
+    if settings.supabase_jwt_secret is not None:
+        return Finding("Signing keys: none published; SUPABASE_JWT_SECRET is set in their place")
+    return Finding(
+        "Signing keys: none published, and SUPABASE_JWT_SECRET is not set: no token can be verified",
+        "Let the project sign with an asymmetric key (dashboard, JWT signing keys), or set SUPABASE_JWT_SECRET to its "
+        "legacy shared secret.",
+    )
+
+
+def _key(name: str, headers: dict[str, str], http: httpx.Client) -> Finding:
+    answer = http.get("/auth/v1/settings", headers=headers)
+    if answer.is_success:
+        return Finding(f"{name}: accepted")
+    return Finding(
+        f"{name}: refused (status {answer.status_code})",
+        "Take the key from this project's dashboard, under API keys. One of another project is refused, and a "
+        "revoked one.",
+    )
+
+
+def _rpcs(headers: dict[str, str], http: httpx.Client) -> Iterator[Finding]:
+    """Call each RPC without a user. What is there refuses, and does nothing."""
+    missing, answering = [], []
+    for name, arguments in RPCS.items():
+        answer = http.post(f"/rest/v1/rpc/{name}", headers=headers, json=dict.fromkeys(arguments))
+        code = _json(answer).get("code")
+        if answer.is_server_error:
+            yield Finding(
+                f"Data API: answers {answer.status_code} {code}",
+                "The database is down, restarting or overloaded: see the project's dashboard and logs.",
+            )
+            return
+        if code == "PGRST202":
+            missing.append(name)
+        elif code != "42501":
+            answering.append(name)
+    if missing:
+        yield Finding(
+            f"RPCs: missing, or of another version: {', '.join(missing)}",
+            "Run `greenlight install` in the project and push. If that was done just now, let the Data API look again: "
+            "notify pgrst, 'reload schema'",
+        )
+    if answering:
+        yield Finding(
+            f"RPCs: answer a request without a user: {', '.join(answering)}",
+            "Something granted these functions to anon. Revoke it, in public and in greenlight.",
+        )
+    if not missing and not answering:
+        yield Finding(f"RPCs: all {len(RPCS)} of this version are there")
+
+
+def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
+    bucket = _json(answer)
+    if not answer.is_success:
+        return Finding(
+            f"Bucket {BUCKET}: missing (status {answer.status_code}, {bucket.get('message')})",
+            "The migrations make it: run `greenlight install` in the project and push. If it was deleted after that, "
+            "create it again by hand: private, 1 MiB, text/markdown.",
+        )
+    if bucket.get("public") is not False:
+        return Finding(
+            f"Bucket {BUCKET}: public, so that everyone who knows a document's path can read it",
+            "Make it private again: dashboard, Storage, edit bucket.",
+        )
+    limit, types = bucket.get("file_size_limit"), bucket.get("allowed_mime_types")
+    if (limit is not None and limit < settings.max_document_bytes) or (
+        types and "text/markdown" not in types
+    ):
+        return Finding(
+            f"Bucket {BUCKET}: refuses documents that the service accepts (at most {limit} bytes, of {types})",
+            f"Let it take {settings.max_document_bytes} bytes of text/markdown, or lower MAX_DOCUMENT_BYTES.",
+        )
+    return Finding(f"Bucket {BUCKET}: private, and takes documents")
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _tell(finding: Finding) -> None:
+    typer.echo(f"{'ok  ' if finding.mend is None else 'FAIL'}  {finding.what}")
+    if finding.mend is not None:
+        typer.echo(f"      {finding.mend}")
