@@ -551,6 +551,16 @@ def test_a_build_that_is_gone_is_not_found(project: Project, gone: str, subtests
             CALLS[call](project, {**claimed, "attempt": attempt})
 
 
+def test_updated_at_moves_with_every_change_of_a_build(project: Project) -> None:
+    agent_id = project.store_and_approve(project.new_user())["agent_id"]
+    seen = [project.builds(agent_id)[0]["updated_at"]]
+    claimed = project.claim_agent(agent_id)
+    for change in (project.renew, project.renew, project.fail):
+        change(claimed)
+        seen.append(project.builds(agent_id)[0]["updated_at"])
+    assert seen == sorted(set(seen))
+
+
 # Renewing ----------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 Each refusal stands beside the same call by the human.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
@@ -231,6 +232,12 @@ def test_trust_is_in_exactly_that_client(project: Project) -> None:
     for other in others:
         with refused("human_required", "PT403"):
             project.approve_proposed(user.with_claims(client_id=other))
+    # A claim of another type is not taken for its text.
+    not_strings = (5, True, ["our-app"], {"our-app": 1})
+    for claim in not_strings:
+        trust(project, json.dumps(claim))
+        with refused("human_required", "PT403"):
+            project.approve_proposed(user.with_claims(client_id=claim))
     with project.as_superuser() as connection:
         connection.execute("delete from greenlight.trusted_client")
     with refused("human_required", "PT403"):

@@ -142,6 +142,35 @@ class Operations:
             assert outcome in ("human_required", "denied"), outcome
         return outcome
 
+    def look_and_decide(self, dice: random.Random, user: User, session: str, *, human: bool) -> str:
+        """Approve or refuse the very proposal that waits, as the page does."""
+        waiting = self.project.rows(
+            "select version, document_sha256 from public.plan"
+            " where user_id = %s and session_id = %s and status = 'proposed'",
+            user.id,
+            session,
+        )
+        if not waiting:
+            return "nothing"
+        if dice.random() < 0.4:
+            caller = user if human else self.client(user)
+            outcome = self.attempt("approve_plan", caller, session_id=session, **waiting[0])
+            assert human or outcome == "human_required", outcome
+            return outcome
+        decision, caller_is = (
+            dice.choice(DECISIONS),
+            "human" if human else dice.choice(["client", "service_role"]),
+        )
+        return self.decide(user, session, waiting[0]["version"], decision, caller_is, "What I think.")
+
+    def next_version(self, user: User, session: str) -> int:
+        (newest,) = self.project.rows(
+            "select coalesce(max(version), 0) as version from public.plan where user_id = %s and session_id = %s",
+            user.id,
+            session,
+        )
+        return int(newest["version"]) + 1
+
     def change_agent(
         self, function: str, caller: User | None, owner: User, session: str, **arguments: object
     ) -> str:
@@ -180,8 +209,9 @@ class Operations:
         return act(dice, dice.choice(self.users), f"s{dice.randrange(4)}")
 
     def a_planner(self, dice: random.Random, user: User, session: str) -> str:
-        version = dice.randint(0, 9)
-        text = f"# {version} {dice.random() < 0.1}"
+        version = dice.randint(0, 9) if dice.random() < 0.3 else self.next_version(user, session)
+        # A planner brings back what was refused once in a while.
+        text = f"# {version - dice.choice([0, 0, 0, 1])}"
         planner = dice.choice(["human", "client", "service_role"])
         if dice.random() < 0.2:
             return self.decide(user, session, version, "withdraw_plan", planner, "")
@@ -191,6 +221,8 @@ class Operations:
     def a_human(self, dice: random.Random, user: User, session: str) -> str:
         """Or an agent that plays one."""
         version, human = dice.randint(0, 9), dice.random() < 0.8
+        if dice.random() < 0.6:
+            return self.look_and_decide(dice, user, session, human=human)
         if dice.random() < 0.5:
             text, title = f"# {version} {dice.random() < 0.1}", dice.choice(["t", None])
             stored = dice.random() < 0.9
@@ -296,6 +328,11 @@ class Life(RuleBasedStateMachine):
     )
     def decide(self, who: int, session: str, version: int, decision: str, caller: str, comment: str) -> None:
         self.operations.decide(self.operations.users[who], session, version, decision, caller, comment)
+
+    @rule(who=st.integers(0, 2), session=SESSIONS, human=st.booleans(), seed=st.integers(0, 1000))
+    def look_and_decide(self, who: int, session: str, human: bool, seed: int) -> None:
+        user = self.operations.users[who]
+        self.operations.look_and_decide(random.Random(seed), user, session, human=human)
 
     @rule(who=st.integers(0, 2), session=SESSIONS)
     def expire(self, who: int, session: str) -> None:
