@@ -103,6 +103,12 @@ connection.introspect = async (options) => {
   // Lite takes a unique index for a promise of one row, even a partial one, and embeds an object instead of a list.
   // PostgREST looks at primary keys and unique constraints only.
   for (const index of schema.indexes ?? []) index.unique = false
+  // By a foreign key that is named (see embedding.mjs) Lite joins on its first column alone, where PostgREST takes all.
+  // Where one of the columns refers to a primary key, that one is enough.
+  const primary = new Set(schema.primary_keys?.map(({ table, columns }) => `${table}.${columns}`))
+  const isEnough = (key) => primary.has(`${key.ref_table}.${key.ref_column}`)
+  const reducible = new Set(schema.foreign_keys?.filter(isEnough).map((key) => key.foreign_key_name))
+  schema.foreign_keys = schema.foreign_keys?.filter((key) => isEnough(key) || !reducible.has(key.foreign_key_name))
   return schema
 }
 app.server.onError((error, context) => {

@@ -4,8 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from local import NODE, ROOT
-from tests.client.conftest import MODULES, output
+from tests.client.conftest import MODULES, Run, output
+from tests.conftest import RunningStack
 from tests.test_docs import raised_by_the_database
 
 HERE = Path(__file__).parent
@@ -50,3 +53,12 @@ def test_an_adopter_s_types(project: Path) -> None:
     strict = ("--noEmit", "--strict", "--target", "es2022", "--lib", "es2024,dom")
     for resolution in (("--module", "nodenext"), ("--module", "esnext", "--moduleResolution", "bundler")):
         output(NODE, tsc, *strict, "--skipLibCheck", *resolution, "usage.ts", cwd=project)
+
+
+@pytest.mark.parametrize("runtime", ["node", "deno"])
+def test_the_story(stack: RunningStack, project: Path, runtime: str, request: pytest.FixtureRequest) -> None:
+    if stack.jwt_secret is None:
+        pytest.skip("only a local Supabase lets a token with a client_id be made")
+    run: Run = request.getfixturevalue(runtime)
+    shutil.copy(HERE / "story.mjs", project)
+    assert run("story.mjs", SUPABASE_JWT_SECRET=stack.jwt_secret) == "the story is told\n"

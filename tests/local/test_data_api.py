@@ -1,5 +1,6 @@
 """The Data API answers as PostgREST does, and Lite grants nothing on its own."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 
 from local.stack import Stack
-from tests.local.conftest import Caller
+from tests.local.conftest import DOCUMENT, Caller
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -159,6 +160,19 @@ def test_tables_embed_without_a_hint(user: Caller) -> None:
     query = "select=id,made:agent!inner(id),build(status)&agent.status=eq.building&build.status=eq.queued"
     (plan,) = user.http.get(f"/rest/v1/plan?{query}").json()
     assert plan == {"id": agent["plan_id"], "made": [{"id": agent_id}], "build": [{"status": "queued"}]}
+
+
+def test_an_embedding_keeps_a_user_s_plans_apart(user: Caller) -> None:
+    for session in ("one", "two"):
+        user.upload(user.path(f"{session}/{hashlib.sha256(DOCUMENT).hexdigest()}.md"))
+        user.approve(session)
+
+    agents = user.http.get("/rest/v1/agent?select=session_id,plan(session_id,agent(session_id))").json()
+
+    assert sorted(agent["session_id"] for agent in agents) == ["one", "two"]
+    for agent in agents:
+        session = agent["session_id"]
+        assert agent["plan"] == {"session_id": session, "agent": [{"session_id": session}]}
 
 
 def test_auth_uid_reads_the_claims_of_a_transaction(database: Database, user: Caller) -> None:
