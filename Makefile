@@ -17,10 +17,10 @@ help: ## show this
 
 setup: .venv/.installed node_modules/.installed ## install what the other commands need; they do so by themselves
 
-demo: setup ## approve a real document end to end on a local Supabase (PLAN=path/to/file.md for your own)
+demo: setup ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
 	@python -m local demo
 
-up: setup ## start the local Supabase, the service and the web app; Ctrl-C stops them, the data stays
+up: setup ## start the local Supabase, the service, the web app and an example builder (EXAMPLE_BUILDER=false: without); Ctrl-C stops them, the data stays
 	@python -m local up
 
 reset: setup ## wipe the local data
