@@ -10,7 +10,7 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup debian demo up reset retention check audit test soak bench types lock
+.PHONY: help setup unit debian demo up reset retention check audit test soak bench types lock
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 	python -m local.types --check
 	pytest --quiet tests/test_docs.py tests/database/test_functions.py tests/database/test_linters.py
 
+unit: setup ## the tests that need neither a stack nor a browser, in seconds
+	pytest --quiet tests/unit
+
 test: setup debian ## everything that is tested
 	pytest
 
@@ -49,12 +52,13 @@ test: setup debian ## everything that is tested
 debian: setup
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    dpkg -s chromium postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
-	        echo "Installing Debian's chromium and plpgsql_check"; \
+	        echo "Installing with apt-get: chromium, for the tests of the web app, and postgresql-15-plpgsql-check, a linter"; \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	            apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
-	            postgresql-15-plpgsql-check >/dev/null || echo "plpgsql_check is not to be had here"; }; \
-	elif ! command -v chromium >/dev/null; then playwright install chromium; fi
+	            postgresql-15-plpgsql-check >/dev/null || echo "plpgsql_check is not available; its tests are skipped"; }; \
+	elif ! command -v chromium >/dev/null; then \
+	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
 
 soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
@@ -69,7 +73,7 @@ bench: setup ## measure the service beside its peers, in about half an hour (BEN
 types: setup ## write client/database.d.ts from the migrations
 	python -m local.types
 
-lock: setup ## resolve the dependencies anew, within what pyproject.toml and package.json allow
+lock: setup ## resolve the dependencies again, within what pyproject.toml and package.json allow
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
 	npm install --package-lock-only

@@ -73,3 +73,10 @@ def test_what_the_documentation_links_to_is_there() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not re.match(r"https?://|mailto:", target):
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_point_of_the_checklist_names_a_test_that_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) == 9
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), name

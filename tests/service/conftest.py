@@ -1,13 +1,11 @@
 """What the service's tests have in common: approving, and looking as the owner at what is there."""
 
-import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,25 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.plan import body, encode, new_session, sha256
+
+__all__ = ["body", "encode", "new_session", "sha256"]
+
 Json = Any
-
-
-def sha256(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def new_session() -> str:
-    return f"s-{uuid.uuid4().hex}"
-
-
-def body(**changed: Json) -> dict[str, Json]:
-    """Return a good request's body, with these fields changed."""
-    return {"plan_id": new_session(), "title": "A plan", "content": "# A plan\n\nDo it.\n", **changed}
-
-
-def encode(request: dict[str, Json]) -> bytes:
-    # With escapes: half of a surrogate pair can be written only so.
-    return json.dumps(request).encode()
 
 
 @dataclass(frozen=True)

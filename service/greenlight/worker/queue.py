@@ -16,9 +16,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from storage3.utils import StorageException
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
+from greenlight import BUCKET
 from greenlight.worker.settings import BuilderSettings
 
-BUCKET = "plans"
 CALL_SECONDS = 10.0  # for a call to be answered
 
 

@@ -1,0 +1,72 @@
+"""Requests to approve or propose a plan, good and bad ones, and the hash of a document."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+
+def sha256(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def new_session() -> str:
+    return f"s-{uuid.uuid4().hex}"
+
+
+def body(**changed: Any) -> dict[str, Any]:
+    """Return a good request's body, with these fields changed."""
+    return {"plan_id": new_session(), "title": "A plan", "content": "# A plan\n\nDo it.\n", **changed}
+
+
+def encode(request: dict[str, Any]) -> bytes:
+    # With escapes: half of a surrogate pair can be written only so.
+    return json.dumps(request).encode()
+
+
+LIMIT = 1_048_576  # bytes of a document
+
+# Which answer a wrong field gets.
+BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [
+    ({"plan_id": ""}, 422, "invalid_session_id"),
+    ({"plan_id": "a" * 129}, 422, "invalid_session_id"),
+    ({"plan_id": "a\n"}, 422, "invalid_session_id"),
+    ({"plan_id": "../a"}, 422, "invalid_session_id"),
+    ({"plan_id": "a/b"}, 422, "invalid_session_id"),
+    ({"plan_id": "%2e%2e"}, 422, "invalid_session_id"),
+    ({"plan_id": "\u0661"}, 422, "invalid_session_id"),
+    ({"plan_id": 7}, 422, "invalid_request"),
+    ({"plan_id": None}, 422, "invalid_request"),
+    ({"plan_id": "a\x00"}, 422, "invalid_request"),
+    ({"version": 0}, 422, "invalid_version"),
+    ({"version": -1}, 422, "invalid_version"),
+    ({"version": 2**31}, 422, "invalid_version"),
+    ({"version": 10**30}, 422, "invalid_version"),
+    ({"version": True}, 422, "invalid_request"),
+    ({"version": 1.0}, 422, "invalid_request"),
+    ({"version": "1"}, 422, "invalid_request"),
+    ({"version": None}, 422, "invalid_request"),
+    ({"title": ""}, 422, "invalid_title"),
+    ({"title": " \u3000\n"}, 422, "invalid_title"),
+    ({"title": "a" * 501}, 422, "invalid_title"),
+    ({"title": "\U0001f680" * 501}, 422, "invalid_title"),
+    ({"title": "a\nb"}, 422, "invalid_title"),
+    ({"title": "a\u2028b"}, 422, "invalid_title"),
+    ({"title": "a\u0085b"}, 422, "invalid_title"),
+    ({"title": "\x1f"}, 422, "invalid_title"),
+    ({"title": "a\x1c"}, 422, "invalid_title"),
+    ({"title": "a\x00"}, 422, "invalid_request"),
+    ({"title": ["a"]}, 422, "invalid_request"),
+    ({"content": ""}, 422, "invalid_request"),
+    ({"content": "a\x00b"}, 422, "invalid_request"),
+    ({"content": "a\ud800"}, 422, "invalid_request"),
+    ({"content": "\udc00"}, 422, "invalid_request"),
+    ({"content": {}}, 422, "invalid_request"),
+    ({"content": "a" * (LIMIT + 1)}, 413, "document_too_large"),
+    ({"content": "\u00e9" * (LIMIT // 2) + "a"}, 413, "document_too_large"),
+    ({"content_sha256": ""}, 422, "invalid_document_sha256"),
+    ({"content_sha256": "A" * 64}, 422, "invalid_document_sha256"),
+    ({"content_sha256": "a" * 64 + "\n"}, 422, "invalid_document_sha256"),
+    ({"content_sha256": 1}, 422, "invalid_request"),
+    ({"content_sha256": "a" * 64}, 422, "document_changed"),
+]

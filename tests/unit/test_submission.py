@@ -1,0 +1,74 @@
+"""Requests to approve and propose: what is accepted, and what is refused with which code."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenlight import submission
+from greenlight.approval import ApprovePlanRequest
+from greenlight.errors import Problem
+from greenlight.proposal import ProposePlanRequest
+from greenlight.submission import Submission
+from tests.plan import BAD_FIELDS, LIMIT, body, encode, sha256
+
+
+def parsed(request: bytes) -> Submission:
+    return submission.submission_of(submission.parse(ApprovePlanRequest, request), LIMIT)
+
+
+@pytest.mark.parametrize(("changed", "status", "code"), BAD_FIELDS, ids=lambda value: f"{value!r:.40}")
+def test_a_bad_field_is_refused(changed: dict[str, Any], status: int, code: str) -> None:
+    # tests/service/ sends them over HTTP.
+    with pytest.raises(Problem) as refused:
+        parsed(encode(body(**changed)))
+    assert refused.value.code == code
+
+
+def test_the_first_wrong_argument_of_the_rpc_is_told() -> None:
+    wrong = {
+        "plan_id": ("a b", "invalid_session_id"),
+        "version": (0, "invalid_version"),
+        "title": ("", "invalid_title"),
+        "content_sha256": ("x", "invalid_document_sha256"),
+        "expires_in_seconds": (1, "invalid_expires_at"),
+    }
+    while wrong:
+        fields = {name: value for name, (value, _) in wrong.items()}
+        with pytest.raises(Problem) as refused:
+            submission.parse(ProposePlanRequest, encode(body(**fields)))
+        first = next(iter(wrong))
+        assert refused.value.code == wrong.pop(first)[1]
+
+
+def test_a_wrong_type_is_told_before_a_wrong_value() -> None:
+    with pytest.raises(Problem) as refused:
+        parsed(encode(body(plan_id="a b", content=7)))
+    assert (refused.value.code, [*refused.value.fields]) == ("invalid_request", ["content"])
+
+
+# The rules for titles, in the code and in the OpenAPI document -----------------------------------------
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
+    | st.text("\x00\x1c\x1f \u0085\u2028\u3000ab")
+)
+def test_the_pattern_for_titles_says_what_the_service_does(title: str) -> None:
+
+    try:
+        parsed(encode(body(title=title)))
+        accepted = True
+    except Problem:
+        accepted = False
+    assert bool(re.search(submission.TITLE_PATTERN, title)) is accepted
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1))
+def test_any_text_becomes_its_utf8_bytes(content: str) -> None:
+    submitted = parsed(encode(body(content=content)))
+
+    assert submitted.document == content.encode()
+    assert submitted.sha256 == sha256(content)
