@@ -214,14 +214,16 @@ export function restoreAgent(supabase: Supabase, agentId: string): Promise<Agent
 /** The user's deleted agents, newest first. */
 export function deletedAgents(supabase: Supabase): Promise<Agent[]>;
 
-export interface WatchOptions {
+export interface WatchOptions<Value> {
+  /** The value as it is known already. The first look then comes after its interval, not at once. */
+  initial?: Value | undefined;
   /** Told of each failure. Watching goes on: the next look comes later after each one, at most a minute. */
   onError?: ((error: unknown) => void) | undefined;
   /** Another way to stop. */
   signal?: AbortSignal | undefined;
 }
 
-export interface RealtimeOptions extends WatchOptions {
+export interface RealtimeOptions<Value> extends WatchOptions<Value> {
   /** Look as soon as Realtime reports a change, and poll rarely. Its publication needs the tables: see the README. */
   realtime?: boolean | undefined;
 }
@@ -233,7 +235,7 @@ export interface RealtimeOptions extends WatchOptions {
 export function watch<Value>(
   load: () => Promise<Value>,
   onChange: (value: Value) => void,
-  options: WatchOptions & { intervalMs: (value: Value) => number },
+  options: WatchOptions<Value> & { intervalMs: (value: Value) => number },
 ): () => void;
 
 /** Watches an agent: every 2 seconds while it is being built, else every 20. Null when it is deleted. */
@@ -241,7 +243,7 @@ export function watchAgent(
   supabase: Supabase,
   agentId: string,
   onChange: (agent: AgentDetails | null) => void,
-  options?: RealtimeOptions,
+  options?: RealtimeOptions<AgentDetails | null>,
 ): () => void;
 
 /** Watches one version of a session: every 2 seconds until it is decided, then every 20. Null before it is proposed. */
@@ -249,5 +251,5 @@ export function watchProposal(
   supabase: Supabase,
   plan: PlanVersion,
   onChange: (plan: Plan | null) => void,
-  options?: RealtimeOptions,
+  options?: RealtimeOptions<Plan | null>,
 ): () => void;

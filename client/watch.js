@@ -48,7 +48,7 @@ export function watchProposal(supabase, plan, onChange, options = {}) {
  * @param {() => Promise<Value>} load
  * @param {(value: Value) => boolean} isChanging
  * @param {(value: Value) => void} onChange
- * @param {RealtimeOptions} options
+ * @param {RealtimeOptions<Value>} options
  */
 function follow(supabase, tables, load, isChanging, onChange, { realtime = false, ...options }) {
   let subscribed = false;
@@ -82,9 +82,9 @@ const tab = () => globalThis.document;
  * @template Value
  * @param {() => Promise<Value>} load
  * @param {(value: Value) => void} onChange
- * @param {WatchOptions & { intervalMs: (value: Value) => number }} options
+ * @param {WatchOptions<Value> & { intervalMs: (value: Value) => number }} options
  */
-function start(load, onChange, { intervalMs, onError, signal }) {
+function start(load, onChange, { intervalMs, initial, onError, signal }) {
   const page = tab();
   const stopping = new AbortController();
   const stopped = stopping.signal;
@@ -94,8 +94,7 @@ function start(load, onChange, { intervalMs, onError, signal }) {
   let loading = false;
   let askedMeanwhile = false;
   let failures = 0;
-  /** @type {string | undefined} */
-  let last;
+  let last = initial === undefined ? undefined : JSON.stringify(initial);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
@@ -141,6 +140,7 @@ function start(load, onChange, { intervalMs, onError, signal }) {
   stopped.addEventListener("abort", () => {
     clearTimeout(timer);
   });
-  look();
+  if (initial === undefined) look();
+  else if (!stopped.aborted) timer = setTimeout(look, intervalMs(initial));
   return { look, stop, stopped };
 }

@@ -30,7 +30,8 @@ import {
 
 const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, SUPABASE_SECRET_KEY, SUPABASE_JWT_SECRET } = process.env;
 const auth = { persistSession: false, autoRefreshToken: false };
-const connect = (key = SUPABASE_PUBLISHABLE_KEY, options = {}) => createClient(SUPABASE_URL, key, { auth, ...options });
+const connect = (key = SUPABASE_PUBLISHABLE_KEY, options = {}) =>
+  createClient(SUPABASE_URL, key, { auth, ...options });
 const sha256 = (content) => createHash("sha256").update(content).digest("hex");
 
 async function signUp(options) {
@@ -129,29 +130,50 @@ const returned = await refused(proposePlan(planner, plan(2, first)), "plan_decid
 assert.match(returned.details, /Name the van/);
 await proposePlan(planner, { ...plan(2, second), expiresAt: new Date(Date.now() + 3_600_000) });
 await refused(approvePlan(ada.supabase, of(2, { content: first })), "plan_conflict");
-await refused(approvePlan(ada.supabase, of(2, { content: first, sha256: sha256(second) })), "document_changed");
+await refused(
+  approvePlan(ada.supabase, of(2, { content: first, sha256: sha256(second) })),
+  "document_changed",
+);
 const approval = await approvePlan(ada.supabase, of(2, { content: new TextEncoder().encode(second) }));
 assert.deepEqual([approval.created, approval.agent_status], [true, "building"]);
-assert.deepEqual(await approvePlan(ada.supabase, of(2, { content: second })), { ...approval, created: false });
+assert.deepEqual(await approvePlan(ada.supabase, of(2, { content: second })), {
+  ...approval,
+  created: false,
+});
 await refused(rejectPlan(ada.supabase, of(2)), "plan_decided");
 await refused(withdrawPlan(planner, of(2)), "plan_decided");
 assert.equal((await listProposals(ada.supabase)).count, 0);
-assert.equal((await listProposals(ada.supabase, { status: ["approved", "changes_requested"], limit: 1 })).count, 2);
+assert.equal(
+  (await listProposals(ada.supabase, { status: ["approved", "changes_requested"], limit: 1 })).count,
+  2,
+);
 
 // It is built.
 const building = await getAgent(ada.supabase, approval.agent_id);
 assert.deepEqual(
-  [building.status, building.plan.version, building.build.status, building.plans.map(({ version }) => version)],
+  [
+    building.status,
+    building.plan.version,
+    building.build.status,
+    building.plans.map(({ version }) => version),
+  ],
   ["building", 2, "queued", [2, 1]],
 );
-assert.deepEqual(building.events.map(({ kind }) => kind), ["approved"]);
+assert.deepEqual(
+  building.events.map(({ kind }) => kind),
+  ["approved"],
+);
 assert.equal(await getAgent(stranger.supabase, approval.agent_id), null);
 assert.equal(await getAgent(ada.supabase, "not-a-uuid"), null);
 await refused(pauseAgent(ada.supabase, "not-a-uuid"), "invalid_request");
 await refused(pauseAgent(stranger.supabase, approval.agent_id), "agent_not_found");
 const agent = sightings((tell) => watchAgent(ada.supabase, approval.agent_id, tell));
 await agent.until((found) => found?.build.status === "queued");
-const { data: claims } = await admin.rpc("claim_builds", { worker: "story", max_builds: 100, lease_seconds: 5 });
+const { data: claims } = await admin.rpc("claim_builds", {
+  worker: "story",
+  max_builds: 100,
+  lease_seconds: 5,
+});
 const claim = claims.find(({ agent_id }) => agent_id === approval.agent_id);
 await admin.rpc("finish_build", { build_id: claim.build_id, attempt: claim.attempt });
 const built = await agent.until((found) => found?.status === "active");
@@ -165,7 +187,10 @@ assert.equal((await resumeAgent(ada.supabase, approval.agent_id)).status, "activ
 await refused(retryBuild(ada.supabase, approval.agent_id), "illegal_transition");
 await deleteAgent(ada.supabase, approval.agent_id);
 assert.equal(await getAgent(ada.supabase, approval.agent_id), null);
-assert.deepEqual((await deletedAgents(ada.supabase)).map(({ id }) => id), [approval.agent_id]);
+assert.deepEqual(
+  (await deletedAgents(ada.supabase)).map(({ id }) => id),
+  [approval.agent_id],
+);
 assert.deepEqual(await deletedAgents(stranger.supabase), []);
 await refused(approvePlan(ada.supabase, of(2, { content: second })), "agent_deleted");
 await restoreAgent(ada.supabase, approval.agent_id);
@@ -183,7 +208,8 @@ await refused(approvePlan(ada.supabase, of(4, { content: `${second}4` })), "plan
 const requests = [];
 const counting = (input, init) => {
   const { pathname } = new URL(input);
-  if (pathname.startsWith("/storage/v1/object/")) requests.push(pathname.includes("/sign/") ? "sign" : "upload");
+  if (pathname.startsWith("/storage/v1/object/"))
+    requests.push(pathname.includes("/sign/") ? "sign" : "upload");
   return fetch(input, init);
 };
 const grace = await signUp({ global: { fetch: counting } });
@@ -208,7 +234,9 @@ let cleanUps = 0;
 const cleaned = async (input, init) => {
   if (new URL(input).pathname.endsWith("/approve_plan") && cleanUps++ === 0) {
     const { document_sha256, session_id } = JSON.parse(init.body);
-    const { data } = await admin.storage.from("plans").remove([`${joan.id}/${session_id}/${document_sha256}.md`]);
+    const { data } = await admin.storage
+      .from("plans")
+      .remove([`${joan.id}/${session_id}/${document_sha256}.md`]);
     assert.equal(data.length, 1);
   }
   return fetch(input, init);
@@ -221,7 +249,10 @@ assert.equal(cleanUps, 2);
 // A service proposes for its user.
 const offered = await proposePlan(admin, { ...lost, version: 2, content: "# Offered\n", userId: joan.id });
 assert.equal((await getPlan(joan.supabase, { sessionId: "lost", version: 2 })).id, offered.plan_id);
-assert.equal((await withdrawPlan(admin, { sessionId: "lost", version: 2, userId: joan.id })).status, "withdrawn");
+assert.equal(
+  (await withdrawPlan(admin, { sessionId: "lost", version: 2, userId: joan.id })).status,
+  "withdrawn",
+);
 
 // A token that is over is not retried, and says so.
 const expired = connect(undefined, { accessToken: () => Promise.resolve("not.a.token") });

@@ -18,7 +18,7 @@ def test_units() -> None:
     said = output(NODE, "--test", "--test-reporter=tap", HERE / "units.test.mjs", cwd=ROOT)
     assert "not ok" not in said
     # That it ran anything.
-    assert re.search(r"^# pass 8\d$", said, re.MULTILINE)
+    assert re.search(r"^# pass \d{2,}$", said, re.MULTILINE)
 
 
 def test_it_is_packed_as_npm_wants_it(packed: Path) -> None:

@@ -14,7 +14,12 @@ const AGENT = "6e1a8f2e-0000-4000-8000-000000000001";
 const hashOf = (/** @type {string | Uint8Array} */ bytes) => createHash("sha256").update(bytes).digest("hex");
 
 const json = (status, body) => () => Response.json(body, { status });
-const NO_DOCUMENT = json(400, { statusCode: "404", error: "not_found", message: "Object not found", code: "NoSuchKey" });
+const NO_DOCUMENT = json(400, {
+  statusCode: "404",
+  error: "not_found",
+  message: "Object not found",
+  code: "NoSuchKey",
+});
 const DUPLICATE = json(400, {
   statusCode: "409",
   error: "Duplicate",
@@ -23,8 +28,19 @@ const DUPLICATE = json(400, {
 });
 const UPLOADED = json(200, { Key: "plans/x", Id: AGENT });
 const SIGNED = json(200, { signedURL: "/object/sign/plans/x?token=t" });
-const APPROVED = json(200, { plan_id: AGENT, agent_id: AGENT, agent_status: "building", version: 1, created: true });
-const NOT_IN_STORAGE = json(404, { code: "PT404", message: "document_not_found", details: "There is none.", hint: null });
+const APPROVED = json(200, {
+  plan_id: AGENT,
+  agent_id: AGENT,
+  agent_status: "building",
+  version: 1,
+  created: true,
+});
+const NOT_IN_STORAGE = json(404, {
+  code: "PT404",
+  message: "document_not_found",
+  details: "There is none.",
+  hint: null,
+});
 
 /**
  * A client whose requests are answered from lists, by what they ask for. The last answer of a list stays.
@@ -57,14 +73,22 @@ function fake(answers) {
 }
 
 const plan = (content = "# Plan\n") => ({ sessionId: "s", version: 1, title: "Plan", content, userId: USER });
-const failsWith = (code, more = {}) => (error) => {
-  assert.ok(error instanceof greenlight.GreenlightError, String(error));
-  assert.deepEqual({ code: error.code, ...more }, { code, ...Object.fromEntries(Object.keys(more).map((key) => [key, error[key]])) });
-  return true;
-};
+const failsWith =
+  (code, more = {}) =>
+  (error) => {
+    assert.ok(error instanceof greenlight.GreenlightError, String(error));
+    assert.deepEqual(
+      { code: error.code, ...more },
+      { code, ...Object.fromEntries(Object.keys(more).map((key) => [key, error[key]])) },
+    );
+    return true;
+  };
 
 test("exactly what the types declare is exported", async () => {
-  const types = await readFile(new URL(import.meta.resolve("greenlight-client").replace("index.js", "types.d.ts")), "utf8");
+  const types = await readFile(
+    new URL(import.meta.resolve("greenlight-client").replace("index.js", "types.d.ts")),
+    "utf8",
+  );
   const declared = [...types.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
   assert.deepEqual(Object.keys(greenlight).sort(), declared.sort());
 });
@@ -87,13 +111,34 @@ suite("what the Data API answers", () => {
     [404, answer("PGRST202", "Could not find the function"), "upstream_error", false],
     [503, answer("PGRST000", "Database connection error"), "upstream_unavailable", true],
     [503, answer("PGRST001", "Database client error"), "upstream_unavailable", true],
-    [503, answer("PGRST002", "Could not query the database for the schema cache. Retrying."), "upstream_unavailable", true],
-    [504, answer("PGRST003", "Timed out acquiring connection from connection pool."), "upstream_unavailable", true],
+    [
+      503,
+      answer("PGRST002", "Could not query the database for the schema cache. Retrying."),
+      "upstream_unavailable",
+      true,
+    ],
+    [
+      504,
+      answer("PGRST003", "Timed out acquiring connection from connection pool."),
+      "upstream_unavailable",
+      true,
+    ],
     // Postgres', passed on.
-    [503, answer("57P01", "terminating connection due to administrator command"), "upstream_unavailable", true],
+    [
+      503,
+      answer("57P01", "terminating connection due to administrator command"),
+      "upstream_unavailable",
+      true,
+    ],
     [503, answer("57P03", "the database system is starting up"), "upstream_unavailable", true],
     [503, answer("53300", "sorry, too many clients already"), "upstream_unavailable", true],
     [503, answer("08006", "connection failure"), "upstream_unavailable", true],
+    ...["57P01", "57P02", "57P03", "53300", "08003"].map((code) => [
+      500,
+      answer(code),
+      "upstream_unavailable",
+      true,
+    ]),
     [500, answer("57014", "canceling statement due to statement timeout"), "upstream_timeout", true],
     [400, answer("22P02", 'invalid input syntax for type uuid: "x"'), "invalid_request", false],
     [500, answer("XX000", "internal error"), "upstream_error", true],
@@ -123,7 +168,11 @@ suite("what the Data API answers", () => {
   test("details and hint come along", async () => {
     const body = answer("PT409", "plan_stale", "Version 3 is the newest.", "Look at it.");
     const { supabase } = fake({ rpc: [json(409, body)] });
-    const more = { details: "Version 3 is the newest.", hint: "Look at it.", message: "plan_stale: Version 3 is the newest." };
+    const more = {
+      details: "Version 3 is the newest.",
+      hint: "Look at it.",
+      message: "plan_stale: Version 3 is the newest.",
+    };
     await assert.rejects(pauseAgent(supabase, AGENT), failsWith("plan_stale", more));
   });
 });
@@ -133,7 +182,12 @@ suite("what storage answers", () => {
   const table = [
     [400, answer("413", "Payload too large"), "document_too_large", false],
     [400, answer("401", "Unauthorized"), "not_authenticated", false],
-    [400, answer("403", "Unauthorized", "new row violates row-level security policy"), "upstream_error", false],
+    [
+      400,
+      answer("403", "Unauthorized", "new row violates row-level security policy"),
+      "upstream_error",
+      false,
+    ],
     [400, answer("415", "invalid_mime_type"), "upstream_error", false],
     [400, answer("500", "Internal"), "upstream_error", true],
     [500, answer("500", "Internal"), "upstream_error", true],
@@ -152,7 +206,10 @@ suite("what storage answers", () => {
 
   test("no answer at all", async () => {
     const { supabase } = fake({ upload: [() => Promise.reject(new TypeError("fetch failed"))] });
-    await assert.rejects(approvePlan(supabase, plan()), failsWith("upstream_unavailable", { retryable: true }));
+    await assert.rejects(
+      approvePlan(supabase, plan()),
+      failsWith("upstream_unavailable", { retryable: true }),
+    );
   });
 
   test("a download that breaks off", async () => {
@@ -164,7 +221,10 @@ suite("what storage answers", () => {
     });
     const { supabase } = fake({ download: [() => new Response(cut)] });
     const document = { document_path: `${USER}/s/x.md`, document_sha256: "x" };
-    await assert.rejects(getDocument(supabase, document), failsWith("upstream_unavailable", { retryable: true }));
+    await assert.rejects(
+      getDocument(supabase, document),
+      failsWith("upstream_unavailable", { retryable: true }),
+    );
   });
 });
 
@@ -320,6 +380,19 @@ suite("watching", () => {
     assert.equal(loads(), 3);
   });
 
+  test("what is known already is not told, and looked at again after its interval", async () => {
+    const seen = [];
+    const { load, loads } = source({ n: 1 }, { n: 2 });
+    const stop = watch(load, ({ n }) => seen.push(n), { intervalMs: () => 100, initial: { n: 1 } });
+    await tick(99);
+    assert.equal(loads(), 0);
+    await tick(1);
+    assert.deepEqual([seen, loads()], [[], 1]);
+    await tick(100);
+    assert.deepEqual(seen, [2]);
+    stop();
+  });
+
   test("the value says how long to wait", async () => {
     const { load, loads } = source({ every: 10 }, { every: 500 });
     const stop = watch(load, () => {}, { intervalMs: ({ every }) => every });
@@ -334,8 +407,9 @@ suite("watching", () => {
   });
 
   test("failures are told, slow it down and do not end it", async () => {
-    const seen = [], errors = [];
-    const { load, loads } = source(1, new Error("first"), new Error("second"), 2);
+    const seen = [],
+      errors = [];
+    const { load, loads } = source(1, new Error("first"), new Error("second"), 2, new Error("third"), 3);
     const stop = watch(load, (value) => seen.push(value), {
       intervalMs: () => 100,
       onError: ({ message }) => errors.push(message),
@@ -350,7 +424,9 @@ suite("watching", () => {
     await tick(8_000);
     assert.deepEqual(seen, [1, 2]);
     await tick(100);
-    assert.equal(loads(), 5);
+    assert.deepEqual(errors, ["first", "second", "third"]);
+    await tick(4_000);
+    assert.deepEqual(seen, [1, 2, 3]);
     stop();
   });
 
@@ -370,7 +446,11 @@ suite("watching", () => {
   test("an answer that comes after the end is not told", async () => {
     const seen = [];
     let arrive;
-    const stop = watch(() => new Promise((resolve) => (arrive = resolve)), (value) => seen.push(value), { intervalMs: () => 1 });
+    const stop = watch(
+      () => new Promise((resolve) => (arrive = resolve)),
+      (value) => seen.push(value),
+      { intervalMs: () => 1 },
+    );
     stop();
     arrive(1);
     await settle();
@@ -403,7 +483,15 @@ suite("watching", () => {
 
   test("Realtime says when to look, and polling goes on slowly", async () => {
     const asked = [];
-    const row = { id: AGENT, user_id: USER, session_id: "s", status: "building", plan: {}, build: [], agent_event: [] };
+    const row = {
+      id: AGENT,
+      user_id: USER,
+      session_id: "s",
+      status: "building",
+      plan: {},
+      build: [],
+      agent_event: [],
+    };
     const { supabase } = fake({
       rpc: [() => (asked.push("load"), Response.json(asked.length % 2 ? [row] : []))],
     });

@@ -15,7 +15,9 @@ import {
 // A database of their own, which knows nothing of ours.
 interface Theirs {
   public: {
-    Tables: { note: { Row: { id: number }; Insert: { id?: number }; Update: { id?: number }; Relationships: [] } };
+    Tables: {
+      note: { Row: { id: number }; Insert: { id?: number }; Update: { id?: number }; Relationships: [] };
+    };
     Views: Record<string, never>;
     Functions: Record<string, never>;
   };
@@ -28,11 +30,19 @@ export const untyped = createClient("http://supabase.test", "key");
 export async function review(): Promise<Plan["status"][]> {
   for (const supabase of [ours, untyped]) await getAgent(supabase, "id");
   const { plans } = await listProposals(theirs, { status: ["proposed", "rejected"] });
-  const { agent_id, created } = await approvePlan(theirs, { sessionId: "s", version: 1, content: new Uint8Array(1) });
+  const { agent_id, created } = await approvePlan(theirs, {
+    sessionId: "s",
+    version: 1,
+    content: new Uint8Array(1),
+  });
   const agent = await getAgent(theirs, agent_id);
   const progress: number | null | undefined = agent?.build?.progress;
   const stop: () => void = watchProposal(theirs, { sessionId: "s", version: 1 }, (plan) => plan?.comment);
-  watch(() => Promise.resolve(1), (value) => value.toFixed(), { intervalMs: (value) => value * 1000 });
+  watch(
+    () => Promise.resolve(1),
+    (value) => value.toFixed(),
+    { intervalMs: (value) => value * 1000 },
+  );
   const { data } = await ours.from("build").select("status, plan(title)").single();
   console.log(created, progress, stop, data?.plan.title);
   return plans.map(({ status }) => status);
