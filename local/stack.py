@@ -299,7 +299,9 @@ class Stack:
     def _start_service(self) -> None:
         settings = self.settings
         log = settings.directory / "logs" / "service.log"
-        child = service(settings.supabase_url, self.keys.publishable, settings.service_port, log)
+        child = service(
+            settings.supabase_url, self.keys.publishable, settings.service_port, log, settings.ui_url
+        )
         self._start(child, lambda: answers(f"{settings.service_url}/readyz"))
 
     def _start_web(self) -> None:
@@ -347,7 +349,9 @@ class Stack:
         path.write_text("".join(f"{name}={value}\n" for name, value in self.variables().items()))
 
 
-def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Child:
+def service(
+    supabase_url: str, publishable_key: str, port: int, log: Path, ui_url: str | None = None
+) -> Child:
     """Return the HTTP service in front of a Supabase, be it this one or another; not started yet."""
     return Child(
         "The service",
@@ -359,6 +363,9 @@ def service(supabase_url: str, publishable_key: str, port: int, log: Path) -> Ch
             HOST="127.0.0.1",
             PORT=str(port),
             METRICS="true",
+            MCP="true",
+            SERVICE_URL=f"http://127.0.0.1:{port}",
+            UI_URL=ui_url or "",
         ),
         cwd=ROOT,
     )

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from local.processes import free_ports
@@ -52,6 +54,14 @@ class RunningStack:
             answer.raise_for_status()
         session = answer.json()
         return User(session["user"]["id"], email, password, session["access_token"])
+
+    def token_for(self, user: User, **claims: Any) -> str:
+        """Return an access token of this user with more claims, such as the `client_id` of an OAuth client."""
+        if self.local is None:
+            pytest.skip("needs the signing key, which only the local Supabase lends")
+        key = jwt.PyJWK(self.local.keys.signing_key, "ES256")
+        known = jwt.decode(user.token, options={"verify_signature": False})
+        return jwt.encode({**known, **claims}, key.key, "ES256", {"kid": key.key_id or "", "typ": "JWT"})
 
     def delete_user(self, user_id: str) -> None:
         admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}

@@ -1,7 +1,7 @@
 """The HTTP service, put together."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypedDict
 
 import httpx
@@ -30,12 +30,20 @@ class State(TypedDict):
 
 def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
+    planners = None
+    if settings.mcp:
+        from greenlight.mcp import Planners  # noqa: PLC0415 -- its SDK costs 40 MiB
+
+        planners = Planners(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with connect() as http:
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(connect())
             authenticator = Authenticator(settings, http)
             authenticator.keys.refresh()  # in the background: the first caller need not wait for it
+            if planners is not None:
+                await stack.enter_async_context(planners.run())
             yield {
                 "settings": settings,
                 "http": http,
@@ -68,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.include_router(routes.router)
     app.include_router(health.router)
+    if planners is not None:
+        app.router.routes.extend(planners.routes)
     if settings.metrics:
         app.include_router(health.metrics_router)
     return app

@@ -39,6 +39,7 @@ _SUBMISSION_ERRORS = (
 )
 
 router = APIRouter(tags=["plan"])
+bearer = HTTPBearer(auto_error=False)
 
 
 class DocumentResponse(BaseModel):
@@ -47,9 +48,8 @@ class DocumentResponse(BaseModel):
     document_sha256: str
 
 
-async def _user(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
+async def authenticated_user(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> User:
     with logs.stage("auth"):
         user: User = await request.state.authenticator.user(credentials.credentials if credentials else None)
@@ -58,7 +58,7 @@ async def _user(
 
 # Dependencies are resolved before the route runs, and the route reads the body itself: a request without a
 # valid token is refused unread.
-CurrentUser = Annotated[User, Depends(_user)]
+CurrentUser = Annotated[User, Depends(authenticated_user)]
 
 
 async def _upstream(request: Request, user: CurrentUser) -> Upstream:
@@ -84,7 +84,7 @@ async def approve_plan(request: Request, user: CurrentUser, upstream: CurrentUps
     # A caller who goes away stops nothing that has begun: the server does not cancel this, and the
     # approval ends as if the caller were there. Asking again gets the same agent.
     settings: Settings = request.state.settings
-    asked = parse(ApprovePlanRequest, await _json_body(request, settings))
+    asked = parse(ApprovePlanRequest, await json_body(request, settings))
     submission = submission_of(asked, settings.max_document_bytes)
     return _answer(await approve(submission, user, upstream, settings))
 
@@ -98,7 +98,7 @@ async def approve_plan(request: Request, user: CurrentUser, upstream: CurrentUps
 )
 async def propose_plan(request: Request, user: CurrentUser, upstream: CurrentUpstream) -> Response:
     settings: Settings = request.state.settings
-    asked = parse(ProposePlanRequest, await _json_body(request, settings))
+    asked = parse(ProposePlanRequest, await json_body(request, settings))
     submission = submission_of(asked, settings.max_document_bytes)
     return _answer(await propose(submission, asked.expires_in_seconds, user, upstream, settings))
 
@@ -135,7 +135,7 @@ async def plan_document(
     )
 
 
-async def _json_body(request: Request, settings: Settings) -> bytes:
+async def json_body(request: Request, settings: Settings) -> bytes:
     """Read the body as it comes, and no more than its limit."""
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     if media_type.strip() != "application/json" or ("charset" in parameters and "utf-8" not in parameters):

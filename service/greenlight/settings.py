@@ -3,7 +3,15 @@
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from greenlight.keys import PublishableKey
@@ -78,6 +86,13 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         # JSON may escape every byte of the document as \u00XX, six for one; the rest is for the other fields.
         return 6 * self.max_document_bytes + 64 * 1024
+
+    @field_validator("mcp")
+    @classmethod
+    def _reachable(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("service_url") is None:
+            raise ValueError("needs SERVICE_URL, the address at which planners reach this service")
+        return value
 
     @field_validator("supabase_jwt_secret")
     @classmethod

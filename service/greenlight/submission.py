@@ -88,6 +88,7 @@ class PlanRequest(BaseModel):
     )
 
 
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyRequest = TypeVar("AnyRequest", bound=PlanRequest)
 Answer = TypeVar("Answer")
 
@@ -103,16 +104,21 @@ class Submission:
     sha256: str
 
 
-def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
-    """Read a request's body, by the same rules as the database.
+def read(model: type[AnyModel], body: bytes) -> AnyModel:
+    """Read JSON, by the same rules as the database.
 
     Raises `invalid_request` or another `invalid_*`.
     """
     try:
         # JSON can write half of a surrogate pair; the parser refuses it.
-        request = model.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
+    """Read a request's body as `read` does, with one of the two names for the session."""
+    request = read(model, body)
     if not request.plan_id and not request.session_id:
         raise _invalid_request({"plan_id": "Field required"})
     if request.plan_id and request.session_id and request.plan_id != request.session_id:

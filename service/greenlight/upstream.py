@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from postgrest import APIError, AsyncPostgrestClient
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
@@ -72,6 +72,7 @@ class Revision(_Read):
     status: str
     comment: str | None
     document_sha256: str
+    expires_at: Annotated[datetime, Field(strict=False)] | None
 
 
 class Build(_Read):

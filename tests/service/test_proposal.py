@@ -28,7 +28,7 @@ def agent_of(stack: Any) -> Any:
     return through_client
 
 
-def test_a_proposal_waits_and_makes_no_agent(user: Caller) -> None:
+def test_a_proposal_waits_and_makes_no_agent(user: Caller, stack: Any) -> None:
     session = new_session()
 
     answer = user.proposed(plan_id=session, title="  A plan ", content="# Mine\n")
@@ -42,7 +42,7 @@ def test_a_proposal_waits_and_makes_no_agent(user: Caller) -> None:
         "version": 1,
         "status": "proposed",
         "created": True,
-        "review_url": None,
+        "review_url": f"{stack.local.settings.ui_url}/build?session={session}" if stack.local else None,
     }
     assert (plan["status"], plan["title"], plan["session_id"]) == ("proposed", "A plan", session)
     assert (plan["document_sha256"], plan["expires_at"]) == (sha256("# Mine\n"), None)

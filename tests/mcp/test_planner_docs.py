@@ -1,0 +1,94 @@
+"""The code on docs/planner.md, run as it stands there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from local import ROOT
+from tests.conftest import RunningStack, User
+
+PAGE = (ROOT / "docs/planner.md").read_text()
+Json = Any
+
+
+def block(language: str, containing: str) -> str:
+    """Return the page's one code block in this language with this text."""
+    (found,) = [
+        code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if containing in code
+    ]
+    return str(found)
+
+
+def run_python(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def user(stack: RunningStack) -> User:
+    return stack.sign_up()
+
+
+@pytest.fixture
+def headers(stack: RunningStack, user: User) -> dict[str, str]:
+    return {"apikey": stack.publishable_key, "Authorization": f"Bearer {user.token}"}
+
+
+def test_the_planner_on_the_sdk_waits_for_its_human(
+    stack: RunningStack, user: User, headers: dict[str, str]
+) -> None:
+    def approve() -> None:
+        rest = f"{stack.supabase_url}/rest/v1"
+        until = time.monotonic() + 30
+        while not (plans := httpx.get(f"{rest}/plan?status=eq.proposed", headers=headers).json()):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        decision = {name: plans[0][name] for name in ("session_id", "version", "document_sha256")}
+        httpx.post(f"{rest}/rpc/approve_plan", json=decision, headers=headers).raise_for_status()
+
+    human = threading.Thread(target=approve)
+    human.start()
+    address = f"{stack.service_url}/mcp"
+    printed = run_python(
+        f"{block('python', 'from mcp import Client')}\nasyncio.run(plan({address!r}, {user.token!r}))"
+    )
+    human.join()
+    assert printed.splitlines()[-1] == "approved None"
+
+
+def test_the_planner_on_supabase_py_proposes(stack: RunningStack, user: User) -> None:
+    arguments = (stack.supabase_url, stack.publishable_key, user.token, user.id, "s1", 1, "Mine", b"# Mine\n")
+    program = block("python", "from supabase import")
+    printed = run_python(
+        f"import json\n{program}\nfor _ in range(2): print(json.dumps(propose(*{arguments!r})))"
+    )
+    first, again = map(json.loads, printed.splitlines())
+    assert (first["status"], first["created"], again["created"]) == ("proposed", True, False)
+    assert first["plan_id"] == again["plan_id"]
+
+
+def test_the_planner_on_curl_proposes_and_looks(stack: RunningStack, user: User) -> None:
+    script = block("sh", "/plan/propose") + "echo\n" + block("sh", "/rest/v1/plan")
+    environment = {
+        **os.environ,
+        "SERVICE_URL": stack.service_url,
+        "SUPABASE_URL": stack.supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+        "token": user.token,
+    }
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert '"status":"proposed"' in done.stdout, done.stdout + done.stderr
+    assert '[{"status":"proposed","comment":null}]' in done.stdout.replace(" ", "")
