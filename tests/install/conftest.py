@@ -217,7 +217,7 @@ class Adopter:
 
 
 @contextmanager
-def adopter_in(directory: Path) -> Iterator[Adopter]:
+def adopter_in(directory: Path, *, service: bool = False) -> Iterator[Adopter]:
     (directory / "supabase/migrations").mkdir(parents=True)
     (directory / "supabase/config.toml").write_text('project_id = "adopter"\n')
     (directory / "supabase/migrations/20260101000000_note.sql").write_text(
@@ -226,7 +226,7 @@ def adopter_in(directory: Path) -> Iterator[Adopter]:
     (directory / "node_modules").symlink_to(NODE_MODULES[3])
     settings = Settings(directory / ".local", *free_ports(4))
     with (
-        Stack(settings, service=False, project=directory) as stack,
+        Stack(settings, service=service, project=directory) as stack,
         httpx.Client(base_url=settings.supabase_url, timeout=30) as http,
     ):
         yield Adopter(directory, stack, http)
