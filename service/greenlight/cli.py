@@ -5,6 +5,7 @@ what another one needs.
 """
 
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -61,7 +62,7 @@ def _amount(text: str | float) -> float:
     return number
 
 
-@app.command(short_help="Purge what was deleted long ago, and unused documents.")
+@app.command(short_help="Purge what was deleted or closed long ago, and unused documents.")
 def retention(
     apply: Annotated[
         bool, typer.Option("--apply", help="Remove. Without it, only report what would be removed.")
@@ -75,23 +76,31 @@ def retention(
             parser=_amount, metavar="DAYS", help="Keep agents deleted since then; owners can restore them."
         ),
     ] = 30,
+    keep_closed_days: Annotated[
+        float,
+        typer.Option(
+            parser=_amount,
+            metavar="DAYS",
+            help="Keep proposals that were decided, expired or replaced since then, without an approval.",
+        ),
+    ] = 30,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Items in one request.")] = 200,
 ) -> None:
-    """Purge agents deleted long ago, and remove documents that no plan refers to.
+    """Purge agents deleted long ago and proposals closed long ago; remove documents that no plan refers to.
 
     It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. Exit codes and scheduling are described
     in docs/retention.md.
     """
-    from greenlight.retention import main as run  # noqa: PLC0415
+    from greenlight import retention as command  # noqa: PLC0415
 
-    raise typer.Exit(
-        run(
-            apply=apply,
-            grace_hours=grace_hours,
-            keep_deleted_days=keep_deleted_days,
-            batch_size=batch_size,
-        )
+    options = command.Options(
+        apply,
+        timedelta(hours=grace_hours),
+        timedelta(days=keep_deleted_days),
+        timedelta(days=keep_closed_days),
+        batch_size,
     )
+    raise typer.Exit(command.main(options))
 
 
 @app.command(

@@ -245,7 +245,7 @@ def test_agents_deleted_long_ago_are_purged_with_all_that_is_theirs(
     run = project.run("--apply")
 
     assert run.status == 0, run.text
-    assert "Purged 1 agents and removed 2 documents." in run.out
+    assert "Purged 1 agents and 0 closed plans, and removed 2 documents." in run.out
     for table in ("agent", "plan", "agent_event"):
         assert project.execute(f"select from public.{table} where user_id = %s", user.id) == []
     assert project.documents(user) == set()
@@ -253,6 +253,36 @@ def test_agents_deleted_long_ago_are_purged_with_all_that_is_theirs(
     assert stranger.rpc("restore_agent", agent_id=lately["agent_id"]).status_code == 200
     assert [agent["id"] for agent in stranger.rows("agent")] == [lately["agent_id"]]
     assert user.rpc("restore_agent", agent_id=long_ago["agent_id"]).status_code == 404
+
+
+def test_proposals_closed_long_ago_go_with_their_documents_and_the_numbers_of_agents_stay_taken(
+    project: Project, user: Caller
+) -> None:
+    """Two sessions: of the one without an agent all goes; of the other the newest version stays."""
+    for session in ("without", "with"):
+        user.proposed(plan_id=session, content=f"{session} one")
+        assert user.rpc("reject_plan", session_id=session, version=1).is_success
+    user.approved(plan_id="with", version=2, content="with two")
+    user.proposed(plan_id="with", version=3, content="with three")
+    assert user.rpc("withdraw_plan", session_id="with", version=3).is_success
+    user.proposed(plan_id="waiting", content="waits")
+    for name in project.documents(user):
+        project.age(name, 40 * DAY)
+    everything = project.documents(user)
+
+    assert project.run("--apply").status == 0
+    assert project.documents(user) == everything  # closed today
+
+    dry = project.run("--keep-closed-days", "0")
+    assert "Would purge at most 3 plans that were closed without an approval" in dry.out
+    assert project.documents(user) == everything
+    run = project.run("--apply", "--keep-closed-days", "0")
+
+    assert run.status == 0, run.text
+    assert "Purged 0 agents and 2 closed plans, and removed 2 documents." in run.out
+    left = {(plan["session_id"], plan["version"], plan["status"]) for plan in user.rows("plan")}
+    assert left == {("with", 2, "approved"), ("with", 3, "withdrawn"), ("waiting", 1, "proposed")}
+    assert {name.split("/")[1] for name in project.documents(user)} == {"with", "waiting"}
 
 
 def test_how_long_deleted_agents_are_kept_can_be_said(project: Project, user: Caller) -> None:
@@ -279,7 +309,7 @@ def test_it_walks_through_any_number_of_batches(project: Project, user: Caller) 
     assert run.status == 0, run.text
     assert "Purged 3 of 7 agents." in run.out
     assert "Removed 3 of 14 documents." in run.out
-    assert "Purged 7 agents and removed 14 documents." in run.out
+    assert "Purged 7 agents and 0 closed plans, and removed 14 documents." in run.out
     assert project.documents(user) == set()
 
 
@@ -511,6 +541,7 @@ def test_what_supabase_answers_instead_is_told(project: Project, status: int, te
         ["--grace-hours", "nan"],
         ["--keep-deleted-days", "-0.1"],
         ["--keep-deleted-days", "inf"],
+        ["--keep-closed-days", "-1"],
         ["--batch-size", "0"],
         ["--batch-size", "1001"],
         ["--batch-size", "many"],
@@ -530,4 +561,6 @@ def test_each_batch_is_one_line_on_standard_output(project: Project, user: Calle
     run = project.run("--apply")
 
     assert run.err == ""
-    assert run.out == "Removed 1 of 1 documents.\nPurged 0 agents and removed 1 documents.\n"
+    assert (
+        run.out == "Removed 1 of 1 documents.\nPurged 0 agents and 0 closed plans, and removed 1 documents.\n"
+    )

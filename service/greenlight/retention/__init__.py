@@ -1,12 +1,13 @@
 """`greenlight retention`: remove for good what is no longer needed. See docs/retention.md.
 
-It asks the database which agents were deleted long enough ago, and which documents no plan refers to. Both
-answers may be outdated when it acts on them, and that does no harm. An agent is looked at again under the
-locks that every other change takes. A document is removed through the Storage API, whose delete waits for the
-lock (`for key share`) that an approval under way holds on the document's row; when that approval commits, the
-foreign key of its plan refuses the delete. When the delete comes first, the approval waits in its turn, then
-finds no document and says so. Storage removes the bytes only after the row. So a document that a plan refers
-to stays, whatever this does; and this may run beside itself, and be killed at any moment.
+It asks the database which agents were deleted long enough ago, which plans were closed long ago without an
+approval, and which documents no plan refers to. The answers may be outdated when it acts on them, and that does
+no harm. An agent or a plan is looked at again under the locks that every other change takes. A document is removed
+through the Storage API, whose delete waits for the lock (`for key share`) that an approval under way holds on the
+document's row; when that approval commits, the foreign key of its plan refuses the delete. When the delete comes
+first, the approval waits in its turn, then finds no document and says so. Storage removes the bytes only after the
+row. So a document that a plan refers to stays, whatever this does; and this may run beside itself, and be killed at
+any moment.
 
 It acts with the secret key, which is why it is a process of its own, with settings of its own.
 """
@@ -40,6 +41,7 @@ class Options:
     apply: bool
     grace: timedelta
     keep_deleted: timedelta
+    keep_closed: timedelta
     batch_size: int
 
 
@@ -49,6 +51,7 @@ class Stats:
 
     agents: int = 0
     locked: int = 0
+    plans: int = 0
     documents: int = 0
     no_longer_orphans: int = 0  # approved, or removed by another run
     kept: dict[str, str] = field(default_factory=dict)  # still orphans: why, by name
@@ -69,6 +72,16 @@ def purge_agents(
             return
         if attempt < ATTEMPTS - 1:
             stop.wait(PAUSE_SECONDS)
+        _stop_if(stop)
+
+
+def purge_plans(
+    supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
+) -> None:
+    """Purge the plans closed before then that were never approved; their documents become orphans."""
+    while purged := supabase.purge_closed_plans(before, batch_size):
+        stats.plans += purged
+        print_out(f"Purged {stats.plans} closed plans.")
         _stop_if(stop)
 
 
@@ -96,24 +109,27 @@ def remove_documents(
         stats.no_longer_orphans += len(unsure) - len(kept)
 
 
-def dry_run(
-    supabase: Supabase, grace: timedelta, before: datetime, batch_size: int, stop: threading.Event
-) -> None:
+def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading.Event) -> None:
     """Report what there is to do."""
+    before = now - options.keep_deleted
     agents, plans = (supabase.count_deleted(table, before) for table in ("agent", "plan"))
+    closed = supabase.count_closed(now - options.keep_closed)
     documents = 0
-    for batch in supabase.orphans(grace, batch_size):
+    for batch in supabase.orphans(options.grace, options.batch_size):
         documents += len(batch)
         _stop_if(stop)
     print_out(
         f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well."
     )
+    print_out(f"Would purge at most {closed} plans that were closed without an approval.")
     print_out(f"Would remove {documents} documents that no plan refers to.")
     print_out("Nothing was changed: this was a dry run. Act with --apply.")
 
 
 def summarize(stats: Stats) -> None:
-    print_out(f"Purged {stats.agents} agents and removed {stats.documents} documents.")
+    print_out(
+        f"Purged {stats.agents} agents and {stats.plans} closed plans, and removed {stats.documents} documents."
+    )
     if stats.no_longer_orphans:
         print_out(
             f"{stats.no_longer_orphans} documents were approved or removed by another process in the meantime."
@@ -141,9 +157,8 @@ def _stop_if(stop: threading.Event) -> None:
         raise Stopped
 
 
-def main(*, apply: bool, grace_hours: float, keep_deleted_days: float, batch_size: int) -> int:
+def main(options: Options) -> int:
     """Run it and return the exit status."""
-    options = Options(apply, timedelta(hours=grace_hours), timedelta(days=keep_deleted_days), batch_size)
     try:
         settings = read(RetentionSettings)
     except SettingsError as error:
@@ -178,9 +193,10 @@ def main(*, apply: bool, grace_hours: float, keep_deleted_days: float, batch_siz
 
 
 def _run(supabase: Supabase, options: Options, stats: Stats, stop: threading.Event) -> None:
-    before = datetime.now(UTC) - options.keep_deleted
+    now = datetime.now(UTC)
     if options.apply:
-        purge_agents(supabase, before, options.batch_size, stats, stop)
+        purge_agents(supabase, now - options.keep_deleted, options.batch_size, stats, stop)
+        purge_plans(supabase, now - options.keep_closed, options.batch_size, stats, stop)
         remove_documents(supabase, options.grace, options.batch_size, stats, stop)
     else:
-        dry_run(supabase, options.grace, before, options.batch_size, stop)
+        dry_run(supabase, options, now, stop)

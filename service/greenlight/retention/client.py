@@ -46,6 +46,21 @@ class Supabase:
         answer = self._ask(query.lt("deleted_at", before.isoformat()).execute)
         return answer.count or 0
 
+    def count_closed(self, before: datetime) -> int:
+        """Return how many plans were closed before then without an approval; a session's newest may have to stay."""
+        then = before.isoformat()
+        query = self._data.from_("plan").select("id", count=CountMethod.exact).limit(1)
+        query = query.or_(
+            f"and(status.in.(changes_requested,rejected,withdrawn),decided_at.lt.{then}),"
+            f"and(status.eq.proposed,expires_at.lt.{then}),"
+            f"and(status.eq.superseded,decided_at.is.null,updated_at.lt.{then})"
+        )
+        return self._ask(query.execute).count or 0
+
+    def purge_closed_plans(self, before: datetime, batch_size: int) -> int:
+        arguments = {"closed_before": before.isoformat(), "batch_size": batch_size}
+        return self._rpc("purge_closed_plans", arguments, _NUMBER)
+
     def purge_deleted_agents(self, before: datetime, batch_size: int) -> int:
         arguments = {"deleted_before": before.isoformat(), "batch_size": batch_size}
         return self._rpc("purge_deleted_agents", arguments, _NUMBER)
