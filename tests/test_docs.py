@@ -1,6 +1,8 @@
 """The documentation says what the code does."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 from greenlight.errors import ERRORS
@@ -69,7 +71,7 @@ def test_configuration_md_has_exactly_the_settings_of_the_service_with_their_def
 
 
 def test_what_the_documentation_links_to_is_there() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not re.match(r"https?://|mailto:", target):
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -80,3 +82,32 @@ def test_every_point_of_the_checklist_names_a_test_that_is_there() -> None:
     assert len(named) == 9
     for path, name in named:
         assert f"def {name}(" in (ROOT / path).read_text(), name
+
+
+def test_ci_calls_make_targets_that_are_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = re.findall(r"- run: make (.*)", (ROOT / ".github/workflows/ci.yml").read_text())
+    assert sorted(called) == ["audit", "check", "demo", "test"]
+    assert set(called) <= targets
+
+
+def test_each_pre_commit_hook_passes_on_what_is_committed() -> None:
+    """On the files of its kind that are quick to check; a tool that is not installed, or misspelt, fails."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text().split("- id: ")[1:]
+    samples = {
+        "types: [python]": "service/greenlight/keys.py",
+        r"files: ^supabase/.*\.sql$": "supabase/seed.sql",
+        r"files: ^supabase/migrations/.*\.sql$": "supabase/migrations",
+        "files: ^(ui|client)/": "ui/package.json",
+    }
+    assert len(hooks) == 5
+    for hook in hooks:
+        entry = re.findall(r"entry: (.*)", hook)[0]
+        (sample,) = [ROOT / file for kind, file in samples.items() if f"{kind}\n" in f"{hook}\n"]
+        files = sorted(sample.glob("*.sql"))[:1] if sample.is_dir() else [sample]
+        before = [file.read_bytes() for file in files]
+        result = subprocess.run(
+            [*shlex.split(entry), *files], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{entry}: {result.stdout}{result.stderr}"
+        assert [file.read_bytes() for file in files] == before
