@@ -46,7 +46,8 @@ SEED: list[LiteralString] = [
     """,
     """
     insert into public.plan (
-        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, created_at
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, created_at,
+        decided_at
     )
     select
         split_part(name, '/', 1)::uuid,
@@ -58,7 +59,8 @@ SEED: list[LiteralString] = [
         left(split_part(name, '/', 3), 64),
         'https://abcdefghijklmnopqrst.supabase.co/storage/v1/object/sign/plans/' || name
         || '?token=' || repeat('x', 300),
-        now() - random() * interval '100 days'
+        now() - random() * interval '100 days',
+        now()
     from storage.objects
     """,
     """
@@ -86,14 +88,14 @@ SEED: list[LiteralString] = [
 
 APPROVE: LiteralString = "select to_jsonb(public.approve_plan(%s, 1, 'Customer support agent', %s, %s))"
 
-# The two inserts as one statement, into the same tables and indexes; without the checks, the ledger and the
-# claims. The trigger that writes the ledger is off meanwhile.
+# The two inserts as one statement, into the same tables and indexes; without the checks, the audit log, the build and
+# the claims. The triggers that write the log and the build are off meanwhile.
 BARE: LiteralString = """
 with plan as (
     insert into public.plan (
-        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, decided_at
     )
-    values (%s, %s, 1, 'Customer support agent', %s, %s, %s, %s)
+    values (%s, %s, 1, 'Customer support agent', %s, %s, %s, %s, now())
     returning id, user_id, session_id, title
 )
 insert into public.agent (user_id, session_id, plan_id, name)
@@ -245,7 +247,7 @@ def throughput(clone: Clone, rounds: int, count: int) -> tuple[list[float], list
             for turn in range(count // BATCH):
                 for name in sorted(rates, reverse=bool(turn % 2)):
                     documents = clone.documents(BATCH)
-                    with ledger(clone, on=name == "approve"):
+                    with agent_triggers(clone, on=name == "approve"):
                         began = time.perf_counter()
                         for document in documents:
                             if name == "approve":
@@ -260,12 +262,12 @@ def throughput(clone: Clone, rounds: int, count: int) -> tuple[list[float], list
 
 
 @contextmanager
-def ledger(clone: Clone, *, on: bool) -> Iterator[None]:
+def agent_triggers(clone: Clone, *, on: bool) -> Iterator[None]:
     if not on:
-        clone.root.execute("alter table public.agent disable trigger record_event")
+        clone.root.execute("alter table public.agent disable trigger user")
     yield
     if not on:
-        clone.root.execute("alter table public.agent enable trigger record_event")
+        clone.root.execute("alter table public.agent enable trigger user")
 
 
 def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[float]]]:

@@ -5,7 +5,7 @@
 -- Part 2: who is calling     claims, actor_role, proposer, require_user, require_human, human_or_service_role,
 --                            user_or_named
 -- Part 3: arguments          trim_space, clean_title, check_version, check_document, check_comment, check_lease
--- Part 4: locks              lock_session, lock_document, lock_agent, lock_build
+-- Part 4: locks              lock_session, lock_session_agent, lock_agent, lock_build
 -- Part 5: triggers           touch, refuse_rewrite, keep_log, record_event, keep_build
 -- Part 6: plans              propose_plan, approve_plan, request_changes, reject_plan, withdraw_plan
 -- Part 7: agents             transition_agent, delete_agent, restore_agent, deleted_agents
@@ -18,9 +18,9 @@
 -- from a parameter; a user_id parameter is checked against it.
 --
 -- Locks are always taken in this order: user, session, agent, plan, build. So no two calls can deadlock, nor a call
--- with the deletion of a user, which begins at the user's row too. The session lock is for calls that add a plan or
--- decide on one; the agent's row lock is for all that read or change an agent. Only claim_builds() begins at the
--- build; it never waits for a lock.
+-- with the deletion of a user, which begins at the user's row too. The session lock is for calls that add, decide on
+-- or remove a plan, the lock of the agent's row for calls that depend on the agent or change it. Only claim_builds()
+-- begins at the build; it never waits for a lock.
 --
 -- Functions on the way of a call are plpgsql even if they are one statement: a function in SQL that fixes its
 -- search_path is not inlined, and is planned again at each call. Variables begin with v_.
@@ -287,7 +287,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if (session_id ~ '^[A-Za-z0-9_-]{1,128}$') is not true then
+    if (session_id ~ '^[A-Za-z0-9_-]+$' and octet_length(session_id) <= 128) is not true then
         perform greenlight.refuse('invalid_session_id', 'session_id does not match ^[A-Za-z0-9_-]{1,128}$.');
     end if;
 
@@ -327,7 +327,7 @@ begin
         );
     end if;
 
-    if (document_sha256 ~ '^[0-9a-f]{64}$') is not true then
+    if (document_sha256 !~ '[^0-9a-f]' and octet_length(document_sha256) = 64) is not true then
         perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
     end if;
 
@@ -391,8 +391,33 @@ begin
 end;
 $$;
 
--- Locks a session and its agent. Returns the agent, or null if there is none yet; refuses a deleted one.
+-- Locks a session. Returns its newest version, or null if it has none; no other call can change that until the end of
+-- the transaction. (Two steps, because a statement sees only what was committed before it began.)
 create or replace function greenlight.lock_session(user_id uuid, session_id text)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_newest integer;
+begin
+    perform pg_advisory_xact_lock(greenlight.session_key(user_id, session_id));
+
+    select max(p.version)
+    into v_newest
+    from public.plan as p
+    where
+        p.user_id = lock_session.user_id
+        and p.session_id = lock_session.session_id;
+
+    return v_newest;
+end;
+$$;
+
+-- Locks the agent of a session, which is locked already. Returns null if there is none yet; refuses a deleted one.
+create or replace function greenlight.lock_session_agent(user_id uuid, session_id text)
 returns public.agent
 language plpgsql
 volatile
@@ -402,14 +427,12 @@ as $$
 declare
     v_agent public.agent;
 begin
-    perform pg_advisory_xact_lock(greenlight.session_key(user_id, session_id));
-
     select *
     into v_agent
     from public.agent as a
     where
-        a.user_id = lock_session.user_id
-        and a.session_id = lock_session.session_id
+        a.user_id = lock_session_agent.user_id
+        and a.session_id = lock_session_agent.session_id
     for no key update;
 
     if v_agent.deleted_at is not null then
@@ -417,34 +440,6 @@ begin
     end if;
 
     return v_agent;
-end;
-$$;
-
--- Returns the id of the stored document, or refuses. The lock keeps the document from being deleted until the plan that
--- refers to it is committed, and waits for a delete that came first.
-create or replace function greenlight.lock_document(path text)
-returns uuid
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_document uuid;
-begin
-    select o.id
-    into v_document
-    from storage.objects as o
-    where
-        o.bucket_id = 'plans'
-        and o.name = path
-    for key share;
-
-    if v_document is null then
-        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
-    end if;
-
-    return v_document;
 end;
 $$;
 
@@ -646,10 +641,14 @@ begin
             and not (v_building and b.plan_id = new.plan_id);
     end if;
 
-    if v_building then
+    if v_building and (tg_op = 'INSERT' or not exists (
+        select from public.build as b
+        where
+            b.agent_id = new.id
+            and b.status in ('queued', 'running')
+    )) then
         insert into public.build (user_id, agent_id, plan_id)
-        values (new.user_id, new.id, new.plan_id)
-        on conflict (agent_id) where status in ('queued', 'running') do nothing;
+        values (new.user_id, new.id, new.plan_id);
     end if;
 
     return null;
@@ -678,20 +677,23 @@ declare
     v_path text := greenlight.check_document(
         v_user, session_id, version, title, document_sha256, document_url, complete => true
     );
-    v_agent public.agent := greenlight.lock_session(v_user, session_id);
+    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_agent public.agent;
     v_plan public.plan;
     v_refused public.plan;
-    v_newest public.plan;
-    v_document uuid;
     v_answer public.plan_proposal;
 begin
-    select *
-    into v_plan
-    from public.plan as p
-    where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-        and p.version = propose_plan.version;
+    if v_newest is not null then
+        v_agent := greenlight.lock_session_agent(v_user, session_id);
+
+        select *
+        into v_plan
+        from public.plan as p
+        where
+            p.user_id = v_user
+            and p.session_id = propose_plan.session_id
+            and p.version = propose_plan.version;
+    end if;
 
     v_answer.version := version;
     v_answer.created := false;
@@ -740,39 +742,40 @@ begin
         perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
     end if;
 
-    select *
-    into v_newest
-    from public.plan as p
-    where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-    order by p.version desc
-    limit 1;
-
-    if version < v_newest.version then
+    if version < v_newest then
         perform greenlight.refuse(
-            'plan_stale', format('Version %s is not above version %s, the newest.', version, v_newest.version)
+            'plan_stale', format('Version %s is not above version %s, the newest.', version, v_newest)
         );
     end if;
 
-    v_document := greenlight.lock_document(v_path);
+    if v_newest is not null then
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.user_id = v_user
+            and p.session_id = propose_plan.session_id
+            and p.status = 'proposed';
+    end if;
 
-    -- An undecided proposal is always the newest plan of its session.
-    update public.plan as p
-    set status = 'superseded'
-    where
-        p.id = v_newest.id
-        and p.status = 'proposed';
-
+    -- The lock keeps the document from being deleted until this plan, which refers to it, is committed, and waits for a
+    -- delete that came first.
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
         status, proposed_by, expires_at
     )
-    values (
-        v_user, session_id, version, greenlight.clean_title(title), v_document, v_path, document_sha256, document_url,
-        'proposed', greenlight.proposer(), expires_at
-    )
+    select
+        v_user, propose_plan.session_id, propose_plan.version, greenlight.clean_title(propose_plan.title), o.id, v_path,
+        propose_plan.document_sha256, propose_plan.document_url, 'proposed', greenlight.proposer(), propose_plan.expires_at
+    from storage.objects as o
+    where
+        o.bucket_id = 'plans'
+        and o.name = v_path
+    for key share
     returning id, status into v_answer.plan_id, v_answer.status;
+
+    if not found then
+        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', v_path));
+    end if;
 
     v_answer.created := true;
     return v_answer;
@@ -817,26 +820,17 @@ declare
     v_path text := greenlight.check_document(
         v_user, session_id, version, title, document_sha256, document_url, complete => false
     );
-    v_agent public.agent := greenlight.lock_session(v_user, session_id);
-    v_newest public.plan;
+    v_title text := greenlight.clean_title(title);
+    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_agent public.agent;
     v_plan public.plan;
-    v_aal text;
-    v_document uuid;
+    v_aal text := greenlight.claims() ->> 'aal';
     v_answer public.plan_approval;
 begin
-    -- The session's newest version, and the version in question if it is there.
-    select *
-    into v_newest
-    from public.plan as p
-    where
-        p.user_id = v_user
-        and p.session_id = approve_plan.session_id
-    order by p.version desc
-    limit 1;
+    -- A session without a plan has no agent.
+    if v_newest is not null then
+        v_agent := greenlight.lock_session_agent(v_user, session_id);
 
-    if v_newest.version = version then
-        v_plan := v_newest;
-    elsif v_newest.version > version then
         select *
         into v_plan
         from public.plan as p
@@ -865,7 +859,7 @@ begin
         perform greenlight.refuse('plan_conflict', format('Version %s is there with another document.', version));
     end if;
 
-    if v_plan.title <> greenlight.clean_title(title) then
+    if v_plan.title <> v_title then
         perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
     end if;
 
@@ -877,9 +871,9 @@ begin
         perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
     end if;
 
-    if v_plan.status = 'superseded' or version < v_newest.version then
+    if v_plan.status = 'superseded' or version < v_newest then
         perform greenlight.refuse(
-            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest.version)
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
         );
     end if;
 
@@ -887,45 +881,50 @@ begin
         perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
     end if;
 
-    if v_plan.id is null then
-        if title is null or document_url is null then
-            perform greenlight.check_document(
-                v_user, session_id, version, title, document_sha256, document_url, complete => true
-            );
-        end if;
-
-        v_document := greenlight.lock_document(v_path);
+    if v_plan.id is null and (title is null or document_url is null) then
+        perform greenlight.check_document(
+            v_user, session_id, version, title, document_sha256, document_url, complete => true
+        );
     end if;
 
-    -- What this version replaces. An undecided proposal is always the newest plan of its session.
-    if v_newest.id is not null then
+    -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
+    if v_newest is not null then
         update public.plan as p
         set status = 'superseded'
         where
-            p.id in (v_newest.id, v_agent.plan_id)
+            p.user_id = v_user
+            and p.session_id = approve_plan.session_id
             and p.version < approve_plan.version
-            and p.status in ('proposed', 'approved');
+            and (p.status = 'proposed' or p.status = 'approved');
     end if;
 
-    v_aal := greenlight.claims() ->> 'aal';
-
-    if v_plan.id is null then
-        insert into public.plan (
-            user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
-            decided_at, decided_aal
-        )
-        values (
-            v_user, session_id, version, greenlight.clean_title(title), v_document, v_path, document_sha256,
-            document_url, clock_timestamp(), v_aal
-        )
-        returning * into v_plan;
-    else
+    if v_plan.id is not null then
         update public.plan as p
         set
             status = 'approved',
             decided_at = clock_timestamp(),
             decided_aal = v_aal
         where p.id = v_plan.id;
+    else
+        -- The lock keeps the document from being deleted until this plan, which refers to it, is committed, and waits for
+        -- a delete that came first.
+        insert into public.plan (
+            user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+            decided_at, decided_aal
+        )
+        select
+            v_user, approve_plan.session_id, approve_plan.version, v_title, o.id, v_path,
+            approve_plan.document_sha256, approve_plan.document_url, clock_timestamp(), v_aal
+        from storage.objects as o
+        where
+            o.bucket_id = 'plans'
+            and o.name = v_path
+        for key share
+        returning * into v_plan;
+
+        if not found then
+            perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', v_path));
+        end if;
     end if;
 
     if v_agent.id is null then
@@ -983,9 +982,10 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_newest integer := greenlight.lock_session(user_id, session_id);
     v_plan public.plan;
 begin
-    perform greenlight.lock_session(user_id, session_id);
+    perform greenlight.lock_session_agent(user_id, session_id);
 
     select *
     into v_plan
@@ -1005,13 +1005,7 @@ begin
 
     if v_plan.status = 'superseded' then
         perform greenlight.refuse(
-            'plan_stale',
-            format('Version %s was replaced; version %s is the newest.', version, (
-                select max(p.version) from public.plan as p
-                where
-                    p.user_id = decide_plan.user_id
-                    and p.session_id = decide_plan.session_id
-            ))
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
         );
     end if;
 
@@ -1757,6 +1751,7 @@ begin
         for key share skip locked;
 
         continue when not found;
+        continue when not pg_try_advisory_xact_lock(greenlight.session_key(v_agent.user_id, v_agent.session_id));
 
         perform
         from public.agent as a
