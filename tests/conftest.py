@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import jwt
@@ -14,6 +14,11 @@ import pytest
 
 from local.processes import free_ports
 from local.stack import Settings, Stack, answers, service
+
+
+class SignedIn(Protocol):
+    @property
+    def token(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,22 @@ class RunningStack:
         session = answer.json()
         return User(session["user"]["id"], email, password, session["access_token"])
 
-    def token_for(self, user: User, **claims: Any) -> str:
+    def token_for(self, user: SignedIn, **claims: Any) -> str:
         """Return an access token of this user with more claims, such as the `client_id` of an OAuth client."""
-        if self.local is None:
-            pytest.skip("needs the signing key, which only the local Supabase lends")
-        key = jwt.PyJWK(self.local.keys.signing_key, "ES256")
-        known = jwt.decode(user.token, options={"verify_signature": False})
-        return jwt.encode({**known, **claims}, key.key, "ES256", {"kid": key.key_id or "", "typ": "JWT"})
+        changed = {**jwt.decode(user.token, options={"verify_signature": False}), **claims}
+        if self.local is not None:
+            key = self.local.keys.signing_key
+            return jwt.encode(
+                changed, jwt.PyJWK(key, "ES256").key, "ES256", {"kid": key["kid"], "typ": "JWT"}
+            )
+        if self.jwt_secret is None:
+            pytest.skip("signing a token needs SUPABASE_JWT_SECRET")
+        return jwt.encode(changed, self.jwt_secret, "HS256")
+
+    def needs_database(self) -> str:
+        if self.database_url is None:
+            pytest.skip("looking into the database needs DATABASE_URL")
+        return self.database_url
 
     def delete_user(self, user_id: str) -> None:
         admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 
 import psycopg
 import pytest
@@ -148,18 +149,22 @@ def test_a_changed_setting_of_a_role_applies_after_a_notification(
 
 
 def test_tables_embed_without_a_hint(user: Caller) -> None:
-    user.upload(user.path())
-    agent_id = user.approve().json()["agent_id"]
+    made = []
+    for session in ("one", "two"):
+        user.upload(user.path(f"{session}/{sha256(DOCUMENT).hexdigest()}.md"))
+        made.append(user.approve(session).json())
 
-    (agent,) = user.http.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))").json()
+    agents = user.http.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))&order=id").json()
 
-    assert agent["id"] == agent_id
-    assert agent["plan"]["id"] == agent["plan_id"]
-    assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
-    assert [build["plan"]["id"] for build in agent["build"]] == [agent["plan_id"]]
+    assert {agent["id"] for agent in agents} == {one["agent_id"] for one in made}
+    for agent in agents:
+        assert agent["plan"]["id"] == agent["plan_id"]
+        assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
+        assert [build["plan"]["id"] for build in agent["build"]] == [agent["plan_id"]]
     query = "select=id,made:agent!inner(id),build(status)&agent.status=eq.building&build.status=eq.queued"
-    (plan,) = user.http.get(f"/rest/v1/plan?{query}").json()
-    assert plan == {"id": agent["plan_id"], "made": [{"id": agent_id}], "build": [{"status": "queued"}]}
+    plans = user.http.get(f"/rest/v1/plan?{query}&session_id=eq.two").json()
+    agent = {"id": made[1]["agent_id"]}
+    assert plans == [{"id": made[1]["plan_id"], "made": [agent], "build": [{"status": "queued"}]}]
 
 
 def test_an_embedding_keeps_a_user_s_plans_apart(user: Caller) -> None:
