@@ -64,7 +64,7 @@ soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the
 	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
 	SOAK=1 pytest tests/install
 
-audit: setup ## ask for known vulnerabilities in what is locked, where the advisory data can be had
+audit: setup ## check the locked packages for known vulnerabilities, where the advisory data can be reached
 	@python -m tests.security.audit
 
 bench: setup ## measure the service beside its peers, in about half an hour (BENCH=quick: a few minutes)

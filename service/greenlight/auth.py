@@ -1,7 +1,7 @@
 """Bearer token -> verified `User`, or `not_authenticated`.
 
-Every token is verified here before anything is sent on: signature, algorithm, `exp`, `nbf`, `aud`, `role`,
-`sub` and `iss`. Nothing about a token is remembered between requests.
+Every token is verified here before it is sent on: signature, algorithm, `exp`, `nbf`, `aud`, `role`, `sub` and
+`iss`. Nothing about a token is remembered between requests.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Authenticator:
 
     async def _claims(self, token: str, header: dict[str, Any]) -> dict[str, Any]:
         if self._secret is not None and header.get("alg") == "HS256":
-            # Supabase's tokens under the shared secret have not always had an issuer.
+            # Older Supabase projects sign tokens with the shared secret and without an issuer.
             claims = _decode(token, self._secret, "HS256", issuer=None)
             if claims.get("iss", self._issuer if self._issuer_may_be_absent else None) != self._issuer:
                 raise jwt.InvalidIssuerError
@@ -100,7 +100,7 @@ def _decode(token: str, key: Any, algorithm: str, *, issuer: str | None) -> dict
         audience="authenticated",
         issuer=issuer,
         leeway=LEEWAY_SECONDS,
-        # A clock a moment behind Supabase's must not turn fresh tokens away; nbf is what holds one back.
+        # With a clock slightly behind Supabase's, fresh tokens must pass. `nbf` is what makes a token wait.
         options={"require": ["exp", "sub"], "verify_iat": False},
     )
     return claims
@@ -109,8 +109,8 @@ def _decode(token: str, key: Any, algorithm: str, *, issuer: str | None) -> dict
 class Keys:
     """The project's signing keys (JWKS), fetched when needed and kept.
 
-    A key that is known is served at once, even while newer ones are being fetched or cannot be. At most one
-    fetch is under way at a time, and at most one begins within the cool-down, whatever callers send.
+    A known key is returned at once, even while newer ones are being fetched or the fetch fails. There is at most
+    one fetch at a time, and at most one begins within the cool-down, no matter what callers send.
     """
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:

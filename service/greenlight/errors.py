@@ -1,6 +1,7 @@
 """The one table of errors: code -> status, title, retryable; and how a caller sees one (RFC 9457)."""
 
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -159,8 +160,11 @@ def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
+_DETAILS = ProblemDetails.model_json_schema()
+
+
 def _schema(status: int, codes: list[str]) -> dict[str, Any]:
-    schema = ProblemDetails.model_json_schema()
+    schema = deepcopy(_DETAILS)
     field_error = schema.pop("$defs")["FieldError"]
     properties = schema["properties"]
     properties["status"]["const"] = status

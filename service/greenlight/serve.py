@@ -15,7 +15,7 @@ def main() -> None:
     except settings.SettingsError as error:
         sys.exit(f"The service cannot start with these settings:\n{error}")
     logs.configure(config.log_level)
-    # The server finishes what it has accepted, then raises the signal again for whoever had it before: us.
+    # The server finishes what it has accepted, then raises the signal again for the handlers it replaced: these.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(

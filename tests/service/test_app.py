@@ -67,7 +67,7 @@ def test_no_document_without_a_token(user: Caller, service: httpx.Client) -> Non
 @pytest.mark.parametrize(
     "plan_id", ["x", "1", "00000000-0000-0000-0000-00000000000g", "%00", "a%0a", "%2e%2e"]
 )
-def test_an_id_that_is_none_is_refused(user: Caller, plan_id: str) -> None:
+def test_a_malformed_id_is_refused(user: Caller, plan_id: str) -> None:
     expect_problem(user.document(plan_id), 422, "invalid_plan_id")
 
 
@@ -86,7 +86,7 @@ def test_health_readiness_and_documentation(service: httpx.Client) -> None:
 
 
 def test_without_supabase_it_is_healthy_and_not_ready(tmp_path: Path) -> None:
-    with socket.socket() as taken:  # bound, and listening to nobody
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
         settings = {"SUPABASE_URL": nowhere, "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}

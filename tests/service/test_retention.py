@@ -112,7 +112,7 @@ class Project:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Hold a document's row: whoever wants to remove it has to wait."""
+        """Hold a document's row: removing it has to wait."""
         with self.connect(autocommit=False) as connection:
             connection.execute("select from storage.objects where name = %s for key share", (name,))
             yield
@@ -360,9 +360,7 @@ def test_a_document_that_storage_leaves_without_a_word_is_noticed(project: Proje
     assert project.documents(user) == {names[0]}
 
 
-def test_an_agent_that_somebody_is_busy_with_is_left_and_the_run_says_so(
-    project: Project, user: Caller
-) -> None:
+def test_a_locked_agent_is_left_and_the_run_says_so(project: Project, user: Caller) -> None:
     agent_id = user.approved()["agent_id"]
     project.delete_agent(user, agent_id, 31)
     with project.connect(autocommit=False) as connection:

@@ -1,6 +1,6 @@
 """Approvals against everything that removes documents, at once and many times: no plan loses its document.
 
-Why it holds: whoever approves locks the document's row (`for key share`, see greenlight.approve_plan) until the
+Why it holds: an approval locks the document's row (`for key share`, see greenlight.approve_plan) until the
 plan that refers to it is committed. A delete that comes later waits for that lock, then meets the plan's foreign
 key and is refused, be it the owner's, the service's clean-up after a refusal or retention's, for one document or
 for many. A delete that comes first makes the approval wait; it then finds no document and refuses, so that no

@@ -227,7 +227,7 @@ async def test_keys_are_fetched_once_for_all_who_wait() -> None:
         project.gate.clear()
         waiting = [asyncio.create_task(authenticator.user(token)) for _ in range(50)]
         await project.asked.wait()
-        waiting[0].cancel()  # the one who goes away takes nobody else's fetch along
+        waiting[0].cancel()  # a caller who goes away does not end the fetch for the others
         project.gate.set()
         users = await asyncio.gather(*waiting, return_exceptions=True)
         await authenticator.user(token)
@@ -258,7 +258,7 @@ async def test_a_rotated_key_is_found_without_a_restart(monkeypatch: pytest.Monk
         rotated = ec.generate_private_key(ec.SECP256R1())
         project.published = [jwk(rotated, "new")]
         new = jwt.encode(claims(), rotated, "ES256", {"kid": "new"})
-        await refused(authenticator, new)  # within the cool-down nobody asks again
+        await refused(authenticator, new)  # within the cool-down the keys are not fetched again
         clock.passed += 11
         assert (await authenticator.user(new)).id == SUBJECT.lower()
         await refused(authenticator, old)  # no longer published
@@ -266,7 +266,7 @@ async def test_a_rotated_key_is_found_without_a_restart(monkeypatch: pytest.Monk
 
 
 @pytest.mark.anyio
-async def test_a_withdrawn_key_ends_without_anybody_asking_for_a_new_one(
+async def test_a_withdrawn_key_ends_without_a_request_for_a_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch)
@@ -288,7 +288,7 @@ async def test_a_withdrawn_key_ends_without_anybody_asking_for_a_new_one(
 
 
 @pytest.mark.anyio
-async def test_old_keys_serve_while_newer_ones_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_keys_serve_while_newer_ones_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     project = Project()
     token = jwt.encode(claims(), project.ec, "ES256", {"kid": "ec"})
@@ -297,7 +297,7 @@ async def test_old_keys_serve_while_newer_ones_cannot_be_had(monkeypatch: pytest
     async with project.authenticator() as authenticator:
         await authenticator.user(token)
         clock.passed += 301
-        project.gate.clear()  # it hangs: nobody who holds a known key waits for it
+        project.gate.clear()  # it hangs: tokens under a known key do not wait for it
         assert (await asyncio.wait_for(authenticator.user(token), 5)).id == SUBJECT.lower()
         await refused(authenticator, unknown, "upstream_unavailable")
         project.gate.set()
@@ -316,7 +316,7 @@ async def test_old_keys_serve_while_newer_ones_cannot_be_had(monkeypatch: pytest
 
 
 @pytest.mark.anyio
-async def test_without_any_key_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_any_key_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     project = Project()
     answer, project.answer = project.answer, lambda: httpx.Response(503)

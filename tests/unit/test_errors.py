@@ -95,7 +95,7 @@ def test_every_problem_has_the_one_shape(code: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_exception_that_nobody_expected_shows_nothing_of_the_inside(
+async def test_an_unexpected_exception_shows_nothing_of_the_inside(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     app = create_app(SETTINGS)

@@ -367,7 +367,7 @@ MISSING: dict[str, Answer] = {
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("step", MISSING)
-async def test_a_document_that_somebody_removed_is_uploaded_again(step: str) -> None:
+async def test_a_document_that_was_removed_is_uploaded_again(step: str) -> None:
     good = Supabase()
     steps = ["upload", "sign", "rpc"]
 
@@ -495,3 +495,17 @@ async def test_a_large_document_that_was_removed_in_between_is_uploaded_again() 
 
     assert (await approve(supabase, LARGE)).created is True
     assert supabase.calls == ["sign", "upload", "sign", "rpc"] * 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [KeyError, TypeError, AttributeError, ValueError])
+async def test_a_fault_of_our_own_is_not_taken_for_an_answer_of_supabase(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def faulty(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(upstream, "_arguments", faulty)
+
+    with pytest.raises(error):
+        await approve(Supabase())

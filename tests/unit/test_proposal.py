@@ -1,0 +1,69 @@
+"""What a proposal asks of the database, and the address where it is reviewed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from greenlight import logs, upstream
+from greenlight.proposal import ProposePlanResponse, propose
+from greenlight.settings import Settings
+from greenlight.submission import Submission
+from greenlight.upstream import Upstream
+from tests.plan import sha256
+from tests.unit.test_upstream import URL, USER, Supabase
+
+PROPOSED = {
+    "plan_id": "5e6d7c58-0000-4000-8000-000000000001",
+    "version": 3,
+    "status": "proposed",
+    "created": True,
+}
+SUBMISSION = Submission("session", 3, "Title", b"words", sha256("words"))
+
+
+async def proposed(supabase: Supabase, seconds: int | None = None, **changed: Any) -> ProposePlanResponse:
+    settings = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x", **changed)
+    logs.begin("test")
+    async with upstream.connect(httpx.MockTransport(supabase)) as http:
+        return await propose(SUBMISSION, seconds, USER, Upstream(settings, http, USER), settings)
+
+
+@pytest.mark.anyio
+async def test_a_proposal_without_a_limit_names_none() -> None:
+    supabase = Supabase(rpc=httpx.Response(200, json=PROPOSED))
+
+    answer = await proposed(supabase)
+
+    assert supabase.calls == ["upload", "sign", "rpc"]
+    assert supabase.requests[2].url.path == "/rest/v1/rpc/propose_plan"
+    assert json.loads(supabase.requests[2].content) == {
+        "session_id": "session",
+        "version": 3,
+        "title": "Title",
+        "document_sha256": sha256("words"),
+        "document_url": answer.document_url,
+    }
+    assert answer.review_url is None
+
+
+@pytest.mark.anyio
+async def test_a_limit_in_seconds_becomes_a_time_for_the_database() -> None:
+    supabase = Supabase(rpc=httpx.Response(200, json=PROPOSED))
+    before = datetime.now(UTC)
+
+    await proposed(supabase, 60)
+
+    expires_at = datetime.fromisoformat(json.loads(supabase.requests[2].content)["expires_at"])
+    assert before + timedelta(seconds=60) <= expires_at <= datetime.now(UTC) + timedelta(seconds=60)
+
+
+@pytest.mark.anyio
+async def test_the_review_url_is_that_of_the_web_app() -> None:
+    supabase = Supabase(rpc=httpx.Response(200, json=PROPOSED))
+
+    answer = await proposed(supabase, ui_url="https://example.com/greenlight/")
+
+    assert answer.review_url == "https://example.com/greenlight/build?session=session"
