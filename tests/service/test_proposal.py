@@ -5,27 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
 from tests.service.conftest import Caller, body, expect_problem, new_session, running_service, sha256
 
 
 @pytest.fixture
-def agent_of(stack: Any) -> Any:
-    """Return a function: user -> the same user, acting through an OAuth client."""
-    if stack.local is None:
-        pytest.skip("only a local Supabase lends its signing key")
-
-    def through_client(user: Caller) -> Caller:
-        key = jwt.PyJWK(stack.local.keys.signing_key, "ES256")
-        claims = jwt.decode(user.token, options={"verify_signature": False})
-        token = jwt.encode(
-            {**claims, "client_id": "a-planner"}, key.key, "ES256", {"kid": key.key_id or "", "typ": "JWT"}
-        )
-        return replace(user, token=token)
-
-    return through_client
+def agent(stack: Any, user: Caller) -> Caller:
+    """Return an OAuth client that acts for the user."""
+    return replace(user, token=stack.token_for(user, client_id="a-planner"))
 
 
 def test_a_proposal_waits_and_makes_no_agent(user: Caller, stack: Any) -> None:
@@ -80,9 +68,8 @@ def test_a_proposal_is_approved_through_the_service_without_sending_a_large_docu
     assert user.rows("agent")[0]["plan_id"] == proposed["plan_id"]
 
 
-def test_an_oauth_client_may_propose_and_not_approve(user: Caller, agent_of: Any) -> None:
+def test_an_oauth_client_may_propose_and_not_approve(user: Caller, agent: Caller) -> None:
     request = body()
-    agent = agent_of(user)
 
     assert agent.proposed(**request)["created"] is True
     expect_problem(agent.approve(**request), 403, "human_required")
@@ -93,8 +80,8 @@ def test_an_oauth_client_may_propose_and_not_approve(user: Caller, agent_of: Any
     assert user.rows("plan")[0]["proposed_by"] == "a-planner"
 
 
-def test_what_the_service_can_judge_comes_before_human_required(user: Caller, agent_of: Any) -> None:
-    expect_problem(agent_of(user).approve(version=0), 422, "invalid_version")
+def test_what_the_service_can_judge_comes_before_human_required(agent: Caller) -> None:
+    expect_problem(agent.approve(version=0), 422, "invalid_version")
 
 
 @pytest.mark.parametrize("decision", ["request_changes", "reject_plan"])
