@@ -66,28 +66,10 @@ async function hash(bytes) {
  * @param {(url: string) => Promise<Result>} use
  */
 export async function store(supabase, { userId, sessionId, bytes, sha256 }, use) {
-  const bucket = supabase.storage.from(BUCKET);
   const path = `${userId ?? (await ownId(supabase))}/${sessionId}/${sha256}.md`;
-
-  const sign = async () => {
-    const { data, error } = await bucket.createSignedUrl(path, SIGNED_URL_SECONDS);
-    if (error) throw storageError(error);
-    return data.signedUrl;
-  };
-  const upload = async () => {
-    const { error } = await bucket.upload(path, bytes, { contentType: "text/markdown", upsert: false });
-    // The path holds the hash: what is there already is this very document.
-    if (error && error.statusCode !== "409") throw storageError(error);
-  };
-
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     try {
-      let url = bytes.length > ASK_FIRST_BYTES ? await unlessMissing(sign) : null;
-      if (url === null) {
-        await upload();
-        url = await sign();
-      }
-      return await use(url);
+      return await use(await storedUrl(supabase, path, bytes));
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
@@ -98,6 +80,48 @@ export async function store(supabase, { userId, sessionId, bytes, sha256 }, use)
   });
 }
 
+/** @type {WeakMap<Supabase, Map<string, Promise<string>>>} */
+const underWay = new WeakMap();
+
+/**
+ * The signed URL of a document that is in storage now. Calls for the same document at the same time share one upload: all
+ * others would be refused, and a large one leaves a connection that hangs.
+ *
+ * @param {Supabase} supabase
+ * @param {string} path
+ * @param {Uint8Array} bytes
+ */
+function storedUrl(supabase, path, bytes) {
+  /** @type {Map<string, Promise<string>>} */
+  const urls = underWay.get(supabase) ?? new Map();
+  underWay.set(supabase, urls);
+  const url = urls.get(path) ?? put(supabase, path, bytes).finally(() => urls.delete(path));
+  urls.set(path, url);
+  return url;
+}
+
+/**
+ * @param {Supabase} supabase
+ * @param {string} path
+ * @param {Uint8Array} bytes
+ */
+async function put(supabase, path, bytes) {
+  const bucket = supabase.storage.from(BUCKET);
+  const sign = async () => {
+    const { data, error } = await bucket.createSignedUrl(path, SIGNED_URL_SECONDS);
+    if (error) throw storageError(error);
+    return data.signedUrl;
+  };
+  if (bytes.length > ASK_FIRST_BYTES) {
+    const url = await sign().catch(unlessMissing);
+    if (url) return url;
+  }
+  const { error } = await bucket.upload(path, bytes, { contentType: "text/markdown" });
+  // The path holds the hash: what is there already is this very document.
+  if (error && error.statusCode !== "409") throw storageError(error);
+  return sign();
+}
+
 /** @param {Supabase} supabase */
 async function ownId(supabase) {
   const { data, error } = await supabase.auth.getClaims();
@@ -105,19 +129,14 @@ async function ownId(supabase) {
   return data.claims.sub;
 }
 
-/** @param {() => Promise<string>} sign */
-async function unlessMissing(sign) {
-  try {
-    return await sign();
-  } catch (error) {
-    if (isMissing(error)) return null;
-    throw error;
-  }
-}
-
 /** @param {unknown} error */
 function isMissing(error) {
   return error instanceof GreenlightError && error.code === "document_not_found";
+}
+
+/** @param {unknown} error */
+function unlessMissing(error) {
+  if (!isMissing(error)) throw error;
 }
 
 /** @type {typeof greenlight.getDocument} */

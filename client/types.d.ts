@@ -129,7 +129,7 @@ export interface Proposal {
  * Approves a plan: makes its agent, or moves the session's agent to this version.
  *
  * Without a title: the version that was proposed. One call. The hash of `content` goes with it, and the database refuses
- * with `plan_conflict` where that is not the proposal's document.
+ * with `plan_conflict` where that is not the proposal's document. A version that was not proposed is `invalid_title`.
  *
  * With a title: a version that need not have been proposed. The document is stored first.
  */
@@ -168,7 +168,10 @@ export function withdrawPlan(
   decision: PlanVersion & { userId?: string | undefined },
 ): Promise<Plan>;
 
-/** Plans of one status or several, newest first, and how many there are in all. Without a status: what waits for a decision. */
+/**
+ * Plans of one status or several, newest first, and how many there are in all. Without a status: what waits for a decision,
+ * also what has expired since (`expires_at`).
+ */
 export function listProposals(
   supabase: Supabase,
   options?: { status?: PlanStatus | PlanStatus[] | undefined; limit?: number | undefined },

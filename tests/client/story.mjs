@@ -221,6 +221,15 @@ for (const size of [16_000, 200_000, 1024 * 1024]) {
   assert.ok(replays.every(({ created }) => !created));
   if (size > 100_000) assert.deepEqual(new Set(requests), new Set(["sign"]));
 }
+// Fifty first approvals of one large document at once upload it once, and their requests all find an answer.
+requests.length = 0;
+const together = { sessionId: "together", version: 1, title: "Together", content: "y".repeat(300_000) };
+const answers = await Promise.all(Array.from({ length: 50 }, () => approvePlan(grace.supabase, together)));
+assert.equal(new Set(answers.map(({ agent_id }) => agent_id)).size, 1);
+assert.equal(answers.filter(({ created }) => created).length, 1);
+assert.equal(requests.filter((kind) => kind === "upload").length, 1);
+await deleteAgent(grace.supabase, answers[0].agent_id);
+
 const page = await listAgents(grace.supabase, { pageSize: 2 });
 assert.deepEqual([page.agents.map(({ name }) => name), page.more], [["Own 1048576", "Own 200000"], true]);
 assert.equal(page.agents[0].build.status, "queued");

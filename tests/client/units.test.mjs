@@ -84,6 +84,9 @@ const failsWith =
     return true;
   };
 
+// Enough for everything that is waiting to go on.
+const settle = () => new Promise((resolve) => void setImmediate(resolve));
+
 test("exactly what the types declare is exported", async () => {
   const types = await readFile(
     new URL(import.meta.resolve("greenlight-client").replace("index.js", "types.d.ts")),
@@ -320,6 +323,25 @@ suite("how a document is stored", () => {
     assert.equal(JSON.parse(bodies.rpc).document_sha256, hashOf("\uFEFFÅ\r\n"));
   });
 
+  test("calls at the same time share one upload, those of another client and later ones do not", async (t) => {
+    const digests = t.mock.method(crypto.subtle, "digest").mock;
+    let refuse;
+    const refused = new Promise((resolve) => (refuse = () => resolve(json(500, {})())));
+    const answers = () => ({ upload: [() => refused, UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const [one, other] = [fake(answers()), fake(answers())];
+    const uploads = ({ asked }) => asked.filter((kind) => kind === "upload").length;
+    const calls = [one, one, one, other].map(({ supabase }) => approvePlan(supabase, plan()));
+    // With its hash, a call goes on to the upload that is under way.
+    while (digests.callCount() < calls.length) await settle();
+    await Promise.all(digests.calls.map(({ result }) => result));
+    await settle();
+    refuse();
+    for (const call of calls) await assert.rejects(call, failsWith("upstream_error"));
+    assert.deepEqual([uploads(one), uploads(other)], [1, 1]);
+    await approvePlan(one.supabase, plan());
+    assert.equal(uploads(one), 2);
+  });
+
   test("a document that a clean-up took is uploaded again", async () => {
     const answers = { upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE, APPROVED] };
     const { supabase, asked } = fake(answers);
@@ -341,8 +363,6 @@ suite("how a document is stored", () => {
 });
 
 suite("watching", () => {
-  // Enough for everything that is waiting to go on.
-  const settle = () => new Promise((resolve) => void setImmediate(resolve));
   const tick = async (milliseconds) => {
     mock.timers.tick(milliseconds);
     await settle();
