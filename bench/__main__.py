@@ -11,10 +11,12 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bench import database, report
+from bench import builds, database, report
+from bench.database import Clone
 from bench.load import (
     FAILED,
     TURN,
@@ -82,6 +84,7 @@ class Run:
             bench = Bench(stack, directory / "logs")
             bench.make_peer_tables()
             users = bench.sign_up(USERS)
+            self.hand_off(bench, users[0])  # first: the other parts leave their builds in the queue
             self.cold_start(bench)
             asyncio.run(self.over_http(bench, users))
         failed = len(FAILED)
@@ -120,8 +123,48 @@ class Run:
             [large.bytes_per_plan()],
             "bytes",
         )
+        self.queue(stack, large)
         for clone in (small, large):
             clone.drop()
+
+    def queue(self, stack: Stack, large: Clone) -> None:
+        print("Builds in the database", flush=True)
+        effort, group = self.effort, "Builds in the database"
+        queue = Clone(stack, "queue", builds.QUEUED)
+        builds.add_finished(large)
+        builds.add_procrastinate(queue)
+        for workers in builds.WORKERS:
+            rates: dict[str, list[float]] = {"few": [], "many": [], "jobs": []}
+            acts = {
+                "few": partial(builds.builds, queue),
+                "many": partial(builds.builds, large),
+                "jobs": partial(builds.jobs, queue),
+            }
+            for number in range(effort.rounds + 1):
+                for name in in_turn([*acts], number):
+                    rate = acts[name](workers, effort.in_database)
+                    if number:  # the first round fills caches
+                        rates[name].append(rate)
+            at = f"{group}: claimed and finished, {workers} builder{'s' if workers > 1 else ''}"
+            self.results.add(f"{at}, {builds.QUEUED:,} queued", rates["few"], "/s")
+            self.results.add(f"{at}, the same beside {effort.plans:,} finished", rates["many"], "/s")
+            self.results.add(f"{at}, procrastinate's jobs", rates["jobs"], "/s")
+            self.results.ratio(
+                f"{at}, time beside {effort.plans:,} finished", rates["few"], rates["many"], "<= 1.3"
+            )
+            self.results.ratio(f"{at}, against procrastinate", rates["few"], rates["jobs"], ">= 1")
+        queue.drop()
+
+    def hand_off(self, bench: Bench, user: User) -> None:
+        print("Hand-off", flush=True)
+        group = "Hand-off to one idle builder, default options"
+        with builds.IdleBuilder(bench) as builder:
+            shares = [builder.share_of_a_core(self.effort.window * 2) for _ in range(self.effort.rounds)]
+            rounds = [builder.start_times(bench, user, self.effort.single) for _ in range(self.effort.rounds)]
+        medians = [statistics.median(seconds) for seconds in rounds]
+        self.results.add(f"{group}: from the approval's answer to the command's start", medians, "s", "< 0.6")
+        self.results.add(f"{group}: the slowest of each round", [max(seconds) for seconds in rounds], "s")
+        self.results.add(f"{group}: an idle builder's share of a core", shares, "%", "< 1")
 
     def cold_start(self, bench: Bench) -> None:
         print("Cold start", flush=True)

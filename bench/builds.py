@@ -1,0 +1,234 @@
+"""The hand-off to builders: builds claimed and finished per second, how soon a build starts, what idling costs.
+
+In the database, each claim and each finish is one statement in a transaction of its own, on connections that hold the
+service role; procrastinate's functions are called in the same way, on the same server, in turn. Each of our builds also
+moves its agent and writes the audit log; each of its jobs also writes its event.
+"""
+
+import hashlib
+import random
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import LiteralString, Self
+
+import httpx
+import procrastinate.schema
+import psutil
+import psycopg
+
+from bench.database import Clone, Connection
+from bench.load import User
+from bench.servers import Bench
+from local.processes import Child, environment
+
+QUEUED = 10_000
+WORKERS = (1, 4)
+
+# One finished build for each agent that has none open.
+FINISHED: LiteralString = """
+insert into public.build (
+    user_id, agent_id, plan_id, status, attempt, run_after, worker, progress, created_at, started_at, finished_at
+)
+select user_id, id, plan_id, 'succeeded', 1, created_at, 'bench', 100, created_at, created_at, created_at
+from public.agent
+"""
+
+QUEUE: list[LiteralString] = [
+    "delete from public.build where status in ('queued', 'running')",
+    "update public.agent set status = 'active' where status = 'building'",
+    "update public.agent set status = 'building' where id in (select id from public.agent limit %(count)s)",
+    """
+    insert into public.build (user_id, agent_id, plan_id, status, run_after)
+    select user_id, id, plan_id, 'queued', now() from public.agent where status = 'building'
+    """,
+]
+
+CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', 1, 60)"
+FINISH: LiteralString = "select (public.finish_build(%s, %s)).status"
+
+PROCRASTINATE_QUEUE: list[LiteralString] = [
+    "truncate procrastinate_jobs cascade",
+    """
+    insert into procrastinate_jobs (queue_name, task_name, priority, args)
+    select 'default', 'build', 0, '{"agent": "8d5c6f0e-6f0e-4d5c-8d5c-6f0e8d5c6f0e"}' from generate_series(1, %(count)s)
+    """,
+]
+FETCH: LiteralString = "select id, status from procrastinate_fetch_job_v2(null, %s)"
+END: LiteralString = "select procrastinate_finish_job_v1(%s, 'succeeded', false)"
+
+
+def add_finished(clone: Clone) -> None:
+    """Give each agent a build that has ended."""
+    _replica(clone, [FINISHED], 0)
+    clone.root.execute("vacuum (analyze, freeze) public.build")
+
+
+def builds(clone: Clone, workers: int, count: int) -> float:
+    """Return how many builds per second these workers claim and finish, with 10,000 queued at the start."""
+    _replica(clone, QUEUE, QUEUED)
+
+    def work(connection: Connection) -> None:
+        for build in connection.execute(CLAIM, prepare=True).fetchall():
+            (row,) = connection.execute(FINISH, build, prepare=True).fetchall()
+            if row != ("active",):
+                raise RuntimeError(f"not finished: {row}")
+
+    def connect() -> Connection:
+        connection = clone.connect("authenticator", autocommit=True)
+        connection.execute("set role service_role")
+        connection.execute("""select set_config('request.jwt.claims', '{"role": "service_role"}', false)""")
+        return connection
+
+    return _rate(connect, work, workers, count)
+
+
+def add_procrastinate(clone: Clone) -> None:
+    clone.root.execute("create schema procrastinate")
+    clone.root.execute("set search_path = procrastinate, public")
+    clone.root.execute(procrastinate.schema.SchemaManager.get_schema().encode())
+
+
+def jobs(clone: Clone, workers: int, count: int) -> float:
+    """Return the same for procrastinate's jobs."""
+    for statement in PROCRASTINATE_QUEUE:
+        clone.root.execute(statement, {"count": QUEUED} if "%(" in statement else None)
+    clone.root.execute("vacuum (analyze) procrastinate_jobs")
+
+    def work(connection: Connection) -> None:
+        (job,) = connection.execute(FETCH, (ids[connection],), prepare=True).fetchall()
+        connection.execute(END, job[:1], prepare=True)
+
+    ids: dict[Connection, int] = {}
+
+    def connect() -> Connection:
+        connection = clone.connect("supabase_admin", autocommit=True)
+        connection.execute("set search_path = procrastinate")
+        row = connection.execute("select worker_id from procrastinate_register_worker_v1()").fetchone()
+        ids[connection] = row[0] if row else 0
+        return connection
+
+    return _rate(connect, work, workers, count)
+
+
+def _replica(clone: Clone, statements: list[LiteralString], count: int) -> None:
+    with clone.root.transaction():
+        clone.root.execute("set local session_replication_role = replica")
+        for statement in statements:
+            clone.root.execute(statement, {"count": count} if "%(" in statement else None)
+    clone.root.execute("vacuum (analyze) public.build, public.agent")
+
+
+def _rate(
+    connect: Callable[[], Connection], work: Callable[[Connection], None], workers: int, count: int
+) -> float:
+    connections = [connect() for _ in range(workers)]
+    failures: list[Exception] = []
+
+    def loop(connection: Connection) -> None:
+        try:
+            for _ in range(count // workers):
+                work(connection)
+        except (psycopg.Error, RuntimeError, ValueError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=loop, args=[connection]) for connection in connections]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    for connection in connections:
+        connection.close()
+    if failures:
+        raise failures[0]
+    return count / seconds
+
+
+# Through the Data API -----------------------------------------------------------------------------------
+
+
+class IdleBuilder:
+    """`greenlight build` with the default options, running; its command notes when it starts."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="greenlight-bench-builder-")
+        directory = Path(self._directory.name)
+        self.started = directory / "started"
+        self._child = Child(
+            "The builder",
+            [
+                *(sys.executable, "-m", "greenlight", "build", "--"),
+                *("sh", "-c", f"echo $GREENLIGHT_AGENT_ID $(date +%s.%N) >> {self.started}"),
+            ],
+            log=directory / "log",
+            env=environment(SUPABASE_URL=bench.supabase_url, SUPABASE_SECRET_KEY=bench.stack.keys.secret),
+            cwd=directory,
+        )
+
+    def __enter__(self) -> Self:
+        self._child.start()
+        self._child.wait_until(lambda: "builder_started" in self._child.log.read_text())
+        time.sleep(2)  # after its first calls
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.stop()
+        self._directory.cleanup()
+
+    def share_of_a_core(self, seconds: float) -> float:
+        """Return how much of one core it takes while there is nothing to do, in percent."""
+        builder = psutil.Process(self._child.pid)
+        processes = [builder, *builder.children(recursive=True)]
+        before = sum(sum(process.cpu_times()[:2]) for process in processes)
+        time.sleep(seconds)
+        return 100 * (sum(sum(process.cpu_times()[:2]) for process in processes) - before) / seconds
+
+    def start_times(self, bench: Bench, user: User, count: int) -> list[float]:
+        """Approve so many plans, one after the other; return the seconds from each answer to the command's start."""
+        dice = random.Random(count)
+        seconds = []
+        with httpx.Client(base_url=bench.supabase_url, timeout=30) as http:
+            http.headers.update({"apikey": bench.key, "Authorization": f"Bearer {user.token}"})
+            for _ in range(count):
+                agent = _approve(http, user.id)
+                answered = time.time()
+                seconds.append(self._start_of(agent) - answered)
+                time.sleep(dice.uniform(0.2, 1.2))  # so that it is idle again, at any point between two polls
+        return seconds
+
+    def _start_of(self, agent: str) -> float:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for line in self.started.read_text().splitlines() if self.started.exists() else []:
+                if line.startswith(agent) and "." in line.rpartition(" ")[2]:
+                    return float(line.rpartition(" ")[2])
+            time.sleep(0.005)
+        raise RuntimeError("the command did not start")
+
+
+def _approve(http: httpx.Client, user_id: str) -> str:
+    session = uuid.uuid4().hex
+    content = f"# {session}\n".encode()
+    digest = hashlib.sha256(content).hexdigest()
+    path = f"{user_id}/{session}/{digest}.md"
+    http.post(
+        f"/storage/v1/object/plans/{path}", files={"": ("a.md", content, "text/markdown")}
+    ).raise_for_status()
+    answer = http.post(
+        "/rest/v1/rpc/approve_plan",
+        json={
+            "session_id": session,
+            "version": 1,
+            "title": "A plan",
+            "document_sha256": digest,
+            "document_url": f"https://x.example/storage/v1/object/sign/plans/{path}?token=x",
+        },
+    )
+    answer.raise_for_status()
+    return str(answer.json()["agent_id"])
