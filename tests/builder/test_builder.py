@@ -419,6 +419,12 @@ async def test_a_call_that_fails_is_repeated(
     assert len(called(proxy, call)) >= 3
 
 
+async def test_supabase_may_be_away_for_days(stack: RunningStack) -> None:
+    async with builder(stack, succeed) as started:
+        for failures in (1, 10, 100, 100_000):
+            assert 0 < started._pause(failures) <= 1.5 * module.LONGEST_PAUSE
+
+
 async def test_cut_off_beyond_its_lease_it_loses_the_build(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:

@@ -303,7 +303,7 @@ class Builder:
             pass
 
     def _pause(self, failures: int) -> float:
-        return self._jitter(min(LONGEST_PAUSE, self._options.poll_seconds * 2**failures))
+        return self._jitter(min(LONGEST_PAUSE, self._options.poll_seconds * 2 ** min(failures, 10)))
 
     def _jitter(self, seconds: float) -> float:
         """Keep builders that started together from calling together."""
