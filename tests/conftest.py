@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 import jwt
+import psycopg
 import pytest
 
 from local.processes import free_ports
@@ -71,6 +72,30 @@ class RunningStack:
         if self.jwt_secret is None:
             pytest.skip("signing a token needs SUPABASE_JWT_SECRET")
         return jwt.encode(changed, self.jwt_secret, "HS256")
+
+    def as_builder(self, function: str, **arguments: Any) -> Any:
+        """Call a function as the service role, as a builder does."""
+        headers = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
+        url = f"{self.supabase_url}/rest/v1/rpc/{function}"
+        answer = httpx.post(url, json=arguments, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def make_due(self, agent_id: str) -> None:
+        """Make the agent's queued build the one that a builder takes first."""
+        with psycopg.connect(self.needs_database()) as database:
+            database.execute(
+                "update public.build set run_after = (select min(run_after) - interval '1 day' from public.build)"
+                " where agent_id = %s and status = 'queued'",
+                [agent_id],
+            )
+
+    def claim(self, agent_id: str) -> Any:
+        """Claim the agent's build, and no other."""
+        self.make_due(agent_id)
+        (claim,) = self.as_builder("claim_builds", worker="tests")
+        assert claim["agent_id"] == agent_id
+        return claim
 
     def needs_database(self) -> str:
         if self.database_url is None:

@@ -52,6 +52,7 @@ def call_of(request: Message) -> str:
         ("upload", "POST", "/storage/v1/object/plans/"),
         ("sign", "POST", "/storage/v1/object/sign/plans/"),
         ("rpc", "POST", "/rest/v1/rpc/approve_plan"),
+        ("rpc", "POST", "/rest/v1/rpc/propose_plan"),
         ("remove", "DELETE", "/storage/v1/object/plans"),
         ("keys", "GET", "/auth/v1/.well-known/jwks.json"),
     ):

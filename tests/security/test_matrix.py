@@ -89,38 +89,20 @@ class Scene:
     @cached_property
     def due(self) -> str:
         """Return the name of a builder for whom the owner's build is the next one."""
-        return self._due(self._world.owner.approved()["agent_id"])
+        self._world.stack.make_due(self._world.owner.approved()["agent_id"])
+        return "matrix"
 
     @cached_property
     def build(self) -> str:
         """Return a build that was claimed once."""
-        return str(self._claim(self._world.owner.approved()["agent_id"])["build_id"])
+        return str(self._world.stack.claim(self._world.owner.approved()["agent_id"])["build_id"])
 
     @cached_property
     def failed_agent(self) -> str:
         agent = str(self._world.owner.approved()["agent_id"])
-        build = {"build_id": self._claim(agent)["build_id"], "attempt": 1, "message": "no", "retry": False}
-        self._as_builder("fail_build", **build)
+        build = self._world.stack.claim(agent)["build_id"]
+        self._world.stack.as_builder("fail_build", build_id=build, attempt=1, message="no", retry=False)
         return agent
-
-    def _due(self, agent: str) -> str:
-        """Make the agent's build the one that a builder takes first."""
-        self._world.database.execute(
-            "update public.build set run_after = (select min(run_after) - interval '1 day' from public.build)"
-            " where agent_id = %s and status = 'queued'",
-            [agent],
-        )
-        return "matrix"
-
-    def _claim(self, agent: str) -> Json:
-        (claim,) = self._as_builder("claim_builds", worker=self._due(agent))
-        assert claim["agent_id"] == agent
-        return claim
-
-    def _as_builder(self, function: str, **arguments: Json) -> Json:
-        answer = self._world.ask("service_role", "POST", f"/rest/v1/rpc/{function}", json=arguments)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
 
 
 class World:

@@ -1,0 +1,187 @@
+"""Proposals, decisions and builds when a call fails: the same request again ends in the same one state."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import RunningStack
+from tests.faults.conftest import SOAK, orphans, read
+from tests.faults.proxy import CALLS, Handler, Proxy
+from tests.faults.test_calls import FAULTS, after, before
+from tests.service.conftest import Caller, Json, Process, body, encode, expect_problem, new_session, sha256
+
+Call = tuple[str, dict[str, Json]]  # a function, and its arguments
+HANGS: dict[str, Handler] = {"hangs before": before, "hangs after": after}
+# For the state that a call leaves, the other faults are like one of these: `make soak` tries them all.
+TELLING = ("reset before", "reset after", "no JSON", "half a body", "hangs after")
+
+
+def stored(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
+    """Store a document as the user, and return what proposes or approves it."""
+    path = f"{user.id}/{session}/{sha256('# Plan')}.md"
+    headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "text/markdown"}
+    user.supabase.post(
+        f"/storage/v1/object/plans/{path}", content=b"# Plan", headers=headers
+    ).raise_for_status()
+    return {
+        "session_id": session,
+        "version": 1,
+        "title": "A plan",
+        "document_sha256": sha256("# Plan"),
+        "document_url": f"{stack.supabase_url}/storage/v1/object/sign/plans/{path}?token=t",
+    }
+
+
+def proposed(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
+    user.rpc("propose_plan", **stored(stack, user, session)).raise_for_status()
+    return {"session_id": session, "version": 1}
+
+
+def approved(stack: RunningStack, user: Caller, session: str) -> str:
+    answer = user.rpc("approve_plan", **stored(stack, user, session))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["agent_id"])
+
+
+def claimed(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
+    claim = stack.claim(approved(stack, user, session))
+    return {"build_id": claim["build_id"], "attempt": claim["attempt"]}
+
+
+def failed(stack: RunningStack, user: Caller, session: str) -> str:
+    build = claimed(stack, user, session)
+    return str(stack.as_builder("fail_build", **build, message="no", retry=False)["agent_id"])
+
+
+def finished(stack: RunningStack, user: Caller, session: str) -> str:
+    return str(stack.as_builder("finish_build", **claimed(stack, user, session))["id"])
+
+
+def deleted(stack: RunningStack, user: Caller, session: str) -> str:
+    agent = approved(stack, user, session)
+    user.rpc("delete_agent", agent_id=agent).raise_for_status()
+    return agent
+
+
+# What each call needs beforehand, and its arguments. A builder's calls are the service role's.
+PREPARE: dict[str, Callable[[RunningStack, Caller, str], dict[str, Json]]] = {
+    "propose_plan": stored,
+    "approve_plan": stored,
+    "approve_plan, proposed": lambda *of: {**proposed(*of), "document_sha256": sha256("# Plan")},
+    "request_changes": lambda *of: {**proposed(*of), "comment": "Shorter,\nplease"},
+    "reject_plan": lambda *of: {**proposed(*of), "comment": "No"},
+    "withdraw_plan": proposed,
+    "transition_agent": lambda *of: {"agent_id": finished(*of), "to_status": "paused"},
+    "delete_agent": lambda *of: {"agent_id": approved(*of)},
+    "restore_agent": lambda *of: {"agent_id": deleted(*of)},
+    "retry_build": lambda *of: {"agent_id": failed(*of)},
+    "renew_build": lambda *of: {**claimed(*of), "progress": 40, "message": "Working"},
+    "finish_build": claimed,
+    "fail_build": lambda *of: {**claimed(*of), "message": "Disk full"},
+    "fail_build, for good": lambda *of: {**claimed(*of), "message": "Cannot be built", "retry": False},
+}
+BUILDERS = {"renew_build", "finish_build", "fail_build"}
+
+
+def state(user: Caller, session: str) -> Any:
+    """Return all that the owner sees of the session, without what differs each time."""
+    plans = user.rows("plan", session_id=f"eq.{session}")
+    agents = user.rows("agent", session_id=f"eq.{session}")
+    of_agents = {"agent_id": f"in.({','.join(agent['id'] for agent in agents)})"}
+    rows = [
+        *plans,
+        *agents,
+        *(agent for agent in user.rpc("deleted_agents").json() if agent["session_id"] == session),
+        *(user.rows("agent_event", **of_agents) if agents else []),
+        *(user.rows("build", order="created_at", **of_agents) if agents else []),
+    ]
+    kept = {
+        "status",
+        "version",
+        "kind",
+        "from_status",
+        "to_status",
+        "comment",
+        "attempt",
+        "progress",
+        "message",
+    }
+    return [
+        {name: value for name, value in row.items() if name in kept}
+        | {name: row[name] is None for name in ("decided_at", "finished_at", "deleted_at") if name in row}
+        for row in rows
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", PREPARE)
+async def test_a_call_that_fails_and_is_repeated(
+    stack: RunningStack, proxy: Proxy, user: Caller, call: str
+) -> None:
+    await proxy.heal()
+    function = call.split(",", maxsplit=1)[0]
+    token = stack.secret_key if function in BUILDERS else user.token
+    headers = {
+        "apikey": stack.secret_key if function in BUILDERS else stack.publishable_key,
+        "Authorization": f"Bearer {token}",
+    }
+
+    async def ask(url: str, arguments: dict[str, Json], seconds: float = 30) -> httpx.Response:
+        async with httpx.AsyncClient(headers=headers, timeout=seconds) as http:
+            return await http.post(f"{url}/rest/v1/rpc/{function}", json=arguments)
+
+    async def prepare(session: str) -> dict[str, Json]:
+        return await asyncio.to_thread(PREPARE[call], stack, user, session)
+
+    usual = new_session()
+    assert (await ask(stack.supabase_url, await prepare(usual))).status_code == 200
+    expected = state(user, usual)
+
+    assert expected
+    faults = {name: handler for name, (handler, _) in FAULTS.items()} | HANGS
+    for fault in faults if SOAK else TELLING:
+        session = new_session()
+        arguments = await prepare(session)
+        proposes_or_approves = function in {"propose_plan", "approve_plan"}
+        hit = proxy.once("rpc" if proposes_or_approves else "other", faults[fault])
+        try:
+            lost = await ask(proxy.url, arguments, 1 if fault in HANGS else 30)
+        except httpx.HTTPError:
+            pass
+        else:
+            assert lost.status_code != 200 or "json" not in lost.headers["content-type"], fault
+        if fault not in HANGS:
+            assert hit.is_set(), fault
+        # The repetition comes by another way, as from another instance.
+        again = await ask(stack.supabase_url, arguments)
+        assert again.status_code == 200, (fault, again.text)
+        assert state(user, session) == expected, fault
+    await proxy.heal()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_proposal_through_the_service_whose_call_fails(
+    stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller, call: str
+) -> None:
+    headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "application/json"}
+    for fault, (handler, expected) in FAULTS.items():
+        if fault not in TELLING and not SOAK:
+            continue
+        request = body(content=f"# {fault}\n")
+        hit = proxy.once(call, handler)
+        answer = await http.post(f"{process.url}/plan/propose", content=encode(request), headers=headers)
+        assert hit.is_set(), fault
+        assert expect_problem(answer, *expected)["retryable"] is True
+
+        again = user.propose(**request)  # by another instance of the service
+
+        assert again.status_code == 200, (fault, again.text)
+        (plan,) = user.rows("plan", session_id=f"eq.{request['plan_id']}")
+        assert (plan["status"], plan["id"]) == ("proposed", again.json()["plan_id"])
+        assert read(user, plan["document_path"]) == request["content"].encode()
+    assert orphans(stack, user) == []
+    assert user.rows("agent") == []
