@@ -1,5 +1,5 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
-import type { Database, Tables } from "./database.js";
+import type { Database, Tables } from "./database.d.ts";
 
 export type { Database };
 

@@ -72,7 +72,7 @@ function follow(supabase, tables, load, isChanging, onChange, { realtime = false
 }
 
 /**
- * There is none outside of browsers.
+ * Only browsers have one.
  *
  * @returns {Document | undefined}
  */

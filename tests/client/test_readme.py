@@ -13,7 +13,7 @@ import pytest
 
 from local import ROOT
 from local.processes import Child, environment, free_ports
-from tests.client.conftest import Run
+from tests.client.conftest import Run, output
 from tests.conftest import RunningStack, User
 
 READMES = [ROOT / "README.md", ROOT / "client" / "README.md"]
@@ -86,6 +86,7 @@ def edge_function(deno_command: list[str | Path], stack: RunningStack, project: 
     (project / "function.ts").write_text(f"""
 const {{ SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY }} = Deno.env.toObject();
 {lines(READMES[1], "ts")}""")
+    output(*deno_command[:2], "check", "--no-remote", "--node-modules-dir=manual", "function.ts", cwd=project)
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     variables = {
