@@ -223,6 +223,7 @@ create table public.build (
     foreign key (plan_id, user_id) references public.plan (id, user_id) on delete cascade,
 
     constraint build_status_check check (status = any('{queued,running,succeeded,failed,cancelled}')),
+    constraint build_attempt_check check (attempt >= 0),
     constraint build_progress_check check (progress between 0 and 100),
     constraint build_message_check check (char_length(message) <= 500)
 );
