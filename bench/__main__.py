@@ -78,7 +78,7 @@ class Run:
             database.give_memory(stack)  # from its next start
         with Stack(settings, service=False) as stack:
             # A database can be cloned while nobody uses it.
-            stack.child("The gateway").stop()
+            stack.child("gateway").stop()
             self.database(stack)
         with Stack(settings, service=False) as stack:
             bench = Bench(stack, directory / "logs")

@@ -161,7 +161,7 @@ class IdleBuilder:
         directory = Path(self._directory.name)
         self.started = directory / "started"
         self._child = Child(
-            "The builder",
+            "builder",
             [
                 *(sys.executable, "-m", "greenlight", "build", "--"),
                 *("sh", "-c", f"echo $GREENLIGHT_AGENT_ID $(date +%s.%N) >> {self.started}"),

@@ -11,6 +11,7 @@ import { CompiledQuery } from 'kysely'
 import postgres from 'postgres'
 import { createAdmin } from './admin.mjs'
 import { nameForeignKeys } from './embedding.mjs'
+import { assertLite } from './lite.mjs'
 import { createStorage, StorageError } from './storage.mjs'
 import { createTokens } from './tokens.mjs'
 
@@ -72,6 +73,7 @@ const app = new App({
   db: { migrations: { enabled: false } },
   studio: { enabled: false },
 })
+assertLite(app, connection)
 // Lite wants somewhere to keep objects; here it only keeps their buckets.
 app._storageAdapter = {}
 await app.init()

@@ -49,7 +49,7 @@ class Postgres:
             *("-c", "unix_socket_directories="),
         ]
         return Child(
-            "Postgres",
+            "postgres",
             command,
             log=self._directory / "logs" / "postgres.log",
             env=environment(),

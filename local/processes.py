@@ -71,16 +71,18 @@ class Child:
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running():
-                raise LocalError(f"{self.name} ended while starting. The end of {self.log}:\n{self.tail()}")
+                raise LocalError(
+                    f"The {self.name} ended while starting. The end of {self.log}:\n{self.tail()}"
+                )
             if time.monotonic() > deadline:
-                raise LocalError(f"{self.name} was not ready after {seconds:.0f} s; see {self.log}")
+                raise LocalError(f"The {self.name} was not ready after {seconds:.0f} s; see {self.log}")
             time.sleep(0.02)
 
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ask, wait, insist."""
+        """Send the stop signal, then SIGKILL after a timeout."""
         if self._process is None:
             return
         if self.running():
@@ -104,8 +106,8 @@ class Child:
         self._process = None
 
 
-class Ledger:
-    """Which processes belong to a data directory: the next supervisor ends what a killed one left."""
+class Pids:
+    """The file that says which processes belong to a data directory: a new supervisor ends what a killed one left."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -124,7 +126,7 @@ class Ledger:
         for pid, created in json.loads(self._path.read_text()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                # The time tells them from a stranger to whom the number has gone since.
+                # The start time tells them from another process that has the same number now.
                 if process.create_time() == created:
                     leftovers += [process, *process.children(recursive=True)]
         end(leftovers)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from local import NODE, ROOT, web
 from local.postgres import Postgres
-from local.processes import Child, Ledger, LocalError, accepts_connections, environment, refuse_taken_port
+from local.processes import Child, LocalError, Pids, accepts_connections, environment, refuse_taken_port
 
 CLI = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
 
@@ -117,7 +117,7 @@ class Stack:
         self._with_web = web
         self._with_builder = builder
         self._lock: IO[str] | None = None
-        self._ledger = Ledger(settings.directory / "processes.json")
+        self._pids = Pids(settings.directory / "processes.json")
         self._ready: dict[str, Callable[[], bool]] = {}
         self.children: list[Child] = []
 
@@ -137,7 +137,7 @@ class Stack:
             self._take_lock()
             shutil.rmtree(directory / "logs", ignore_errors=True)
             (directory / "logs").mkdir()
-            self._ledger.end_leftovers()
+            self._pids.end_leftovers()
             self._refuse_taken_ports()
             self.keys = Keys.of(directory)
             self.postgres = Postgres(directory, self.settings.postgres_port, self.keys.postgres_password)
@@ -156,7 +156,7 @@ class Stack:
             child.stop()
         self.children.clear()
         if self._lock is not None:
-            self._ledger.write([])
+            self._pids.write([])
             self._lock.close()
             self._lock = None
 
@@ -171,7 +171,7 @@ class Stack:
         if not directory.exists():
             return
         self._take_lock()
-        self._ledger.end_leftovers()
+        self._pids.end_leftovers()
         Postgres(directory, self.settings.postgres_port, "").wipe()
         for name in ("storage", "logs", ".supabase"):
             shutil.rmtree(directory / name, ignore_errors=True)
@@ -188,11 +188,11 @@ class Stack:
         self.stop()
 
     def wait(self) -> None:
-        """Return never; raise when one of the processes ends by itself."""
+        """Block until a process ends by itself, then raise."""
         while True:
             for child in self.children:
                 if not child.running():
-                    raise LocalError(f"{child.name} ended. The end of {child.log}:\n{child.tail()}")
+                    raise LocalError(f"The {child.name} ended. The end of {child.log}:\n{child.tail()}")
             time.sleep(0.5)
 
     def child(self, name: str) -> Child:
@@ -202,7 +202,7 @@ class Stack:
         """Start a child again that was stopped or killed, and wait until it is ready."""
         child = self.child(name)
         child.start()
-        self._ledger.write(self.children)
+        self._pids.write(self.children)
         child.wait_until(self._ready[name])
 
     def variables(self) -> dict[str, str]:
@@ -242,7 +242,7 @@ class Stack:
     def _start_gateway(self) -> None:
         settings, keys = self.settings, self.keys
         child = Child(
-            "The gateway",
+            "gateway",
             [NODE, ROOT / "local" / "gateway.mjs"],
             log=settings.directory / "logs" / "gateway.log",
             env=environment(
@@ -354,7 +354,7 @@ def service(
 ) -> Child:
     """Return the HTTP service in front of a Supabase, be it this one or another; not started yet."""
     return Child(
-        "The service",
+        "service",
         [sys.executable, "-m", "greenlight", "serve"],
         log=log,
         env=environment(
@@ -374,7 +374,7 @@ def service(
 def builder(supabase_url: str, secret_key: str, log: Path) -> Child:
     """Return the example builder; not started yet."""
     return Child(
-        "The example builder",
+        "builder",
         [
             *(sys.executable, "-m", "greenlight", "build", "--concurrency", "4", "--grace", "3", "--"),
             *(sys.executable, ROOT / "examples" / "builder.py"),

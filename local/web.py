@@ -33,7 +33,7 @@ def web(  # noqa: PLR0913 - named after what each is in the environment
 ) -> Child:
     """The built web app, approving through the service or, with `via="direct"`, straight from the browser."""
     return Child(
-        "The web app",
+        "web",
         [NODE, NEXT, "start", "--hostname", "127.0.0.1", "--port", str(port), UI],
         log=log,
         env=_environment(

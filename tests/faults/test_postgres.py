@@ -28,7 +28,7 @@ def own_stack(tmp_path: Path) -> Iterator[RunningStack]:
 
 def kill_and_restart(local: Stack) -> None:
     """Kill the server and all its backends at once, as a machine that stops does, and start it again."""
-    postgres = local.child("Postgres")
+    postgres = local.child("postgres")
     server = psutil.Process(postgres.pid)
     everything = [server, *server.children(recursive=True)]
     for process in everything:

@@ -215,8 +215,8 @@ def privileges(database: Database) -> list[tuple[object, ...]]:
 
 def test_requests_change_no_privileges(database: Database, user: Caller, anon: Caller, local: Stack) -> None:
     before = privileges(database)
-    local.child("The gateway").stop()
-    local.restart("The gateway")
+    local.child("gateway").stop()
+    local.restart("gateway")
     assert user.http.get("/rest/v1/plan").status_code == 200
     assert anon.http.get("/rest/v1/plan").status_code == 401
     assert privileges(database) == before

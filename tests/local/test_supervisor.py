@@ -148,11 +148,11 @@ def test_a_lock_file_that_names_a_stranger_does_not_stop_postgres(directory: Pat
 
 def test_a_database_that_was_killed_comes_back_beneath_the_running_stack(directory: Path) -> None:
     with Stack(Settings(directory, *free_ports(4)), service=False) as stack:
-        stack.child("Postgres").kill()
+        stack.child("postgres").kill()
         key = {"apikey": stack.keys.secret}
         rows = f"{stack.settings.supabase_url}/rest/v1/plan"
         assert httpx.get(rows, headers=key).status_code == 503
-        stack.restart("Postgres")
+        stack.restart("postgres")
         until(lambda: httpx.get(rows, headers=key).status_code == 200)
         with psycopg.connect(stack.postgres.url(), autocommit=True) as database:
             database.execute("create table public.afterwards ()")
@@ -168,7 +168,7 @@ def test_a_database_that_was_killed_comes_back_beneath_the_running_stack(directo
 
 def test_a_process_that_dies_is_reported(directory: Path) -> None:
     with Stack(Settings(directory, *free_ports(4)), service=False) as stack:
-        psutil.Process(stack.child("The gateway").pid).kill()
+        psutil.Process(stack.child("gateway").pid).kill()
         with pytest.raises(LocalError, match="The gateway ended"):
             stack.wait()
 
@@ -246,7 +246,7 @@ def test_root_without_user_namespaces_runs_postgres_elsewhere(
     home = local.postgres.home(tmp_path)
     try:
         with stack:
-            assert psutil.Process(stack.child("Postgres").pid).uids().effective == local.postgres.NOBODY
+            assert psutil.Process(stack.child("postgres").pid).uids().effective == local.postgres.NOBODY
             assert home != tmp_path
             assert _sign_in(stack.variables(), _sign_up(stack.variables())).status_code == 200
     finally:

@@ -1,0 +1,23 @@
+// What the gateway uses of @supabase/lite that is no part of its interface. Another version may have renamed any of it;
+// better to learn so at the start, by name, than from an answer that is subtly wrong.
+import { readFileSync } from 'node:fs'
+
+const TRIED = '0.10.0'
+const PRIVATE = {
+  app: ['_storageAdapter', 'ensureSystemSchema', 'fetch', 'init', 'server'],
+  connection: ['applyJwtSessionContext', 'clearSchemaCache', 'introspect', 'normalizeDbError', 'rlsState'],
+}
+
+/** Throws unless Lite has everything that the gateway takes from its inside. */
+export function assertLite(app, connection) {
+  const manifest = new URL('../package.json', import.meta.resolve('@supabase/lite'))
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
+  const missing = Object.entries({ app, connection }).flatMap(([name, object]) =>
+    PRIVATE[name].filter((property) => !(property in object)).map((property) => `${name}.${property}`),
+  )
+  if (missing.length > 0)
+    throw new Error(
+      `@supabase/lite ${version} has no ${missing.join(', ')}. The local stack was written for ${TRIED} and uses these` +
+        ` private names: install that version, or adapt local/gateway.mjs.`,
+    )
+}
