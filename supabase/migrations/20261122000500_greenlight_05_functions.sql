@@ -1306,6 +1306,7 @@ as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_build public.build;
+    v_claim public.build_claim;
 begin
     if (char_length(worker) between 1 and 200) is not true then
         perform greenlight.refuse('invalid_worker', 'worker is not 1 to 200 characters.');
@@ -1367,23 +1368,9 @@ begin
         where a.id = v_build.agent_id;
     end loop;
 
-    return query
-    with
-    due as materialized (
-        select
-            b.id,
-            b.run_after
-        from public.build as b
-        where
-            b.status in ('queued', 'running')
-            and b.run_after <= v_now
-            and b.attempt < 5
-        order by b.run_after
-        limit max_builds
-        for no key update skip locked
-    ),
-
-    claimed as (
+    -- One at a time, because a limit that is a constant lets Postgres keep the plan; with max_builds as the limit it
+    -- plans again at each call, which costs more than the claims.
+    for v_number in 1..max_builds loop
         update public.build as b
         set
             status = 'running',
@@ -1392,32 +1379,37 @@ begin
             worker = claim_builds.worker,
             progress = null,
             started_at = v_now
-        from due
-        where b.id = due.id
+        from public.plan as p
+        where
+            b.id = (
+                select due.id
+                from public.build as due
+                where
+                    due.status in ('queued', 'running')
+                    and due.run_after <= v_now
+                    and due.attempt < 5
+                order by due.run_after
+                limit 1
+                for no key update skip locked
+            )
+            and p.id = b.plan_id
         returning
             b.id,
             b.attempt,
             b.agent_id,
             b.plan_id,
-            b.run_after as lease_expires_at,
-            due.run_after
-    )
+            b.user_id,
+            p.session_id,
+            p.version,
+            p.title,
+            p.document_path,
+            p.document_sha256,
+            b.run_after
+        into v_claim;
 
-    select
-        c.id,
-        c.attempt,
-        c.agent_id,
-        c.plan_id,
-        p.user_id,
-        p.session_id,
-        p.version,
-        p.title::text,
-        p.document_path::text,
-        p.document_sha256,
-        c.lease_expires_at
-    from claimed as c
-    inner join public.plan as p on c.plan_id = p.id
-    order by c.run_after;
+        exit when not found;
+        return next v_claim;
+    end loop;
 end;
 $$;
 
