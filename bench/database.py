@@ -88,8 +88,8 @@ SEED: list[LiteralString] = [
 
 APPROVE: LiteralString = "select to_jsonb(public.approve_plan(%s, 1, 'Customer support agent', %s, %s))"
 
-# The two inserts as one statement, into the same tables and indexes; without the checks, the audit log, the build and
-# the claims. The triggers that write the log and the build are off meanwhile.
+# The same rows (plan, agent, build) as one statement, into the same tables and indexes; without the checks, the audit
+# log and the claims. The triggers that write the log and the build are off meanwhile.
 BARE: LiteralString = """
 with plan as (
     insert into public.plan (
@@ -97,16 +97,31 @@ with plan as (
     )
     values (%s, %s, 1, 'Customer support agent', %s, %s, %s, %s, now())
     returning id, user_id, session_id, title
+),
+agent as (
+    insert into public.agent (user_id, session_id, plan_id, name)
+    select user_id, session_id, id, title from plan
+    returning id, user_id, plan_id
 )
-insert into public.agent (user_id, session_id, plan_id, name)
-select user_id, session_id, id, title from plan returning id, plan_id
+insert into public.build (user_id, agent_id, plan_id)
+select user_id, id, plan_id from agent returning id
 """
+
+PROPOSE: LiteralString = "select to_jsonb(public.propose_plan(%s, 1, 'Customer support agent', %s, %s))"
+
+LIST_WAITING: LiteralString = (
+    "select * from public.plan where status = 'proposed' order by created_at desc limit 20"
+)
+
+CLAIM: LiteralString = "select build_id from public.claim_builds('bench', 1, 60)"
 
 LIST_NEWEST: LiteralString = "select * from public.plan order by created_at desc limit 20"
 
-# As PostgREST embeds: agent?id=eq.…&select=*,plan(*),agent_event(*)
+# As PostgREST embeds: agent?id=eq.…&select=*,plan(*),agent_event(*),build(*)
 OPEN_AGENT: LiteralString = """
-select agent.*, row_to_json(agent_plan.*) as plan, coalesce(agent_events.list, '[]') as agent_event
+select
+    agent.*, row_to_json(agent_plan.*) as plan, coalesce(agent_events.list, '[]') as agent_event,
+    coalesce(agent_builds.list, '[]') as build
 from public.agent
 left join lateral (
     select plan.* from public.plan
@@ -116,6 +131,10 @@ left join lateral (
     select json_agg(event.* order by event.id) as list from public.agent_event as event
     where event.agent_id = agent.id and event.user_id = agent.user_id
 ) as agent_events on true
+left join lateral (
+    select json_agg(build.* order by build.created_at) as list from public.build
+    where build.agent_id = agent.id and build.user_id = agent.user_id
+) as agent_builds on true
 where agent.id = %s
 """
 
@@ -206,12 +225,17 @@ class Clone:
 
 
 def as_user(connection: Connection, user: str, query: LiteralString, parameters: tuple[object, ...]) -> Any:
+    return request(connection, {"sub": user, "role": "authenticated"}, query, parameters)
+
+
+def request(
+    connection: Connection, claims: dict[str, str], query: LiteralString, parameters: tuple[object, ...]
+) -> Any:
     """One request of the Data API: sent in one go, so that the ways between client and server count once."""
-    claims = json.dumps({"sub": user, "role": "authenticated"})
     with connection.pipeline():
         connection.execute(
-            "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)",
-            (claims,),
+            "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+            (claims["role"], json.dumps(claims)),
             prepare=True,
         )
         cursor = connection.execute(query, parameters, prepare=True)
@@ -225,6 +249,20 @@ def approve(connection: Connection, document: Document) -> None:
     )
     if answer[0]["created"] is not True:
         raise RuntimeError(f"not approved: {answer}")
+
+
+def propose(connection: Connection, document: Document) -> None:
+    (answer,) = as_user(
+        connection, document.user_id, PROPOSE, (document.session_id, document.sha256, document.url)
+    )
+    if answer[0]["status"] != "proposed":
+        raise RuntimeError(f"not proposed: {answer}")
+
+
+def claim(connection: Connection) -> None:
+    """Claim one of the builds that the approvals before have queued."""
+    if len(request(connection, {"role": "service_role"}, CLAIM, ())) != 1:
+        raise RuntimeError("nothing to claim")
 
 
 def insert(connection: Connection, document: Document) -> None:
@@ -294,9 +332,12 @@ def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[
 
 def _acts(clone: Clone, connection: Connection, count: int) -> dict[str, Callable[[int], object]]:
     users = clone.users(count)
-    documents, agents = clone.documents(count), clone.agents(users)
+    documents, proposals, agents = clone.documents(count), clone.documents(count), clone.agents(users)
     return {
         "approve": lambda at: approve(connection, documents[at]),
+        "claim": lambda _: claim(connection),
+        "propose": lambda at: propose(connection, proposals[at]),
+        "list what waits": lambda at: as_user(connection, proposals[at].user_id, LIST_WAITING, ()),
         "list the newest 20": lambda at: as_user(connection, users[at], LIST_NEWEST, ()),
         "open one agent": lambda at: as_user(connection, users[at], OPEN_AGENT, (agents[at],)),
     }

@@ -21,11 +21,13 @@ from local.stack import Stack
 
 SERVICE = "this service"
 SQLALCHEMY = "the SQLAlchemy design"
+IN_THREADS = "the SQLAlchemy design in threads"
 PER_REQUEST = "a client per request"
 FLOOR = "the floor"
 COMMANDS = {
     SERVICE: ("greenlight", "serve"),
     SQLALCHEMY: ("bench.peers", "sqlalchemy"),
+    IN_THREADS: ("bench.peers", "in-threads"),
     PER_REQUEST: ("bench.peers", "per-request"),
 }
 
@@ -35,6 +37,7 @@ PEER_TABLES: LiteralString = """
 create table public.peer_plan (like public.plan including all);
 create table public.peer_agent (like public.agent including all);
 alter table public.peer_plan alter column document_id drop not null;
+alter table public.peer_plan alter column decided_at set default now();
 alter table public.peer_agent add foreign key (plan_id) references public.peer_plan (id);
 do $$
 declare
@@ -117,7 +120,7 @@ class Bench:
             child.kill()
 
     @contextmanager
-    def server(self, name: str, ports: tuple[int, int] | None = None) -> Iterator[Server]:
+    def server(self, name: str, ports: tuple[int, int] | None = None, **variables: str) -> Iterator[Server]:
         """Run one of the compared; it reaches API and Postgres by these ports."""
         settings = self.stack.settings
         api_port, postgres_port = ports or (settings.api_port, settings.postgres_port)
@@ -135,6 +138,8 @@ class Bench:
             HOST="127.0.0.1",
             PORT=str(port),
             METRICS="true",
+            SERVICE_URL=f"http://127.0.0.1:{port}",
+            **variables,
         )
         child.start()
         try:

@@ -36,10 +36,9 @@ from greenlight.submission import MAX_TITLE, MAX_VERSION, Submission, submission
 from greenlight.upstream import Revision, Upstream
 
 MAX_WAIT_SECONDS = 45  # MCP clients give up on a call after about 60 seconds
-FIRST_PAUSE_SECONDS = (
-    0.5  # between the first and the second look; each pause is half as long again as the last
-)
-LONGEST_PAUSE_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 1.0  # between the first and the second look
+PAUSE_GROWTH = 1.6  # each pause against the one before: eight looks in 45 seconds
+LONGEST_PAUSE_SECONDS = 10.0
 ATTEMPTS = 5  # at the next version number, which another planner of the session may take first
 METADATA = "/.well-known/oauth-protected-resource"
 
@@ -373,7 +372,7 @@ class Planner:
                 if plan.status != "proposed" or _is_past(plan.expires_at) or left <= 0:
                     return plan
             await asyncio.sleep(min(_jitter(pause), max(0.0, until - time.monotonic())))
-            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
 
 
 def _jitter(seconds: float) -> float:
