@@ -69,7 +69,7 @@ create table public.plan (
 
     -- What belongs to a decision is there only with a decision.
     constraint plan_decision_check check (decided_at is not null or coalesce(decided_aal, comment) is null),
-    constraint plan_comment_check check (char_length(comment) <= 4000)
+    constraint plan_comment_check check (char_length(comment) between 1 and 4000)
 );
 
 comment on table public.plan is
