@@ -60,7 +60,7 @@ debian: setup
 	elif ! command -v chromium >/dev/null; then \
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
 
-soak: setup ## the faults and attacks whole, with random seeds (SEED=… for the same again), ten minutes at most
+soak: setup ## the faults and attacks with random seeds (SEED=… for the same again), ten minutes at most; then every install with both CLIs and both kinds of database
 	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
 	SOAK=1 pytest tests/install
 

@@ -194,6 +194,10 @@ class Adopter:
             timeout=120,
         )
 
+    def greenlight(self, *arguments: str, **variables: str) -> Result:
+        """The same for a command of ours, in this process, which is quicker."""
+        return CliRunner().invoke(app, arguments, env={**self.stack.variables(), **variables})
+
     def ran(self, *command: str) -> str:
         result = self.run(*command)
         assert result.returncode == 0, result.stdout

@@ -22,12 +22,12 @@ from .conftest import Adopter
 def faults(adopter: Adopter, **variables: str) -> list[str]:
     """Run it and return the lines of what is wrong; its exit status agrees."""
     # A project that signs with keys of its own has no shared secret.
-    result = adopter.run("greenlight", "doctor", **{"SUPABASE_JWT_SECRET": "", **variables})
-    lines = result.stdout.splitlines()
+    result = adopter.greenlight("doctor", **{"SUPABASE_JWT_SECRET": "", **variables})
+    lines = result.output.splitlines()
     assert lines, result
-    assert "Traceback" not in result.stdout
+    assert "Traceback" not in result.output
     found = [line for line in lines if line.startswith("FAIL")]
-    assert result.returncode == (1 if found else 0), result.stdout
+    assert result.exit_code == (1 if found else 0), result.output
     for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
         assert not line.startswith("FAIL") or next_line, "how to mend it is missing"
     return found
@@ -70,16 +70,16 @@ def test_a_missing_variable(adopter: Adopter) -> None:
 
 
 def test_a_secret_key_in_place_of_the_publishable_one(adopter: Adopter) -> None:
-    result = adopter.run("greenlight", "doctor", SUPABASE_PUBLISHABLE_KEY=adopter.stack.keys.secret)
-    assert result.returncode == 1
-    assert "SUPABASE_PUBLISHABLE_KEY: holds a secret key" in result.stdout
-    assert adopter.stack.keys.secret not in result.stdout
+    result = adopter.greenlight("doctor", SUPABASE_PUBLISHABLE_KEY=adopter.stack.keys.secret)
+    assert result.exit_code == 1
+    assert "SUPABASE_PUBLISHABLE_KEY: holds a secret key" in result.output
+    assert adopter.stack.keys.secret not in result.output
 
 
 def test_a_publishable_key_in_place_of_the_secret_one(adopter: Adopter) -> None:
-    result = adopter.run("greenlight", "doctor", SUPABASE_SECRET_KEY=adopter.stack.keys.publishable)
-    assert result.returncode == 1
-    assert "SUPABASE_SECRET_KEY: holds a key of another role" in result.stdout
+    result = adopter.greenlight("doctor", SUPABASE_SECRET_KEY=adopter.stack.keys.publishable)
+    assert result.exit_code == 1
+    assert "SUPABASE_SECRET_KEY: holds a key of another role" in result.output
 
 
 def test_a_publishable_key_of_another_project(adopter: Adopter) -> None:

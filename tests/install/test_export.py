@@ -21,8 +21,8 @@ def lines(folder: Path, table: str) -> list[dict[str, Any]]:
 
 
 def run(adopter: Adopter, user: str, to: Path, **variables: str) -> tuple[int, str]:
-    result = adopter.run("greenlight", "export", "--user", user, "--to", str(to), **variables)
-    return result.returncode, result.stdout
+    result = adopter.greenlight("export", "--user", user, "--to", str(to), **variables)
+    return result.exit_code, result.output
 
 
 @pytest.fixture
