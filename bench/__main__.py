@@ -1,4 +1,4 @@
-"""`make bench`: everything that docs/benchmarks.md says, measured anew. `BENCH=quick` measures less of it."""
+"""`make bench`: everything that docs/benchmarks.md says, measured again. `BENCH=quick` measures less of it."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ class Run:
         with Stack(settings, service=False) as stack:
             database.give_memory(stack)  # from its next start
         with Stack(settings, service=False) as stack:
-            # A database can be cloned while nobody uses it.
+            # A database can be cloned while no connection uses it.
             stack.child("gateway").stop()
             self.database(stack)
         with Stack(settings, service=False) as stack:
@@ -422,7 +422,7 @@ class Run:
 
 
 def in_turn(items: list[Of], number: int) -> list[Of]:
-    """Forwards and backwards by turns, so that nobody is always first, nor always after the same one."""
+    """Forwards and backwards by turns, so that none is always first, or always after the same one."""
     return items if number % 2 == 0 else items[::-1]
 
 

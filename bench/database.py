@@ -166,7 +166,7 @@ def give_memory(stack: Stack) -> None:
 
 
 class Clone:
-    """A database of its own, made of the migrated one, which nobody may be using meanwhile."""
+    """A database of its own, made of the migrated one, to which there must be no other connection."""
 
     def __init__(self, stack: Stack, name: str, plans: int) -> None:
         self._stack = stack

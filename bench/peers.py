@@ -204,7 +204,7 @@ def sqlalchemy(url: str, *, in_threads: bool = False) -> FastAPI:
 def per_request(url: str) -> FastAPI:
     """Return what people commonly write: a Supabase client for each request, upload, sign, insert, insert.
 
-    In a `def` route, so that it runs in a thread and stops nobody else.
+    In a `def` route, so that it runs in a thread and does not block other requests.
     """
     key = os.environ["SUPABASE_PUBLISHABLE_KEY"]
     app = FastAPI()

@@ -147,7 +147,7 @@ class Bench:
             child.wait_until(lambda: answers(port))
             yield Server(name, url, child)
         finally:
-            # Whoever still waits for an answer is gone: there is nothing to finish.
+            # No client waits for an answer any more: there is nothing to finish.
             child.kill()
 
     def cold_start(self) -> float:

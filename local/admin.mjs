@@ -43,7 +43,7 @@ export function createAdmin({ sql, lite, tokens, publishableKey }) {
   }
 
   const create = async (body) => {
-    // Without a password nobody can sign in with one.
+    // Without a password no sign-in with one succeeds.
     const { email, password = randomUUID(), user_metadata = {} } = body
     const signup = JSON.stringify({ email, password, data: user_metadata })
     const response = await ask('/signup', { method: 'POST', body: signup })

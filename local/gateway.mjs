@@ -293,7 +293,7 @@ async function data(request, path) {
       const details = 'None of the keys was able to decode the JWT'
       return dataError(401, 'PGRST301', 'No suitable key or wrong key type', details)
     }
-    // PostgREST logs in as authenticator, who can be these three and nobody else. Lite can be everybody.
+    // PostgREST logs in as authenticator, which can become these three roles and no other. Lite can become any.
     role = claims.role ?? 'anon'
     if (!['anon', 'authenticated', 'service_role'].includes(role))
       return dataError(403, '42501', `permission denied to set role "${role}"`)
@@ -384,7 +384,7 @@ async function objects(request, { incoming }) {
 }
 
 // On hosted projects and in `supabase start`, storage-api is a server of its own, behind a gateway that keeps its
-// connections to it and hands them to the next request, whoever's it is. What goes wrong on such a connection (see
+// connections to it and hands them to the next request of any client. What goes wrong on such a connection (see
 // storage.mjs) has to go wrong here, too.
 const storageServer = createAdaptorServer({ fetch: objects, autoCleanupIncoming: false })
 storageServer.keepAliveTimeout = 72_000 // Fastify's

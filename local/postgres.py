@@ -130,7 +130,7 @@ class Postgres:
 
 
 def home(directory: Path) -> Path:
-    """Return where data and programs live: in `directory`, unless Postgres has to run as somebody else."""
+    """Return where data and programs live: in `directory`, unless Postgres has to run as another user."""
     if _user() is None:
         return directory
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
@@ -156,7 +156,7 @@ _AS_NOBODY = ("--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
 @functools.cache
 def _namespaces() -> bool:
-    """Tell whether we may be somebody else in a user namespace, which needs no account and no chown."""
+    """Tell whether we may become another user in a user namespace, which needs no account and no chown."""
     try:
         probe = subprocess.run(["unshare", *_AS_NOBODY, "true"], check=False, capture_output=True)
     except FileNotFoundError:

@@ -245,7 +245,7 @@ export function createStorage({ sql, directory, tokens }) {
       const id = await complete(operation, row(metadata, version))
       return { Id: id, Key: `${bucketId}/${name}` }
     } catch (error) {
-      // With the connection lost nobody knows whether the row is there: then bytes too many do less harm than too few.
+      // With the connection lost it is unknown whether the row is there: then bytes too many do less harm than too few.
       if (error.name === 'PostgresError') await discard(version)
       throw error
     }

@@ -1,5 +1,5 @@
 // Access tokens as a hosted project's are: ES256 with a key id and an issuer, verified through a JWKS. Lite knows
-// HS256 alone, so tokens are signed anew on their way out and turned back on their way in. Tokens that the caller
+// HS256 alone, so tokens are signed again on their way out and turned back on their way in. Tokens that the caller
 // signed with the project's shared secret are good too, as they are on hosted projects until that secret is revoked.
 import { createHash, randomBytes } from 'node:crypto'
 import * as jose from 'jose'
@@ -64,7 +64,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
       return JSON.parse(new TextDecoder().decode(payload))
     },
 
-    /** These claims as Lite can read them; with `leeway`, as somebody with PostgREST's patience would. */
+    /** These claims as Lite can read them; with `leeway`, with PostgREST's leeway. */
     async incoming(claims, { leeway = false } = {}) {
       const exp = leeway && typeof claims.exp === 'number' ? { exp: claims.exp + LEEWAY_SECONDS } : {}
       return new jose.SignJWT({ ...claims, ...exp }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(secret)

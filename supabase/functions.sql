@@ -22,7 +22,7 @@
 -- or remove a plan, the lock of the agent's row for calls that depend on the agent or change it. Only claim_builds()
 -- begins at the build; it never waits for a lock.
 --
--- Functions on the way of a call are plpgsql even if they are one statement: a function in SQL that fixes its
+-- Functions on the path of a call are plpgsql even if they are one statement: a function in SQL that fixes its
 -- search_path is not inlined, and is planned again at each call. Variables begin with v_.
 
 -- Part 1: errors ---------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ begin
 end;
 $$;
 
--- A comment is stored as given. Null is none.
+-- A comment is stored as given. Null means that there is none.
 create or replace function greenlight.check_comment(comment text)
 returns void
 language plpgsql

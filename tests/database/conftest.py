@@ -51,7 +51,7 @@ def dsn(host: str, port: str | int, dbname: str, user: str) -> str:
 
 
 def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
-    """As on hosted projects. A clone of a database belongs to whoever made the clone."""
+    """As on hosted projects. A clone of a database belongs to the role that made the clone."""
     with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
         connection.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(dbname)))
 
@@ -141,7 +141,7 @@ class Project:
 
     @contextmanager
     def transaction(self, user: str) -> Iterator[Connection]:
-        """One transaction of this login, on a connection that nobody else is using."""
+        """One transaction of this login, on a connection of its own."""
         idle = self.idle.setdefault(user, [])
         connection = idle.pop() if idle else psycopg.connect(self.dsn(user), row_factory=dict_row)
         try:
@@ -183,7 +183,7 @@ class Project:
         return self.transaction("supabase_admin")
 
     def rows(self, query: str, *parameters: object) -> list[Row]:
-        """What is really there, seen by somebody whom no policy stops."""
+        """What is really there, seen by a role that no policy stops."""
         with self.as_superuser() as connection:
             return connection.execute(query, parameters).fetchall()
 

@@ -1,6 +1,6 @@
 """Who may do what with tables and functions, in projects with wide default privileges and with narrow ones.
 
-Every denial stands beside the same act by somebody who may.
+Every denial stands beside the same act by a user who may.
 """
 
 from typing import Any

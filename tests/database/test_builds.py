@@ -224,7 +224,7 @@ def test_what_a_failed_agent_may_become(project: Project, caller: str) -> None:
 
 
 def test_no_other_agent_has_two_open_builds(project: Project) -> None:
-    """By unique index, whoever writes; and a build is of its agent's user, by foreign key."""
+    """By unique index, for every writer; and a build is of its agent's user, by foreign key."""
     user, other = project.new_user(), project.new_user()
     project.store_and_approve(user)
     copy = (
@@ -354,7 +354,7 @@ def test_a_claim_leaves_what_is_closed(project: Project) -> None:
     assert project.claim(100) == []
 
 
-# Locks that somebody else may hold, in the order in which everything locks.
+# Locks that another transaction may hold, in the order in which everything locks.
 LOCKED: dict[str, LiteralString] = {
     "the user's row": "select from auth.users for update",
     "the agent's row": "select from public.agent for update",
@@ -380,7 +380,7 @@ def test_a_claim_never_waits_for_a_lock(project: Project, what: str, poison: boo
             assert taken == []
         assert len(taken) <= 1
     if taken == []:
-        # It was passed over, not lost.
+        # It was skipped, not lost.
         assert len(project.claim()) == (0 if poison else 1)
     if poison:
         assert taken == []

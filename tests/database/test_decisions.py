@@ -206,9 +206,9 @@ def test_a_withdrawal_names_the_user_as_a_proposal_does(any_project: Project) ->
         wrong = user.id if caller is other else other.id
         with refused("invalid_user_id", "PT422"):
             any_project.decide(caller, "withdraw_plan", user_id=wrong)
-    for nobody in (None, uuid4()):
+    for unknown in (None, uuid4()):
         with refused("invalid_user_id", "PT422"):
-            any_project.decide(None, "withdraw_plan", user_id=nobody)
+            any_project.decide(None, "withdraw_plan", user_id=unknown)
     with refused("plan_not_found", "PT404"):
         any_project.decide(None, "withdraw_plan", user_id=other.id)
     assert any_project.everything() == before

@@ -1,4 +1,4 @@
-"""What the table plan refuses by itself, whoever writes: shown as the superuser, whom no grant and no policy stops."""
+"""What the table plan refuses by itself, to every writer: shown as the superuser, whom no grant and no policy stops."""
 
 from datetime import UTC, datetime
 from typing import LiteralString

@@ -1,4 +1,4 @@
-"""`supabase db push` by the real CLI, as a role that is no superuser, into projects that somebody lives in."""
+"""`supabase db push` by the real CLI, as a role that is no superuser, into existing projects."""
 
 import re
 from pathlib import Path

@@ -46,7 +46,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="session", autouse=True)
 def local_only(request: pytest.FixtureRequest) -> None:
-    """Break nothing of somebody else's: faults and attacks are for a Supabase on this machine."""
+    """Break nothing of others: faults and attacks are for a Supabase on this machine."""
     if "SUPABASE_URL" in os.environ:
         pytest.skip("these tests need a local Supabase")
 

@@ -1,4 +1,4 @@
-"""Nobody waits for anybody else's network."""
+"""No request waits for another user's network."""
 
 import asyncio
 import statistics

@@ -21,7 +21,7 @@ AT_ONCE = 16
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[RunningStack]:
-    """Start a stack of the test's own: nobody else's database is killed."""
+    """Start a stack of the test's own: no other test's database is killed."""
     with local_stack(tmp_path) as running:
         yield running
 

@@ -88,7 +88,7 @@ async def test_a_deletion_that_is_confirmed_and_deletes_nothing(
     expect_problem(await approve(http, process.url, user.token, stale), 409, "plan_stale")
     assert_one_of_each(stack, user, (request, final))
 
-    # Bytes of nobody: they should have gone, and are found as what they are.
+    # Orphaned bytes: they should have gone, and are found as orphans.
     proxy.once("remove", claim(b"[]"))
     other = {**stale, "content": "other words"}
     expect_problem(await approve(http, process.url, user.token, other), 409, "plan_stale")

@@ -23,7 +23,7 @@ def local(stack: RunningStack) -> Stack:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody at the door: a key, and a token where they have one."""
+    """A caller: a key, and a token where they have one."""
 
     http: httpx.Client
     id: str = ""

@@ -65,7 +65,7 @@ BAD_TOKENS: dict[str, Callable[[str, str], str]] = {
         claims_of(token), jwk.ljust(32), algorithm="HS256"
     ),
     "no token at all": lambda _token, _: "nonsense",
-    "somebody's secret key": lambda _token, _: "sb_secret_0000000000000000000000",
+    "another project's secret key": lambda _token, _: "sb_secret_0000000000000000000000",
 }
 
 
@@ -135,8 +135,8 @@ def test_no_key_no_answer(path: str, headers: dict[str, str], user: Caller, loca
 
 def test_storage_without_credentials(local: Stack, anon: Caller) -> None:
     url = f"{local.settings.supabase_url}/storage/v1/object/list/plans"
-    nobody = httpx.post(url, json={"prefix": ""})
-    assert (nobody.status_code, nobody.json()["message"]) == (
+    anonymous = httpx.post(url, json={"prefix": ""})
+    assert (anonymous.status_code, anonymous.json()["message"]) == (
         400,
         "headers must have required property 'authorization'",
     )

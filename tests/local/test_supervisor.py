@@ -140,7 +140,7 @@ def test_a_lock_file_that_names_a_stranger_does_not_stop_postgres(directory: Pat
     settings = Settings(directory, *free_ports(4))
     with Stack(settings, service=False) as stack:
         data = stack.postgres.data
-    # As after a power cut, when the number has been given to somebody else since: here, to this test.
+    # As after a power cut, when the number has been given to another process since: here, to this test.
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
     with Stack(settings, service=False):
         assert accepts_connections(settings.postgres_port)
@@ -237,7 +237,7 @@ def test_what_the_environment_file_says_is_for_its_owner_alone(directory: Path) 
     assert directory.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 def test_root_without_user_namespaces_runs_postgres_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,7 +148,7 @@ async def test_the_next_version_is_the_same_for_the_same_content(planner: Planne
     # What was replaced is not the newest version any more, so it is a new proposal.
     assert (await planner.done("propose_plan", **plan, content="# One\n"))["version"] == 3
     human.approve(session, 3)
-    # And what is approved already is proposed anew: the human is asked again.
+    # And what is approved already is proposed again: the human is asked again.
     assert (await planner.done("propose_plan", **plan, content="# One\n"))["version"] == 4
 
 

@@ -1,4 +1,4 @@
-"""`make audit`: ask for known vulnerabilities in what is locked, and say plainly when nobody could tell."""
+"""`make audit`: ask for known vulnerabilities in what is locked, and say plainly when that is unknown."""
 
 import json
 import subprocess

@@ -124,7 +124,7 @@ def exchange(url: str, request: bytes) -> bytes:
 
 
 def raw(url: str, start: str, headers: dict[str, str], content: bytes = b"") -> tuple[int, bytes]:
-    """Send a request whose path nobody has tidied, and return the answer's status and head."""
+    """Send a request whose path no client has normalised, and return the answer's status and head."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join(
         [f"{start} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}", "Connection: close", *lines]

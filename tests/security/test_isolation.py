@@ -1,4 +1,4 @@
-"""Many users through one connection pool: nobody meets anybody else's rows, bytes or token."""
+"""Many users through one connection pool: no user meets another's rows, bytes or token."""
 
 import asyncio
 import json
@@ -77,8 +77,8 @@ async def test_an_answer_that_fails_for_one_user_leaves_nothing_for_the_next(
     for _ in range(5):
         mine = await approve(http, process.url, one.token, body())
         none = await approve(http, process.url, other.token[:-4], body())
-        nobody = await http.post(f"{process.url}/plan/approve", content=json.dumps(body()).encode())
+        anonymous = await http.post(f"{process.url}/plan/approve", content=json.dumps(body()).encode())
         theirs = await approve(http, process.url, other.token, body())
-        assert [a.status_code for a in (mine, none, nobody, theirs)] == [200, 401, 401, 200]
+        assert [a.status_code for a in (mine, none, anonymous, theirs)] == [200, 401, 401, 200]
         assert one.id in mine.json()["document_url"]
         assert other.id in theirs.json()["document_url"]

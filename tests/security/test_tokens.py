@@ -147,7 +147,7 @@ async def until(http: httpx.AsyncClient, process: Process, token: str, wanted: i
 
 
 def forgeries(project: Project, user: User, stack: RunningStack) -> dict[str, str]:
-    """Return everything that looks like a token of this user's and is none."""
+    """Return everything that looks like a token of this user's but is not valid."""
     now = int(time.time())
     other_ec, real = ec.generate_private_key(ec.SECP256R1()), project.keys["ec"]
     other_rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)

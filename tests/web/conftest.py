@@ -108,7 +108,7 @@ def stranger(stack: RunningStack) -> Account:
     return Account(stack, stack.sign_up())
 
 
-# Of the package and not of the session: its event loop is in the way of other packages' asynchronous tests.
+# Of the package and not of the session: its event loop would stop other packages' asynchronous tests.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Return Debian's Chromium where there is one, else the one that Playwright has downloaded."""

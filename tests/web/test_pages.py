@@ -108,7 +108,7 @@ def test_no_page_has_a_serious_accessibility_violation(
     page = open_page(
         color_scheme=color_scheme,
         viewport={"width": width, "height": 844},
-        # Colours on their way from one to the other are nobody's violation.
+        # Colours in transition are not a violation.
         reduced_motion="reduce",
         expected=REFUSED,
     )
@@ -296,7 +296,7 @@ def test_every_error_code_has_its_sentence() -> None:
     sentences = set(re.findall(r"^  (\w+):", (ROOT / "ui" / "lib" / "errors.ts").read_text(), re.MULTILINE))
     functions = (ROOT / "supabase" / "functions.sql").read_text()
     from_database = set(re.findall(r"'(\w+)',\s*'PT4\d\d'", functions))
-    # The other two only somebody who types addresses can meet.
+    # The other two are met only by typing addresses.
     from_service = set(ERRORS) - {"not_found", "method_not_allowed"}
     assert {"plan_stale", "invalid_document_url"} <= from_database
     assert (from_database | from_service) - sentences == set()

@@ -18,7 +18,7 @@ PLAN = (ROOT / "docs" / "example-plan.md").read_bytes().decode().replace(" (äºˆç
 
 @pytest.fixture
 def busy(account: Account) -> tuple[Account, str]:
-    """Return somebody with agents of every kind, and the one to look at."""
+    """Return a user with agents of every kind, and the one to look at."""
     for title, status in (
         ("Release notes from merged pull requests", "archived"),
         ("Invoice reminders that stay friendly", "paused"),
@@ -59,7 +59,7 @@ def test_screenshots(
         page.evaluate("document.fonts.ready")
         page.wait_for_load_state("networkidle")
         page.mouse.move(0, 0)
-        # The same picture whoever takes it.
+        # The same picture on every machine.
         page.locator(".bar-email").evaluate_all(
             "all => all.forEach(e => { e.textContent = 'zoe@example.com'; })"
         )

@@ -85,7 +85,7 @@ test("the next version is above everything that was approved elsewhere", () => {
   assert.equal(edited(opened("Title", "text"), { title: "Other" }, 7).version, 8);
 });
 
-test("an edit that changes nothing is none", () => {
+test("an edit that changes nothing does not count", () => {
   const draft = opened("Title", "text");
   assert.equal(edited(draft, { content: "text", title: "Title" }, 5), draft);
 });
