@@ -459,6 +459,8 @@ async function handle(request) {
 }
 
 const server = createAdaptorServer({ fetch: handle })
+// nginx's, on which Kong is built. With Node's 5 s the server would close a kept connection just as a client uses it.
+server.keepAliveTimeout = 75_000
 server.on('error', (error) => {
   console.error(error.message)
   process.exit(1)
