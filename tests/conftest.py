@@ -16,6 +16,8 @@ import pytest
 from local.processes import free_ports
 from local.stack import Settings, Stack, answers, service
 
+pytest_plugins = ["tests.plugins"]
+
 
 class SignedIn(Protocol):
     @property

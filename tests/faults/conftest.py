@@ -3,8 +3,6 @@
 import asyncio
 import hashlib
 import os
-import random
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -15,33 +13,12 @@ from tests.faults.proxy import Proxy
 from tests.service.conftest import (
     Caller,
     Json,
-    Process,
     body,
     encode,
-    running_service,
-    service,
-    stranger,
-    supabase,
-    user,
 )
-
-__all__ = ["service", "stranger", "supabase", "user"]
 
 # The short forms are part of `make test`; `make soak` sets this and runs them whole.
 SOAK = "SOAK" in os.environ
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Return a source of random numbers whose seed a failure shows; SEED=… runs the same again."""
-    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
-    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
-    return random.Random(seed)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,12 +26,6 @@ def local_only(request: pytest.FixtureRequest) -> None:
     """Break nothing of others: faults and attacks are for a Supabase on this machine."""
     if "SUPABASE_URL" in os.environ:
         pytest.skip("these tests need a local Supabase")
-
-
-@pytest.fixture(scope="session")
-async def proxy(stack: RunningStack, anyio_backend: str) -> AsyncIterator[Proxy]:
-    async with Proxy(stack.supabase_url) as started:
-        yield started
 
 
 def behind(proxy: Proxy, stack: RunningStack, **settings: str) -> dict[str, str]:
@@ -65,34 +36,6 @@ def behind(proxy: Proxy, stack: RunningStack, **settings: str) -> dict[str, str]
         "SUPABASE_JWT_ISSUER": f"{stack.supabase_url}/auth/v1",
         **settings,
     }
-
-
-@pytest.fixture(scope="session")
-def shared_process(
-    proxy: Proxy, stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Process]:
-    settings = behind(
-        proxy,
-        stack,
-        UPSTREAM_TIMEOUT_SECONDS="6",
-    )
-    with running_service(tmp_path_factory.mktemp("faults"), **settings) as process:
-        yield process
-
-
-@pytest.fixture
-async def process(shared_process: Process, proxy: Proxy) -> AsyncIterator[Process]:
-    """Yield a service behind the proxy, which passes everything on until told otherwise."""
-    await proxy.heal()
-    yield shared_process
-    await proxy.heal()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
-        yield client
 
 
 async def approve(http: httpx.AsyncClient, url: str, token: str, request: Json) -> httpx.Response:

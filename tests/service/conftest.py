@@ -91,33 +91,6 @@ class Caller:
         return not (self.rows("plan") or self.rows("agent") or self.rows("agent_event") or self.folders())
 
 
-@pytest.fixture(scope="session")
-def supabase(stack: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=stack.supabase_url, headers={"apikey": stack.publishable_key}, timeout=30
-    ) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def service(stack: Any) -> Iterator[httpx.Client]:
-    limits = httpx.Limits(max_connections=100)
-    with httpx.Client(base_url=stack.service_url, timeout=60, limits=limits) as client:
-        yield client
-
-
-@pytest.fixture
-def user(stack: Any, service: httpx.Client, supabase: httpx.Client) -> Caller:
-    account = stack.sign_up()
-    return Caller(account.id, account.token, service, supabase)
-
-
-@pytest.fixture
-def stranger(stack: Any, service: httpx.Client, supabase: httpx.Client) -> Caller:
-    account = stack.sign_up()
-    return Caller(account.id, account.token, service, supabase)
-
-
 def expect_problem(answer: httpx.Response, status: int, code: str) -> Json:
     """Check that it is a problem of this kind, whole, and return it."""
     assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text

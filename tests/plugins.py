@@ -1,0 +1,90 @@
+"""The fixtures that several folders share: callers, and a service whose way to Supabase leads through a proxy."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import RunningStack
+from tests.faults.conftest import SOAK, behind
+from tests.faults.proxy import Proxy
+from tests.service.conftest import Caller, Process, running_service
+
+
+@pytest.fixture(scope="session")
+def supabase(stack: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=stack.supabase_url, headers={"apikey": stack.publishable_key}, timeout=30
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def service(stack: Any) -> Iterator[httpx.Client]:
+    limits = httpx.Limits(max_connections=100)
+    with httpx.Client(base_url=stack.service_url, timeout=60, limits=limits) as client:
+        yield client
+
+
+@pytest.fixture
+def user(stack: Any, service: httpx.Client, supabase: httpx.Client) -> Caller:
+    account = stack.sign_up()
+    return Caller(account.id, account.token, service, supabase)
+
+
+@pytest.fixture
+def stranger(stack: Any, service: httpx.Client, supabase: httpx.Client) -> Caller:
+    account = stack.sign_up()
+    return Caller(account.id, account.token, service, supabase)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return a source of random numbers whose seed a failure shows; SEED=… runs the same again."""
+    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
+    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+async def proxy(stack: RunningStack, anyio_backend: str) -> AsyncIterator[Proxy]:
+    if stack.local is None:
+        pytest.skip("faults and attacks through a proxy are for a Supabase on this machine")
+    async with Proxy(stack.supabase_url) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared_process(
+    proxy: Proxy, stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    settings = behind(
+        proxy,
+        stack,
+        UPSTREAM_TIMEOUT_SECONDS="6",
+    )
+    with running_service(tmp_path_factory.mktemp("faults"), **settings) as process:
+        yield process
+
+
+@pytest.fixture
+async def process(shared_process: Process, proxy: Proxy) -> AsyncIterator[Process]:
+    """Yield a service behind the proxy, which passes everything on until told otherwise."""
+    await proxy.heal()
+    yield shared_process
+    await proxy.heal()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        yield client
