@@ -51,7 +51,7 @@ def dsn(host: str, port: str | int, dbname: str, user: str) -> str:
 
 
 def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
-    """As on hosted projects. A clone of a database belongs to the role that made the clone."""
+    """As on hosted projects. A cloned database belongs to the role that cloned it."""
     with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
         connection.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(dbname)))
 
@@ -183,7 +183,7 @@ class Project:
         return self.transaction("supabase_admin")
 
     def rows(self, query: str, *parameters: object) -> list[Row]:
-        """What is really there, seen by a role that no policy stops."""
+        """What is really there, read as a superuser: no policy applies."""
         with self.as_superuser() as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -310,7 +310,7 @@ class Project:
         return plan
 
     def call(self, user: User | None, function: str, **arguments: object) -> Row:
-        """Call one of our functions as the user, or as the service role where there is none."""
+        """Call one of our functions as the user, or as the service role if user is None."""
         named = ", ".join(f"{name} => %({name})s" for name in arguments)
         with self.as_user(user) if user else self.as_service_role() as connection:
             row: Row | None = connection.execute(

@@ -1,4 +1,4 @@
-"""What must hold of every row at every moment, whatever was called, in whatever order, by however many at once."""
+"""What must hold of every row at all times, whatever was called, in any order, by any number of callers at once."""
 
 from .conftest import Project
 
@@ -115,11 +115,11 @@ INVARIANTS: dict[str, str] = {
         select id from (
             select
                 *,
-                lag(to_status) over ledger as before,
-                lag(created_at) over ledger as earlier,
-                lag(version) over ledger as older
+                lag(to_status) over log as before,
+                lag(created_at) over log as earlier,
+                lag(version) over log as older
             from public.agent_event
-            window ledger as (partition by agent_id order by id)
+            window log as (partition by agent_id order by id)
         ) as e
         where from_status is distinct from before
             or created_at < earlier
@@ -158,5 +158,5 @@ INVARIANTS: dict[str, str] = {
 
 
 def broken_invariants(project: Project) -> list[str]:
-    """Which invariants some row breaks; none, hopefully."""
+    """Return the invariants that some row breaks."""
     return [name for name, query in INVARIANTS.items() if project.rows(query)]

@@ -1,6 +1,6 @@
 """Who may do what with tables and functions, in projects with wide default privileges and with narrow ones.
 
-Every denial stands beside the same act by a user who may.
+Each denial stands beside the same act by a caller who is allowed.
 """
 
 from typing import Any
@@ -304,11 +304,13 @@ def test_12_deleting_a_user_takes_everything_of_theirs_and_nothing_else(project:
         agent_id = project.store_and_approve(user, version=1)["agent_id"]
         project.store_and_approve(user, version=2)
         project.store_and_approve(user, session="s2")
+        project.store_and_propose(user, session="s2", version=2)
+        project.store_and_propose(user, session="s3")
         project.call(user, "delete_agent", agent_id=agent_id)
     with project.as_superuser() as connection:
         connection.execute("set local role supabase_auth_admin")
         connection.execute("delete from auth.users where id = %s", (leaving.id,))
-    for table, rows in (("plan", 3), ("agent", 2), ("agent_event", 4), ("build", 3)):
+    for table, rows in (("plan", 5), ("agent", 2), ("agent_event", 4), ("build", 3)):
         left = project.rows(f"select user_id from public.{table}")
         assert [row["user_id"] for row in left] == [staying.id] * rows, table
 

@@ -135,7 +135,7 @@ def test_a_document_other_than_the_proposed_one_is_not_approved(project: Project
     assert project.everything() == before
 
 
-def test_a_proposal_of_somebody_else_is_a_version_that_was_not_proposed(project: Project) -> None:
+def test_a_proposal_of_another_user_is_a_version_that_was_not_proposed(project: Project) -> None:
     owner, stranger = project.new_user(), project.new_user()
     project.store_and_propose(owner)
     before = project.everything()

@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from .conftest import Project, Row, User, refused
+from .conftest import Project, Row, User, document_of, refused, sha256, signed_url
 from .invariants import broken_invariants
 
 OPEN = ("queued", "running")
@@ -223,8 +223,8 @@ def test_what_a_failed_agent_may_become(project: Project, caller: str) -> None:
     assert is_sound(project)
 
 
-def test_no_other_agent_has_two_open_builds(project: Project) -> None:
-    """By unique index, for every writer; and a build is of its agent's user, by foreign key."""
+def test_an_agent_has_at_most_one_open_build(project: Project) -> None:
+    """By unique index; and a build belongs to its agent's user, by foreign key."""
     user, other = project.new_user(), project.new_user()
     project.store_and_approve(user)
     copy = (
@@ -388,7 +388,7 @@ def test_a_claim_never_waits_for_a_lock(project: Project, what: str, poison: boo
     assert is_sound(project)
 
 
-def test_a_claim_passes_over_what_is_locked_and_takes_the_next(project: Project) -> None:
+def test_a_claim_skips_what_is_locked_and_takes_the_next(project: Project) -> None:
     user = project.new_user()
     first, second = (project.store_and_approve(user, session)["agent_id"] for session in ("a", "b"))
     with project.as_superuser() as holder:
@@ -398,6 +398,22 @@ def test_a_claim_passes_over_what_is_locked_and_takes_the_next(project: Project)
             taken = connection.execute("select * from public.claim_builds('a test', 10)").fetchall()
     assert [claimed["agent_id"] for claimed in taken] == [second]
     assert [claimed["agent_id"] for claimed in project.claim(10)] == [first]
+
+
+def test_a_claim_does_not_wait_for_an_approval_that_is_under_way(project: Project) -> None:
+    """Until it commits, the old build is locked; then there is the new one."""
+    user = project.new_user()
+    project.store_and_approve(user)
+    project.store(user, document=document_of("s1", 2))
+    with project.as_user(user) as approving:
+        digest = sha256(document_of("s1", 2))
+        approving.execute(
+            "select public.approve_plan('s1', 2, 'A plan', %s, %s)", (digest, signed_url(user, "s1", digest))
+        )
+        with project.as_service_role() as connection:
+            connection.execute("set local lock_timeout = '200ms'")
+            assert connection.execute("select * from public.claim_builds('a test', 10)").fetchall() == []
+    assert [claimed["version"] for claimed in project.claim(10)] == [2]
 
 
 # Fencing -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the table plan refuses by itself, to every writer: shown as the superuser, whom no grant and no policy stops."""
+"""What the table plan itself refuses. Shown as a superuser, to whom no grant and no policy applies."""
 
 from datetime import UTC, datetime
 from typing import LiteralString

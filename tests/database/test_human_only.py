@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from .conftest import Project, User, denied, document_of, refused
@@ -148,6 +149,19 @@ def test_an_oauth_client_proposes_and_withdraws(any_project: Project, subtests: 
             proposed_by = any_project.plan(user, version=version)["proposed_by"]
             assert proposed_by not in ("user", "service_role", None)
             assert any_project.decide(client, "withdraw_plan", version=version)["status"] == "withdrawn"
+
+
+def test_an_oauth_client_reads_and_removes_documents_as_the_owner(any_project: Project) -> None:
+    user = any_project.new_user()
+    client = user.with_claims(client_id="mcp")
+    claims = {"sub": str(user.id), **client.claims}
+    any_project.store_and_propose(client)
+    unused = user.path("s1", any_project.store(client, document="# Unused"))
+    with any_project.as_user(client) as connection:
+        assert len(connection.execute("select from storage.objects").fetchall()) == 2
+    assert any_project.delete_object(unused, "authenticated", claims) == 1
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        any_project.delete_object(any_project.plan(user)["document_path"], "authenticated", claims)
 
 
 def test_an_oauth_client_reads_as_the_owner(any_project: Project) -> None:

@@ -33,7 +33,7 @@ def outcome(call: Callable[[], object]) -> str:
 
 
 class Race:
-    """Runs the calls of a round at the same moment, submitted in a new random order each time."""
+    """Runs the calls of a round at the same time, submitted in random order."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         print(f"seed {SEED}")  # noqa: T201 - shown on failure

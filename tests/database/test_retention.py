@@ -97,7 +97,7 @@ def test_a_purge_works_in_bounded_batches(project: Project) -> None:
     assert [purge(project, now, batch_size=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_a_purge_passes_over_an_agent_that_somebody_is_busy_with(project: Project) -> None:
+def test_a_purge_skips_an_agent_that_is_locked(project: Project) -> None:
     user = project.new_user()
     agent_id = project.store_and_approve(user)["agent_id"]
     project.call(user, "delete_agent", agent_id=agent_id)
