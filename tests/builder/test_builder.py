@@ -526,6 +526,7 @@ async def test_told_to_stop_it_takes_nothing_new_and_lets_what_runs_end(
         second = owner.approve()["agent_id"]
         await asyncio.sleep(0.3)  # three polls
         held.release.set()
+        await eventually(lambda: outcomes(started) == {"succeeded": 1})
     assert owner.status(first) == ("active", "succeeded", 1)
     assert owner.status(second) == ("building", "queued", 0)
     assert len(held.jobs) == 1
@@ -561,12 +562,14 @@ async def test_a_claim_under_way_when_it_is_told_to_stop_is_handed_back(
         await pass_on(exchange)
 
     held = Held()
+    held.release.set()  # started, it would succeed within the grace
     at(proxy, "claim_builds", slow)
     agent = owner.approve()["agent_id"]
-    async with builder(stack, held, url=proxy.url) as started:
+    async with builder(stack, held, url=proxy.url, grace=60) as started:
         await asked.wait()
         started.stop()
         go.set()
+        await eventually(lambda: outcomes(started) == {"stopped": 1})
     assert held.jobs == []
     assert owner.status(agent) == ("building", "queued", 1)
     assert owner.build(agent)["message"] == "the builder was stopped"

@@ -65,20 +65,9 @@ async def test_it_reports_each_step_and_says_that_it_builds_nothing(
     assert b"It builds nothing." in capfdbinary.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("document", "status", "said"),
-    [
-        # 1 MiB, the most that a document may have, with a title that has to be cut and cleaned.
-        (
-            ("# \x07Long \u2028" + "title" * 200 + "\n" + "- [ ] one more step\n" * 60_000)[:1_048_574],
-            0,
-            "active",
-        ),
-        ("# Bad \x00 plan\n", 1, "must not contain U+0000"),
-    ],
-    ids=["the-largest", "nul"],
-)
-def test_the_demo_with_a_document_of_ones_own(tmp_path: Path, document: str, status: int, said: str) -> None:
+def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
+    """1 MiB, the most that a document may have, with a title that has to be cut and cleaned."""
+    document = ("# \x07Long \u2028" + "title" * 200 + "\n" + "- [ ] one more step\n" * 60_000)[:1_048_574]
     plan = tmp_path / "my plan \udcff.md"
     plan.write_text(document)
     names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT")
@@ -92,8 +81,9 @@ def test_the_demo_with_a_document_of_ones_own(tmp_path: Path, document: str, sta
         check=False,
     )
     output = (result.stdout + result.stderr).decode(errors="replace")
-    assert (result.returncode, said in output) == (status, True), output
-    assert "Traceback" not in output
+    assert result.returncode == 0, output
+    assert "1,048,576 bytes, all the same" in output
+    assert "The agent is active, at attempt 1" in output
     left = [
         each
         for each in psutil.process_iter(["cmdline"])
