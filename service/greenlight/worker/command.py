@@ -35,8 +35,9 @@ _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
 def command(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator["Command"]:
     """Yield a build function that runs the command with this environment and what it needs to know of the build."""
     with (
+        tempfile.TemporaryDirectory(prefix="greenlight-build-", ignore_cleanup_errors=True) as directory,
         subprocess.Popen(
-            [sys.executable, "-I", guard.__file__],
+            [sys.executable, "-I", guard.__file__, directory],
             stdin=subprocess.PIPE,
             env=dict(environment),
             start_new_session=True,
@@ -44,7 +45,7 @@ def command(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterato
         # One thread: lines of several builds do not mix, and a log that is full does not hold up the lease.
         ThreadPoolExecutor(1, "command-log") as log,
     ):
-        yield Command(arguments, environment, watchman, log)
+        yield Command(arguments, environment, Path(directory), watchman, log)
 
 
 class Command:
@@ -52,16 +53,18 @@ class Command:
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
+        directory: Path,
         watchman: "subprocess.Popen[bytes]",
         log: ThreadPoolExecutor,
     ) -> None:
         self._arguments = arguments
         self._environment = environment
+        self._directory = directory
         self._guard = watchman
         self._log = log
 
     async def __call__(self, job: Job) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="greenlight-build-"))
+        directory = Path(tempfile.mkdtemp(dir=self._directory))
         try:
             document, place = directory / "document.md", directory / "work"
             document.write_bytes(job.document)
@@ -70,7 +73,7 @@ class Command:
             async with output.streams() as (stdout, stderr):
                 process = await self._start(job, document, place, stdout, stderr)
             try:
-                self._tell_guard(f"+ {process.pid} {directory}")
+                self._tell_guard(f"+ {process.pid}")
                 await process.wait()
                 # What it left in the background goes with it, but what it wrote may still be on its way.
                 await output.ended(DRAIN_SECONDS)
@@ -102,7 +105,7 @@ class Command:
     def _tell_guard(self, line: str) -> None:
         assert self._guard.stdin is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):  # it was killed: the command can run without it
-            self._guard.stdin.write(os.fsencode(line) + b"\n")
+            self._guard.stdin.write(f"{line}\n".encode())
             self._guard.stdin.flush()
 
 
