@@ -120,3 +120,25 @@ def test_each_pre_commit_hook_passes_on_what_is_committed() -> None:
         )
         assert result.returncode == 0, f"{entry}: {result.stdout}{result.stderr}"
         assert [file.read_bytes() for file in files] == before
+
+
+# They were all over this project once, and readers stumbled over them. Each has a plain replacement.
+OLD_WORDS = re.compile(
+    r"\b([Nn]obody|[Ss]omebody|[Ww]hoever|[Aa]new|[Aa]mid|(?<![Tt]here )is none|to be had|makes no sense|[Tt]he way of"
+    r"|passed over)\b"
+)
+
+
+def test_the_text_is_plain_english() -> None:
+    """In comments, docs, messages and names alike."""
+    files = ["git", "ls-files", "-z", ":!ui"]  # not the web app yet
+    listed = subprocess.run(files, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = []
+    for name in listed.rstrip("\0").split("\0"):
+        path = ROOT / name
+        if path == Path(__file__) or path.suffix in {".png", ".ico", ".lock"} or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if match := OLD_WORDS.search(line):
+                found.append(f"{name}:{number}: {match[1]}")
+    assert found == []
