@@ -8,23 +8,23 @@ import { createClient } from "@/lib/supabase/server";
 
 export interface AuthState {
   error?: string;
-  /** Good news without a session: a mail is on its way. */
+  /** A mail was sent: there is no session yet. */
   notice?: string;
   email?: string;
 }
 
-const Credentials = z.object({
-  email: z.email("This is not an email address."),
-  password: z.string().min(1, "The password is missing."),
-  next: z.string().optional(),
-});
+const Email = z.object({ email: z.email("This is not an email address."), next: z.string().optional() });
+const Password = z.object({ password: z.string().min(1, "The password is missing.") });
+const Credentials = z.object({ ...Email.shape, ...Password.shape });
 
 const MESSAGES: Record<string, string> = {
   invalid_credentials: "Email or password is wrong.",
   email_not_confirmed: "Confirm your email address first: the link is in your inbox.",
   user_already_exists: "There is an account with this address already. Sign in instead.",
   email_exists: "There is an account with this address already. Sign in instead.",
-  weak_password: "This password is too easy to guess. Take a longer one.",
+  weak_password: "This password is too easy to guess. Choose a longer one.",
+  same_password: "This is your password already. Choose another one.",
+  reauthentication_needed: "Sign in again first, then choose a new password.",
   signup_disabled: "New accounts are not being taken at the moment.",
   over_request_rate_limit: "Too many attempts. Wait a minute, then try again.",
   over_email_send_rate_limit: "Too many mails were sent. Wait a while, then try again.",
@@ -45,22 +45,50 @@ export async function signUp(_: AuthState, form: FormData): Promise<AuthState> {
   if (!input.success) return invalid(input.error, form);
   const { email, password, next } = input.data;
   const supabase = await createClient();
-  const origin = (await headers()).get("origin") ?? "";
   const { data, error } = await supabase.auth.signUp({
     email,
     password,
-    options: { emailRedirectTo: `${origin}/auth/confirm?next=${encodeURIComponent(safePath(next))}` },
+    options: { emailRedirectTo: await confirmUrl(safePath(next)) },
   });
   if (error) return { error: message(error), email };
   if (!data.session) return { notice: `We sent a link to ${email}. Open it to finish.`, email };
   redirect(safePath(next));
 }
 
-/** Ends this browser's session; drafts stay, under the user's own key. */
+/** Sends a mail with a link that signs the user in and leads to the form for a new password. */
+export async function requestPasswordReset(_: AuthState, form: FormData): Promise<AuthState> {
+  const input = Email.safeParse(Object.fromEntries(form));
+  if (!input.success) return invalid(input.error, form);
+  const { email, next } = input.data;
+  const supabase = await createClient();
+  const { error } = await supabase.auth.resetPasswordForEmail(email, {
+    redirectTo: await confirmUrl(`/update-password?next=${encodeURIComponent(safePath(next))}`),
+  });
+  if (error) return { error: message(error), email };
+  // The same answer for every address: it does not tell who has an account.
+  return { notice: `If ${email} has an account, we sent it a link. Open it to go on.`, email };
+}
+
+export async function updatePassword(_: AuthState, form: FormData): Promise<AuthState> {
+  const input = Password.extend({ next: z.string().optional() }).safeParse(Object.fromEntries(form));
+  if (!input.success) return invalid(input.error, form);
+  const { password, next } = input.data;
+  const supabase = await createClient();
+  const { error } = await supabase.auth.updateUser({ password });
+  if (error) return { error: message(error) };
+  redirect(safePath(next));
+}
+
+/** Ends this browser's session. Drafts stay, under the user's own key. */
 export async function signOut(): Promise<void> {
   const supabase = await createClient();
   await supabase.auth.signOut({ scope: "local" });
   redirect("/sign-in");
+}
+
+async function confirmUrl(next: string): Promise<string> {
+  const origin = (await headers()).get("origin") ?? "";
+  return `${origin}/auth/confirm?next=${encodeURIComponent(next)}`;
 }
 
 function invalid(error: z.ZodError, form: FormData): AuthState {

@@ -10,19 +10,21 @@ interface Props {
   action: (state: AuthState, form: FormData) => Promise<AuthState>;
   title: string;
   submit: string;
+  fields: ("email" | "password" | "new-password")[];
   other: { question: string; label: string; href: string };
-  newPassword?: boolean;
 }
 
-/** Email and password, for signing in and for signing up. */
-export function AuthForm({ action, title, submit, other, newPassword = false }: Props) {
+/** The form of the pages for signing in, signing up and resetting the password. */
+export function AuthForm({ action, title, submit, fields, other }: Props) {
   const params = useSearchParams();
   const next = params.get("next") ?? "";
   const first: AuthState =
     params.get("confirm") === "failed"
-      ? { error: "This link is used up or too old. Sign in, or sign up again." }
+      ? { error: "This link was used before, or it is too old. Sign in, or ask for another one." }
       : {};
   const [state, submitForm, pending] = useActionState(action, first);
+  const withNext = (href: string) => (next ? `${href}?next=${encodeURIComponent(next)}` : href);
+  const newPassword = fields.includes("new-password");
   return (
     <main id="content" className="auth">
       <div className="auth-card">
@@ -33,28 +35,37 @@ export function AuthForm({ action, title, submit, other, newPassword = false }: 
         <h1>{title}</h1>
         <form action={submitForm}>
           <input type="hidden" name="next" value={next} />
-          <label>
-            Email
-            <input
-              name="email"
-              type="email"
-              autoComplete="email"
-              required
-              defaultValue={state.email}
-              key={state.email}
-            />
-          </label>
-          <label>
-            Password
-            <input
-              name="password"
-              type="password"
-              autoComplete={newPassword ? "new-password" : "current-password"}
-              minLength={newPassword ? 8 : undefined}
-              required
-            />
-          </label>
+          {fields.includes("email") && (
+            <label>
+              Email
+              <input
+                name="email"
+                type="email"
+                autoComplete="email"
+                required
+                defaultValue={state.email}
+                key={state.email}
+              />
+            </label>
+          )}
+          {(fields.includes("password") || newPassword) && (
+            <label>
+              {fields.length === 1 ? "New password" : "Password"}
+              <input
+                name="password"
+                type="password"
+                autoComplete={newPassword ? "new-password" : "current-password"}
+                minLength={newPassword ? 8 : undefined}
+                required
+              />
+            </label>
+          )}
           {newPassword && <p className="hint">At least 8 characters.</p>}
+          {fields.includes("password") && (
+            <p className="auth-forgot">
+              <Link href={withNext("/forgot-password")}>Forgot your password?</Link>
+            </p>
+          )}
           <p role="alert" className="form-error">
             {state.error}
           </p>
@@ -66,10 +77,7 @@ export function AuthForm({ action, title, submit, other, newPassword = false }: 
           </button>
         </form>
         <p className="auth-other">
-          {other.question}{" "}
-          <Link href={next ? `${other.href}?next=${encodeURIComponent(next)}` : other.href}>
-            {other.label}
-          </Link>
+          {other.question} <Link href={withNext(other.href)}>{other.label}</Link>
         </p>
       </div>
       <p className="auth-tagline">Read the plan. Approve it. Watch its agent.</p>

@@ -10,6 +10,7 @@ export default function SignInPage() {
       action={signIn}
       title="Sign in"
       submit="Sign in"
+      fields={["email", "password"]}
       other={{ question: "New here?", label: "Create an account", href: "/sign-up" }}
     />
   );

@@ -10,8 +10,8 @@ export default function SignUpPage() {
       action={signUp}
       title="Create an account"
       submit="Create account"
+      fields={["email", "new-password"]}
       other={{ question: "Have an account?", label: "Sign in", href: "/sign-in" }}
-      newPassword
     />
   );
 }

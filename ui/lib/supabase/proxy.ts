@@ -3,10 +3,10 @@ import { NextResponse, type NextRequest } from "next/server";
 import { env } from "../env";
 import { safePath } from "../paths";
 
-const OPEN = /^\/(sign-in|sign-up|auth|api)(\/|$)/;
-const FORMS = /^\/(sign-in|sign-up)$/;
+const PUBLIC_ROUTES = /^\/(sign-in|sign-up|forgot-password|auth)(\/|$)/;
+const AUTH_ROUTES = /^\/(sign-in|sign-up|forgot-password)$/;
 
-/** Refreshes the session's cookies, and sends visitors to where they may be. `headers` go on to the page. */
+/** Refreshes the session's cookies, and redirects visitors who may not see the page. `headers` are passed to the page. */
 export async function updateSession(request: NextRequest, headers: Headers): Promise<NextResponse> {
   let response = NextResponse.next({ request: { headers } });
   const supabase = createServerClient(
@@ -26,15 +26,15 @@ export async function updateSession(request: NextRequest, headers: Headers): Pro
       },
     },
   );
-  // At once: between the client and this call, nothing else may run, or the user is signed out at random.
+  // Nothing may run between the client and this call, or users are signed out at random (Supabase's documentation).
   const { data, error } = await supabase.auth.getClaims();
 
   const { pathname, search, searchParams } = request.nextUrl;
-  // An action is no page: it says itself that nobody is signed in.
+  // Server actions report missing sessions themselves.
   const isPage = request.method === "GET" || request.method === "HEAD";
-  if (!data && isPage && !OPEN.test(pathname) && error?.name !== "AuthRetryableFetchError")
+  if (!data && isPage && !PUBLIC_ROUTES.test(pathname) && error?.name !== "AuthRetryableFetchError")
     return redirect(`/sign-in?next=${encodeURIComponent(pathname + search)}`);
-  if (data && isPage && FORMS.test(pathname)) return redirect(safePath(searchParams.get("next")));
+  if (data && isPage && AUTH_ROUTES.test(pathname)) return redirect(safePath(searchParams.get("next")));
   return response;
 
   function redirect(path: string) {
