@@ -84,18 +84,64 @@ class Account:
         url = f"{self.stack.supabase_url}/storage/v1/object/plans/{path}"
         return httpx.get(url, headers=headers, timeout=30).raise_for_status().content
 
-    def finish_building(self, agent_id: str) -> None:
-        """Do what a builder does: claim what is queued, and finish the build of this agent."""
-        key = self.stack.secret_key
-        headers = {"apikey": key, "Authorization": f"Bearer {key}"}
-
-        def rpc(function: str, **arguments: object) -> None:
-            url = f"{self.stack.supabase_url}/rest/v1/rpc/{function}"
-            httpx.post(url, headers=headers, json=arguments, timeout=30).raise_for_status()
-
-        rpc("claim_builds", worker="tests/web", max_builds=100, lease_seconds=3600)
+    def claim(self, agent_id: str) -> Json:
+        """Claim what is queued, and return the build of this agent. Another test's builds may be claimed, too."""
+        service_role(self.stack, "rpc/claim_builds", worker="tests/web", max_builds=100, lease_seconds=3600)
         (build,) = self.rows("build", agent_id=f"eq.{agent_id}", status="eq.running")
-        rpc("finish_build", build_id=build["id"], attempt=build["attempt"])
+        return build
+
+    def finish_building(self, agent_id: str) -> None:
+        """Do what a builder does, from claim to finish."""
+        build = self.claim(agent_id)
+        service_role(self.stack, "rpc/finish_build", build_id=build["id"], attempt=build["attempt"])
+
+    def propose(
+        self,
+        session_id: str,
+        *,
+        content: str = PLAN,
+        version: int = 1,
+        title: str = "Plan the move",
+        expires_at: str | None = None,
+    ) -> Json:
+        """Propose a plan to this user, as their app does with the service role."""
+        stack = self.stack
+        path = f"{self.user.id}/{session_id}/{sha256(content)}.md"
+        store(stack, path, content)
+        key = {"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"}
+        signing = f"{stack.supabase_url}/storage/v1/object/sign/plans/{path}"
+        signed = httpx.post(signing, headers=key, json={"expiresIn": 3600}, timeout=30).raise_for_status()
+        return service_role(
+            stack,
+            "rpc/propose_plan",
+            user_id=self.user.id,
+            session_id=session_id,
+            version=version,
+            title=title,
+            document_sha256=sha256(content),
+            document_url=f"{stack.supabase_url}/storage/v1{signed.json()['signedURL']}",
+            expires_at=expires_at,
+        )
+
+
+def service_role(stack: RunningStack, path: str, **arguments: Json) -> Json:
+    """Call the Data API with the secret key."""
+    key = stack.secret_key
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    url = f"{stack.supabase_url}/rest/v1/{path}"
+    return httpx.post(url, headers=headers, json=arguments, timeout=30).raise_for_status().json()
+
+
+def store(stack: RunningStack, path: str, content: str, *, overwrite: bool = False) -> None:
+    """Put a document into storage with the secret key."""
+    key = stack.secret_key
+    headers = {"apikey": key, "Authorization": f"Bearer {key}", "x-upsert": str(overwrite).lower()}
+    url = f"{stack.supabase_url}/storage/v1/object/plans/{path}"
+    files = {"file": ("plan.md", content.encode(), "text/markdown")}
+    answer = httpx.post(url, headers=headers, files=files, timeout=30)
+    # The same document may be there from an earlier version.
+    if overwrite or "Duplicate" not in answer.text:
+        answer.raise_for_status()
 
 
 @pytest.fixture

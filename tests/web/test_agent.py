@@ -1,7 +1,6 @@
 """The agent's page and the list of agents, for their owner and for a stranger."""
 
 import re
-import uuid
 
 import pytest
 from playwright.sync_api import Page, Request, Response, expect
@@ -48,7 +47,7 @@ def test_a_visitor_who_is_not_signed_in_comes_back_after_signing_in(
     expect(page.get_by_role("heading", level=1)).to_have_text("Deep link")
 
 
-@pytest.mark.parametrize("agent_id", [str(uuid.uuid4()), "nope", "%00", "..%2Fagents"])
+@pytest.mark.parametrize("agent_id", ["00000000-0000-4000-8000-000000000000", "nope", "%00", "..%2Fagents"])
 def test_an_unknown_id_is_an_ordinary_not_found(open_page: OpenPage, account: Account, agent_id: str) -> None:
     page = open_page(user=account.user, expected=REFUSED)
     page.goto(f"/build/{agent_id}")

@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
+import jwt
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
@@ -14,7 +16,19 @@ from greenlight.errors import ERRORS
 from local import NODE, ROOT
 from local.web import NEXT, UI, build
 from tests.conftest import RunningStack
-from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, Via, new_session, open_file, sign_in
+from tests.web.conftest import (
+    PLAN,
+    REFUSED,
+    Account,
+    OpenPage,
+    Via,
+    new_session,
+    open_file,
+    service_role,
+    sha256,
+    sign_in,
+    store,
+)
 
 # Kilobytes of compressed JavaScript.
 FIRST_LOAD_KB = 250
@@ -48,9 +62,18 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.goto("/sign-up")
     page.get_by_role("heading", name="Create an account").wait_for()
     yield "sign up"
+    page.goto("/forgot-password")
+    page.get_by_role("heading", name="Reset your password").wait_for()
+    yield "forgot password"
     sign_in(page, account.user)
     page.get_by_role("heading", name="No agents yet").wait_for()
     yield "no agents"
+    page.goto("/update-password")
+    page.get_by_role("heading", name="Choose a new password").wait_for()
+    yield "update password"
+    page.goto("/plans")
+    page.get_by_role("heading", name="Nothing waits for you").wait_for()
+    yield "no plans"
     page.goto("/build")
     page.get_by_role("button", name="Paste markdown").click()
     page.get_by_label("Markdown", exact=True).wait_for()
@@ -81,6 +104,21 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("alertdialog").wait_for()
     yield "delete?"
     page.keyboard.press("Escape")
+    yield from proposal_pages(page, account)
+    build = account.claim(agent_id)
+    attempt = {"build_id": build["id"], "attempt": build["attempt"]}
+    service_role(account.stack, "rpc/renew_build", **attempt, progress=40, message="Loading the van")
+    page.goto(f"/build/{agent_id}")
+    page.get_by_text("Loading the van").wait_for()
+    yield "progress"
+    page.goto("/agents")
+    page.get_by_text("40 %").wait_for()
+    yield "progress in the list"
+    service_role(account.stack, "rpc/fail_build", **attempt, message="The van broke down", retry=False)
+    page.goto(f"/build/{agent_id}")
+    page.get_by_role("button", name="Try again").wait_for()
+    yield "failed"
+    account.rpc("retry_build", agent_id=agent_id)
     account.finish_building(agent_id)
     page.goto("/agents")
     page.get_by_role("listitem").get_by_text("active").wait_for()
@@ -98,6 +136,37 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.goto("/nowhere")
     page.get_by_role("heading", name="There is nothing here").wait_for()
     yield "not found"
+
+
+def proposal_pages(page: Page, account: Account) -> Iterator[str]:
+    """Walk through a proposal's states."""
+    session_id = new_session()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    account.propose(session_id, title="Plan the move", expires_at=tomorrow.isoformat())
+    page.goto("/plans")
+    page.get_by_role("region", name="Waiting for you").get_by_role("listitem").wait_for()
+    yield "plans"
+    page.get_by_role("region", name="Waiting for you").get_by_role("link").click()
+    page.get_by_role("heading", name="Van").wait_for()
+    yield "a proposal"
+    page.get_by_role("button", name="Request changes").click()
+    page.get_by_role("dialog").get_by_label("Comment").fill("Three trips, please.")
+    yield "a comment"
+    page.get_by_role("dialog").get_by_role("button", name="Request changes").click()
+    page.get_by_text("You asked for changes to version 1.").wait_for()
+    yield "sent back"
+    changed = PLAN.replace("Two trips.", "Three trips.")
+    account.propose(session_id, title="Plan the move", version=2, content=changed)
+    page.get_by_role("button", name="Show version 2").click()
+    page.get_by_role("region", name="Changed lines").wait_for()
+    yield "changed"
+    store(account.stack, f"{account.user.id}/{session_id}/{sha256(changed)}.md", "# Other\n", overwrite=True)
+    page.reload()
+    page.get_by_text("The stored document is not the one that was proposed").wait_for()
+    yield "not the proposed document"
+    page.goto("/plans")
+    page.get_by_role("region", name="Decided lately").wait_for()
+    yield "decided plans"
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
@@ -126,7 +195,7 @@ def test_no_page_has_a_serious_accessibility_violation(
         # Nothing is wider than the screen.
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     assert found == []
-    assert pages == 16
+    assert pages == 29
 
 
 def test_axe_would_find_a_violation(open_page: OpenPage) -> None:
@@ -161,6 +230,34 @@ def test_a_plan_is_approved_by_keyboard_alone(open_page: OpenPage, account: Acco
     press("Escape")
     expect(page.get_by_role("button", name="Archive")).to_be_focused()
     assert account.rows("agent")[0]["status"] == "building"
+
+
+def test_a_proposal_is_sent_back_by_keyboard_alone(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    page.goto(f"/build?session={session_id}")
+    expect(page.get_by_role("button", name="Approve plan")).to_be_visible()
+    press = page.keyboard.press
+
+    page.get_by_role("tab", name="Read").focus()
+    for name in ("Reject", "Request changes"):
+        press("Tab")
+        expect(page.get_by_role("button", name=name)).to_be_focused()
+    press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Comment")).to_be_focused()
+    press("Escape")
+    expect(page.get_by_role("button", name="Request changes")).to_be_focused()
+    press("Enter")
+    page.keyboard.type("Three trips, please.")
+    press("Tab")
+    press("Tab")
+    expect(dialog.get_by_role("button", name="Request changes")).to_be_focused()
+    press("Enter")
+
+    expect(page.get_by_text("You asked for changes to version 1.")).to_be_visible()
+    assert account.rows("plan")[0]["comment"] == "Three trips, please."
 
 
 def test_the_first_load_of_build_is_light(
@@ -198,8 +295,8 @@ def test_the_first_load_of_build_is_light(
 def test_no_secret_is_in_what_the_browser_gets(
     open_page: OpenPage, stack: RunningStack, account: Account, via: Via
 ) -> None:
-    # supabase-js itself knows how a secret key begins.
-    secret = re.compile(r"sb_secret_\w{8}|service_role|SERVICE_URL|JWT_SECRET")
+    # supabase-js itself knows how a secret key begins. "service_role" alone is a value of plan.proposed_by.
+    secret = re.compile(r"sb_secret_\w{8}|service_role_key|SERVICE_URL|JWT_SECRET", re.IGNORECASE)
     secrets = [stack.secret_key, *filter(None, [stack.jwt_secret])]
     build()
     files = [path for path in (UI / ".next" / "static").rglob("*") if path.is_file()]
@@ -216,10 +313,22 @@ def test_no_secret_is_in_what_the_browser_gets(
     assert any(stack.publishable_key in text for text in html.values())
     for where, text in {**bundle, **html, "the page": page.content()}.items():
         assert secret.search(text) is None, where
+        assert "service_role" not in roles_of_tokens(text), where
         assert [known for known in secrets if known in text] == [], where
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/agents", "/nowhere"])
+def roles_of_tokens(text: str) -> set[str]:
+    """Return the roles of all JWTs in a text: the older keys of a project are such tokens."""
+    tokens = re.findall(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+", text)
+    return {jwt.decode(token, options={"verify_signature": False}).get("role", "") for token in tokens}
+
+
+def test_the_role_of_an_older_secret_key_would_be_found() -> None:
+    key = jwt.encode({"role": "service_role"}, "x" * 32, "HS256")
+    assert roles_of_tokens(f'a="{key}"') == {"service_role"}
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/plans", "/agents", "/nowhere"])
 def test_headers_close_the_app_to_others(open_page: OpenPage, account: Account, path: str) -> None:
     page = open_page(
         user=account.user if path != "/sign-in" else None,
@@ -296,10 +405,15 @@ def test_every_error_code_has_its_sentence() -> None:
     sentences = set(re.findall(r"^  (\w+):", (ROOT / "ui" / "lib" / "errors.ts").read_text(), re.MULTILINE))
     functions = (ROOT / "supabase" / "functions.sql").read_text()
     from_database = set(re.findall(r"'(\w+)',\s*'PT4\d\d'", functions))
-    # The other two are met only by typing addresses.
-    from_service = set(ERRORS) - {"not_found", "method_not_allowed"}
+    # Only builders call the functions that answer these.
+    for_builders = {"build_lost", "build_not_found"} | {
+        f"invalid_{argument}" for argument in ("worker", "max_builds", "lease_seconds", "progress", "retry")
+    }
+    # Only wrong addresses are answered with these.
+    for_wrong_addresses = {"not_found", "method_not_allowed"}
     assert {"plan_stale", "invalid_document_url"} <= from_database
-    assert (from_database | from_service) - sentences == set()
+    codes = (from_database | set(ERRORS)) - for_builders - for_wrong_addresses
+    assert codes - sentences == set()
 
 
 def test_no_code_is_of_any_type() -> None:

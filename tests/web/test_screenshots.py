@@ -1,12 +1,13 @@
 """The pages as the documentation shows them. SCREENSHOTS=docs/images writes them there."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from local import ROOT
-from tests.web.conftest import Account, OpenPage, new_session, open_file, sign_in
+from tests.web.conftest import Account, OpenPage, new_session, open_file, service_role, sign_in
 
 LARGEST_BYTES = 200_000
 
@@ -16,18 +17,34 @@ WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 PLAN = (ROOT / "docs" / "example-plan.md").read_bytes().decode().replace(" (予約)", "")
 
 
+NEWSLETTER = """# A newsletter from the changelog
+
+Customers ask what is new. The answer is in the changelog, where they do not look.
+
+## What the agent does
+
+1. Reads everything that was merged in the week.
+2. Groups it by what a customer would notice.
+3. Writes three short paragraphs, each with a link to the documentation.
+4. Sends it every Monday at nine.
+
+## What it must not do
+
+- Promise a date.
+- Name a customer.
+"""
+
+
 @pytest.fixture
 def busy(account: Account) -> tuple[Account, str]:
-    """Return a user with agents of every kind, and the one to look at."""
+    """Return a user with plans and agents of every kind, and the agent to look at."""
     for title, status in (
         ("Release notes from merged pull requests", "archived"),
         ("Invoice reminders that stay friendly", "paused"),
         ("Weekly support digest", "active"),
-        ("On-call handover", "building"),
     ):
         agent_id = account.approve(title=title)["agent_id"]
-        if status != "building":
-            account.finish_building(agent_id)
+        account.finish_building(agent_id)
         if status in ("paused", "archived"):
             account.rpc("transition_agent", agent_id=agent_id, to_status=status)
     title = PLAN.splitlines()[0].removeprefix("# ")
@@ -36,6 +53,30 @@ def busy(account: Account) -> tuple[Account, str]:
     account.finish_building(agent_id)
     account.approve(session_id, title=title, content=PLAN, version=2)
     account.finish_building(agent_id)
+
+    handover = account.approve(title="On-call handover")["agent_id"]
+    build = account.claim(handover)
+    service_role(
+        account.stack, "rpc/renew_build", build_id=build["id"], attempt=build["attempt"], progress=62
+    )
+    in_three_days = datetime.now(UTC) + timedelta(days=3, minutes=1)
+    account.propose(
+        new_session(), title="Answer the usual billing questions", expires_at=in_three_days.isoformat()
+    )
+    proposed = new_session()
+    title = "A newsletter from the changelog"
+    account.propose(proposed, title=title, content=NEWSLETTER)
+    comment = "Leave out what customers cannot see yet, and let me read it before it goes out."
+    account.rpc("request_changes", session_id=proposed, version=1, comment=comment)
+    account.propose(
+        proposed,
+        title=title,
+        version=2,
+        content=NEWSLETTER.replace("everything that was merged", "what was released to customers").replace(
+            "Sends it every Monday at nine.",
+            "Shows the draft to its owner.\n5. Sends it on Monday at nine, if the owner has agreed.",
+        ),
+    )
     return account, agent_id
 
 
@@ -77,3 +118,8 @@ def test_screenshots(
     page.goto(f"/build/{agent_id}")
     page.get_by_role("heading", name="Why").wait_for()
     picture("agent")
+    page.goto("/plans")
+    picture("plans")
+    page.get_by_role("region", name="Waiting for you").get_by_role("link").first.click()
+    page.get_by_role("region", name="Changed lines").wait_for()
+    picture("proposal")

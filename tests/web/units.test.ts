@@ -1,10 +1,10 @@
 // What the app computes by itself, without a browser: run by test_units.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { applyEdit, decode, documentProblem, encode, lineEndings, sha256, titleOf, toView } from "../../ui/lib/document.ts";
-import { edited, opened, sent } from "../../ui/lib/draft.ts";
+import { applyEdit, decode, documentProblem, encode, lineEndings, sha256, toView } from "../../ui/lib/document.ts";
+import { editDraft, markSent, openDraft } from "../../ui/lib/draft.ts";
+import { sections, titleOf } from "../../ui/lib/markdown.ts";
 import { safePath } from "../../ui/lib/paths.ts";
-import { sections } from "../../ui/lib/sections.ts";
 
 test("a document is decoded and encoded byte for byte", () => {
   const bytes = new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a, 0xc3, 0xa9, 0x0d, 0x65, 0xcc, 0x81]);
@@ -65,29 +65,36 @@ test("what cannot be a document is told before it is sent", () => {
 test("a document's first heading is its title", () => {
   assert.equal(titleOf("\uFEFF# The plan #\r\n\r\n## More"), "The plan");
   assert.equal(titleOf("no heading"), null);
+  assert.equal(titleOf("The plan\n========\n"), "The plan");
+  assert.equal(titleOf("# The `plan` of [Ada](https://example.org), *revised*"), "The plan of Ada, revised");
+});
+
+test("a comment in a fence is not the title", () => {
+  assert.equal(titleOf("```sh\n# install things\n```\n# My plan\n"), "My plan");
+  assert.equal(titleOf("    # indented code\n\n# My plan\n"), "My plan");
 });
 
 test("the first edit of a settled revision begins the next version, further edits do not", () => {
-  const draft = opened("Title", "text");
+  const draft = openDraft("Title", "text");
   assert.equal(draft.version, 1);
-  const once = edited(draft, { content: "text!" }, 0);
+  const once = editDraft(draft, { content: "text!" }, 0);
   assert.equal(once.version, 2);
-  assert.equal(edited(edited(once, { content: "text!!" }, 0), { title: "Other" }, 0).version, 2);
+  assert.equal(editDraft(editDraft(once, { content: "text!!" }, 0), { title: "Other" }, 0).version, 2);
 });
 
 test("what was sent may have been approved: an edit after it is another version", () => {
-  const draft = sent(edited(opened("Title", "text"), { content: "text!" }, 0));
+  const draft = markSent(editDraft(openDraft("Title", "text"), { content: "text!" }, 0));
   assert.equal(draft.version, 2);
-  assert.equal(edited(draft, { content: "text!!" }, 0).version, 3);
+  assert.equal(editDraft(draft, { content: "text!!" }, 0).version, 3);
 });
 
 test("the next version is above everything that was approved elsewhere", () => {
-  assert.equal(edited(opened("Title", "text"), { title: "Other" }, 7).version, 8);
+  assert.equal(editDraft(openDraft("Title", "text"), { title: "Other" }, 7).version, 8);
 });
 
 test("an edit that changes nothing does not count", () => {
-  const draft = opened("Title", "text");
-  assert.equal(edited(draft, { content: "text", title: "Title" }, 5), draft);
+  const draft = openDraft("Title", "text");
+  assert.equal(editDraft(draft, { content: "text", title: "Title" }, 5), draft);
 });
 
 test("a document is cut before its headings, and nothing is lost", () => {
@@ -102,21 +109,42 @@ test("a document is cut before its headings, and nothing is lost", () => {
       [3, "user-content-one-1"],
     ],
   );
-  assert.equal(parts.map(({ text }) => text).join("\n"), markdown);
+  assert.equal(parts.map(({ text }) => text).join(""), markdown);
+});
+
+test("underlined headings are headings, and a list item's heading is not a section", () => {
+  const parts = sections("One\n===\ntext\n\nTwo\n---\n\n- # in a list\n");
+  assert.deepEqual(
+    parts.map(({ level, heading }) => [level, heading]),
+    [
+      [1, "One"],
+      [2, "Two"],
+    ],
+  );
 });
 
 test("what looks like a heading in a fence is code", () => {
-  for (const fence of ["```", "~~~~", "- ```", "> ~~~", "1. ```sh"]) {
-    const close = fence.replace(/^(- |1\. )/, "   ").replace("sh", "");
-    assert.equal(sections(`${fence}\n# comment\n${close}\ntext`).length, 1, fence);
-  }
+  for (const fenced of [
+    "```\n# comment\n```\ntext",
+    "~~~~\n# comment\n~~~~\ntext",
+    "- ```\n  # comment\n  ```\ntext",
+    "> ~~~\n> # comment\n> ~~~\ntext",
+    "1. ```sh\n   # comment\n   ```\ntext",
+  ])
+    assert.equal(sections(fenced).length, 1, fenced);
   assert.equal(sections("````\n```\n# comment\n````\n# heading").length, 2);
+  // A list item's fence ends with the item: this is a heading, and it is rendered as one.
+  assert.equal(sections("- ```\n# heading").length, 2);
 });
 
 test("link definitions serve every section, footnotes keep a document together", () => {
   const linked = sections("# One\n[a][ref]\n# Two\n[ref]: https://example.org\n");
   assert.ok(linked.every(({ text }) => text.includes("[ref]: https://example.org")));
   assert.equal(sections("# One\nnote[^1]\n# Two\n[^1]: text\n").length, 1);
+  // A definition inside a quote counts for the whole document.
+  assert.equal(sections("# One\n[a][ref]\n# Two\n> [ref]: https://example.org\n").length, 1);
+  // An open fence at the end does not swallow the definitions.
+  assert.ok(sections("[ref]: https://example.org\n# One\n```\ncode\n").at(-1)?.text.startsWith("[ref]: "));
 });
 
 test("a path that would lead out of the app becomes the start page", () => {

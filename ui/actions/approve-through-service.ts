@@ -1,39 +1,19 @@
 "use server";
 
 import { z } from "zod";
+import { Approval, ApprovalInput } from "@/lib/approval";
 import { env } from "@/lib/env";
-import { failure, isErrorCode } from "@/lib/errors";
+import { failure, isErrorCode, type Result } from "@/lib/errors";
 import { createClient } from "@/lib/supabase/server";
-import type { ActionResult, ApprovePlanInput } from "./approve-plan";
-
-// Types and shapes only: what the values may be is for the service and the database to say.
-const Input = z.strictObject({
-  plan_id: z.string().max(200),
-  title: z.string().max(10_000),
-  content: z.string().max(1024 * 1024),
-  version: z.int(),
-  content_sha256: z.string().max(100),
-});
-
-const Approval = z.object({
-  success: z.literal(true),
-  message: z.string(),
-  document_url: z.string(),
-  agent_id: z.uuid(),
-  agent_status: z.string(),
-  plan_id: z.uuid(),
-  version: z.int(),
-  created: z.boolean(),
-});
 
 const Problem = z.object({ code: z.string() });
 
-// Longer than the service gives its own upstreams, so that its answer, not our impatience, is what is told.
+// Longer than the service waits for Supabase, so that the user is told the service's answer.
 const TIMEOUT_MS = 60_000;
 
-/** Approves as the signed-in user, by POST /plan/approve. Who that is, only the session says. */
-export async function approveThroughService(input: ApprovePlanInput): Promise<ActionResult> {
-  const parsed = Input.safeParse(input);
+/** Approves as the signed-in user, by POST /plan/approve. The user is the session's, never an argument. */
+export async function approveThroughService(input: ApprovalInput): Promise<Result<Approval>> {
+  const parsed = ApprovalInput.safeParse(input);
   if (!parsed.success) return failure("invalid_request");
 
   const { auth } = await createClient();
@@ -42,7 +22,7 @@ export async function approveThroughService(input: ApprovePlanInput): Promise<Ac
   const token = claims && (await auth.getSession()).data.session?.access_token;
   if (!token) return failure("not_authenticated");
 
-  // There is none where plans are approved directly, and then nobody but a stranger to this app calls here.
+  // SERVICE_URL is unset in direct mode; only crafted requests reach this.
   if (!env.SERVICE_URL) return failure("upstream_unavailable");
 
   try {

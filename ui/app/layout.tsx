@@ -1,7 +1,7 @@
 import type { Metadata, Viewport } from "next";
 import { headers } from "next/headers";
 import { Toaster } from "sonner";
-import { publicEnv } from "@/lib/env";
+import { publicSettings } from "@/lib/env";
 import "@fontsource-variable/geist";
 import "@fontsource-variable/geist-mono";
 import "./globals.css";
@@ -25,7 +25,7 @@ export default async function RootLayout({ children }: { children: React.ReactNo
   return (
     <html lang="en">
       <head>
-        <meta name="greenlight-env" content={JSON.stringify(publicEnv())} />
+        <meta name="greenlight-env" content={JSON.stringify(publicSettings())} />
       </head>
       <body>
         {children}

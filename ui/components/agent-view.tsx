@@ -1,89 +1,94 @@
 "use client";
 
 import * as Tabs from "@radix-ui/react-tabs";
+import {
+  archiveAgent,
+  deleteAgent,
+  getAgent,
+  pauseAgent,
+  resumeAgent,
+  retryBuild,
+  type AgentDetails,
+  type AgentStatus,
+  type Plan,
+  type Supabase,
+} from "greenlight-client";
 import { Archive, Pause, PencilLine, Play, ShieldCheck, ShieldX, Trash2 } from "lucide-react";
 import dynamic from "next/dynamic";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { toast } from "sonner";
-import useSWR from "swr";
-import {
-  isStatus,
-  loadAgent,
-  loadDocument,
-  type Agent,
-  type Plan,
-  type Status as AgentStatus,
-} from "@/lib/agents";
-import { decode, sha256 } from "@/lib/document";
-import { databaseErrorCode, explain } from "@/lib/errors";
-import { createClient } from "@/lib/supabase/client";
+import { errorCode, errorMessage } from "@/lib/errors";
+import { wasApproved } from "@/lib/plans";
+import { restoreAgent } from "@/lib/restore-agent";
+import { loadClient } from "@/lib/supabase/lazy";
+import { useDocument } from "@/lib/use-document";
+import { useWatch } from "@/lib/use-watch";
+import { BuildState } from "./build-state";
+import { Callout } from "./callout";
 import { Confirm } from "./confirm";
 import { Fingerprint } from "./fingerprint";
 import { MarkdownDocument } from "./markdown";
-import { restoreAgent } from "./restore-agent";
 import { Status } from "./status";
 import { Time } from "./time";
 import { Timeline } from "./timeline";
 
 const Changes = dynamic(() => import("./changes").then(({ Changes }) => Changes), { ssr: false });
 
-const BUILDING_POLL_MS = 2_000;
-const SETTLED_POLL_MS = 20_000;
-
 const MEANING: Record<AgentStatus, string> = {
   building: "The plan is with the builder. This page shows by itself when the agent is ready.",
   active: "The agent is built and at work.",
-  paused: "The agent rests until you resume it.",
+  paused: "The agent is paused until you resume it.",
   archived: "The agent is retired for good. Its plans and its history stay.",
+  failed: "The builder gave up on this plan. Try again, or revise the plan.",
 };
 
-/** An agent: what it is doing, what it is built from, and everything that happened to it. */
-export function AgentView({ initial }: { initial: Agent }) {
+/** An agent: its status, what it is built from, and everything that happened to it. */
+export function AgentView({ initial }: { initial: AgentDetails }) {
   const router = useRouter();
-  // SWR pauses in a hidden tab, and looks again when the tab is shown.
-  const { data, mutate } = useSWR(["agent", initial.id], () => loadAgent(createClient(), initial.id), {
-    fallbackData: initial,
-    // Shorter than the quickest poll, or it would swallow every other one.
-    dedupingInterval: 500,
-    // Before the first answer, SWR asks without any data.
-    refreshInterval: (agent = initial) => (agent?.status === "building" ? BUILDING_POLL_MS : SETTLED_POLL_MS),
-    onSuccess: (agent) => {
-      // Deleted in another tab: the server knows what to show instead.
-      if (!agent) router.refresh();
-    },
-  });
+  const { value, reload } = useWatch<AgentDetails | null>(
+    initial,
+    async () => getAgent(await loadClient(), initial.id),
+    (agent) => agent?.status === "building",
+  );
+  // Deleted in another tab: the server knows what to show instead.
+  const isGone = value === null;
+  useEffect(() => {
+    if (isGone) router.refresh();
+  }, [isGone, router]);
+
   const [busy, setBusy] = useState(false);
   const [tab, setTab] = useState("document");
-  const agent = data ?? initial;
-  const name = agent.name ?? agent.plan.title;
+  const agent = value ?? initial;
   const current = agent.plan;
+  const approved = agent.plans.filter(wasApproved);
+  const proposal = agent.plans.find(({ status }) => status === "proposed");
 
-  async function act(call: PromiseLike<{ error: { code: string; message: string } | null }>, done: string) {
+  async function act(call: (supabase: Supabase, id: string) => Promise<unknown>, done: string) {
     setBusy(true);
-    const { error } = await call;
-    await mutate().catch(() => undefined);
+    try {
+      await call(await loadClient(), agent.id);
+      toast.success(done);
+    } catch (error) {
+      toast.error(errorMessage(errorCode(error)));
+    }
+    await reload();
     setBusy(false);
-    if (error) toast.error(explain(databaseErrorCode(error)));
-    else toast.success(done);
-  }
-
-  function transition(to: AgentStatus, done: string) {
-    void act(createClient().rpc("transition_agent", { agent_id: agent.id, to_status: to }), done);
   }
 
   async function remove() {
     setBusy(true);
-    const { error } = await createClient().rpc("delete_agent", { agent_id: agent.id });
-    if (error) {
+    try {
+      await deleteAgent(await loadClient(), agent.id);
+    } catch (error) {
       setBusy(false);
-      toast.error(explain(databaseErrorCode(error)));
+      toast.error(errorMessage(errorCode(error)));
       return;
     }
     router.push("/agents");
     router.refresh();
-    toast.success(`Deleted ${name}`, {
+    toast.success(`Deleted ${agent.name}`, {
       duration: 10_000,
       action: {
         label: "Undo",
@@ -104,8 +109,8 @@ export function AgentView({ initial }: { initial: Agent }) {
           <p className="agent-status" aria-live="polite">
             <Status status={agent.status} />
           </p>
-          <h1>{name}</h1>
-          <p className="lead">{isStatus(agent.status) && MEANING[agent.status]}</p>
+          <h1>{agent.name}</h1>
+          <p className="lead">{MEANING[agent.status]}</p>
         </div>
         <div className="agent-actions">
           {agent.status !== "archived" && (
@@ -115,46 +120,40 @@ export function AgentView({ initial }: { initial: Agent }) {
           )}
           {agent.status === "active" && (
             <Confirm
-              title={`Pause ${name}?`}
+              title={`Pause ${agent.name}?`}
               question="It stops working until you resume it."
               confirm="Pause"
               disabled={busy}
-              onConfirm={() => {
-                transition("paused", "Agent paused");
-              }}
+              onConfirm={() => void act(pauseAgent, "Agent paused")}
             >
               <Pause aria-hidden /> Pause
             </Confirm>
           )}
           {agent.status === "paused" && (
             <Confirm
-              title={`Resume ${name}?`}
+              title={`Resume ${agent.name}?`}
               question="It goes back to work at once."
               confirm="Resume"
               disabled={busy}
-              onConfirm={() => {
-                transition("active", "Agent resumed");
-              }}
+              onConfirm={() => void act(resumeAgent, "Agent resumed")}
             >
               <Play aria-hidden /> Resume
             </Confirm>
           )}
           {agent.status !== "archived" && (
             <Confirm
-              title={`Archive ${name}?`}
+              title={`Archive ${agent.name}?`}
               question="This is final: an archived agent neither works nor takes a new plan. Its history stays readable."
               confirm="Archive"
               danger
               disabled={busy}
-              onConfirm={() => {
-                transition("archived", "Agent archived");
-              }}
+              onConfirm={() => void act(archiveAgent, "Agent archived")}
             >
               <Archive aria-hidden /> Archive
             </Confirm>
           )}
           <Confirm
-            title={`Delete ${name}?`}
+            title={`Delete ${agent.name}?`}
             question="The agent and its plans disappear from your lists. You can restore them from Recently deleted."
             confirm="Delete"
             danger
@@ -164,7 +163,23 @@ export function AgentView({ initial }: { initial: Agent }) {
             <Trash2 aria-hidden /> Delete
           </Confirm>
         </div>
+        <BuildState
+          status={agent.status}
+          build={agent.build}
+          busy={busy}
+          onRetry={() => void act(retryBuild, "Building again")}
+        />
       </div>
+
+      {proposal && (
+        <div className="agent-proposal">
+          <Callout tone="info" text={`Version ${proposal.version} is proposed and waits for your decision.`}>
+            <Link className="button" href={`/build?session=${agent.session_id}`}>
+              Review it
+            </Link>
+          </Callout>
+        </div>
+      )}
 
       <div className="agent-body">
         <Tabs.Root value={tab} onValueChange={setTab} className="agent-document">
@@ -179,8 +194,8 @@ export function AgentView({ initial }: { initial: Agent }) {
             <ApprovedDocument plan={current} />
           </Tabs.Content>
           <Tabs.Content value="changes" className="tab" tabIndex={-1}>
-            {agent.plans.length > 1 ? (
-              <VersionChanges plans={agent.plans} />
+            {approved.length > 1 ? (
+              <VersionChanges plans={approved} />
             ) : (
               <p className="empty-note">
                 This is the first version. Revise the plan, and the changes are shown here.
@@ -191,12 +206,12 @@ export function AgentView({ initial }: { initial: Agent }) {
         <aside className="agent-aside">
           <section aria-labelledby="history">
             <h2 id="history">History</h2>
-            <Timeline events={agent.agent_event} />
+            <Timeline events={agent.events} plans={agent.plans} />
           </section>
           <section aria-labelledby="versions">
             <h2 id="versions">Versions</h2>
             <ol className="versions">
-              {agent.plans.map((plan) => (
+              {approved.map((plan) => (
                 <li key={plan.id} aria-current={plan.id === current.id ? "true" : undefined}>
                   <span className="version">Version {plan.version}</span>
                   <span className="muted">
@@ -213,40 +228,29 @@ export function AgentView({ initial }: { initial: Agent }) {
   );
 }
 
-/** A document and the hash of what really arrived. What was approved once never changes: it is fetched once. */
-function useDocument(plan: Plan | undefined) {
-  return useSWR(
-    plan ? ["approved", plan.document_path] : null,
-    async ([, path]) => {
-      const bytes = await loadDocument(createClient(), path);
-      return { content: decode(bytes), hash: "subtle" in crypto ? await sha256(bytes) : undefined };
-    },
-    { revalidateOnFocus: false, revalidateIfStale: false },
-  );
-}
-
 function ApprovedDocument({ plan }: { plan: Plan }) {
-  const document = useDocument(plan);
-  const data = document.data;
-  if (document.error)
-    return <p className="empty-note">The document could not be loaded. Reload the page to try again.</p>;
+  const { data, error } = useDocument(plan);
+  if (error) return <p className="empty-note">{errorMessage(error)}</p>;
   if (!data) return <div className="skeleton" aria-busy="true" />;
   return (
     <>
       <p className="fingerprint-line">
         <Fingerprint hash={plan.document_sha256} />
-        {data.hash === plan.document_sha256 && (
+        {data.verified ? (
           <span className="fact good">
             <ShieldCheck aria-hidden /> These are the approved bytes
           </span>
-        )}
-        {data.hash !== undefined && data.hash !== plan.document_sha256 && (
+        ) : (
           <span className="fact bad" role="alert">
             <ShieldX aria-hidden /> These are not the approved bytes
           </span>
         )}
       </p>
-      <MarkdownDocument content={data.content} />
+      {data.content === null ? (
+        <p className="empty-note">The document is not text in UTF-8.</p>
+      ) : (
+        <MarkdownDocument content={data.content} />
+      )}
     </>
   );
 }
@@ -265,7 +269,7 @@ function VersionChanges({ plans }: { plans: Plan[] }) {
       {before.error || after.error ? (
         <p className="empty-note">The documents could not be loaded. Reload the page to try again.</p>
       ) : before.data && after.data ? (
-        <Changes from={before.data.content} to={after.data.content} />
+        <Changes from={before.data.content ?? ""} to={after.data.content ?? ""} />
       ) : (
         <div className="skeleton" aria-busy="true" />
       )}

@@ -9,7 +9,7 @@ interface Row {
   text: React.ReactNode;
 }
 
-// Word by word only where people would read it so: not in a paragraph that was written anew as a whole.
+// Longer lines are compared as a whole: word by word is unreadable in a rewritten paragraph.
 const LONGEST_LINE = 4_000;
 
 /** What changed from one version of a document to another, with three lines around each change. */

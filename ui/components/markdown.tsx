@@ -5,12 +5,12 @@ import { memo, useDeferredValue, useMemo, useState } from "react";
 import Markdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { toView } from "@/lib/document";
-import { sections } from "@/lib/sections";
+import { sections } from "@/lib/markdown";
 import { Outline } from "./outline";
 
 /**
- * A document as people read it. HTML in it is shown as the text that it is: whoever approves must see all of it, and
- * nothing in it may run. Long documents are rendered section by section, so that the page stays responsive.
+ * A rendered document. HTML in it is shown as text: the user must see all that they approve, and nothing in it may
+ * run. Long documents are rendered section by section, so that the page stays responsive.
  */
 export function MarkdownDocument({ content }: { content: string }) {
   const shown = useDeferredValue(content, "");

@@ -3,29 +3,34 @@
 import { FileText, FileUp, ClipboardPaste, Trash2 } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { useRef, useState, useSyncExternalStore } from "react";
+import { useRef, useState } from "react";
 import { toast } from "sonner";
-import { decode, documentProblem, titleOf } from "@/lib/document";
-import { discardDraft, draftsOf, opened, saveDraft } from "@/lib/draft";
-import { explain } from "@/lib/errors";
+import { decode, documentProblem } from "@/lib/document";
+import { draftSessions, openDraft, useDraft } from "@/lib/draft";
+import { errorMessage } from "@/lib/errors";
 import { EXAMPLE_PLAN } from "@/lib/example-plan";
+import { titleOf } from "@/lib/markdown";
+import { newSessionId } from "@/lib/paths";
+import { useInBrowser } from "@/lib/use-in-browser";
 import { useUser } from "./user";
 
-/** Where a plan comes from: a file, the clipboard, or the example. Opens it in `sessionId`, or in a new session. */
+/** Opens a plan from a file, the clipboard or the example, in `sessionId` or in a new session. */
 export function OpenPlan({ sessionId }: { sessionId?: string }) {
   const user = useUser();
   const router = useRouter();
   const file = useRef<HTMLInputElement>(null);
   const [pasted, setPasted] = useState<string | null>(null);
+  const [newId] = useState(newSessionId);
+  const id = sessionId ?? newId;
+  const { save } = useDraft(user.id, id);
 
   function open(content: string, fallbackTitle = "Untitled plan") {
     const problem = isSecureContext ? documentProblem(content) : "insecure_context";
     if (problem) {
-      toast.error(explain(problem));
+      toast.error(errorMessage(problem));
       return;
     }
-    const id = sessionId ?? crypto.randomUUID();
-    saveDraft(user.id, id, opened(titleOf(content) ?? fallbackTitle, content));
+    save(openDraft(titleOf(content) ?? fallbackTitle, content));
     router.push(`/build?session=${id}`);
   }
 
@@ -43,7 +48,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
       <h1>Open a plan</h1>
       <p className="lead">
         {sessionId
-          ? "There is no plan in this planning session yet. Where does it come from?"
+          ? "There is no plan in this planning session yet. Choose one to start with."
           : "A plan is a markdown document. Read it, change what you like, and approve it: an agent is built from it."}
       </p>
       <div
@@ -127,49 +132,51 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
 }
 
 function Drafts({ userId }: { userId: string }) {
-  const [discarded, setDiscarded] = useState(0);
-  // Local storage is not there on the server: nothing is shown until the page is in the browser.
-  const inBrowser = useSyncExternalStore(
-    () => () => undefined,
-    () => true,
-    () => false,
-  );
-  const drafts = inBrowser ? draftsOf(userId) : [];
-  if (drafts.length === 0) return null;
+  const inBrowser = useInBrowser();
+  // Read once: a discarded draft keeps its row, so that it can be restored.
+  const [sessionIds, setSessionIds] = useState<string[]>();
+  if (inBrowser && sessionIds === undefined) setSessionIds(draftSessions(userId));
+  if (!sessionIds?.length) return null;
   return (
-    <section className="drafts" aria-labelledby="drafts" data-discarded={discarded}>
+    <section className="drafts" aria-labelledby="drafts">
       <h2 id="drafts">In this browser</h2>
       <ul className="rows">
-        {drafts.map(({ sessionId, draft }) => (
-          <li key={sessionId}>
-            <Link href={`/build?session=${sessionId}`}>
-              <strong>{draft.title || "Untitled plan"}</strong>
-              <span className="muted">Version {draft.version}</span>
-            </Link>
-            <button
-              type="button"
-              className="button quiet"
-              aria-label={`Discard the draft ${draft.title}`}
-              title="Discard this draft"
-              onClick={() => {
-                discardDraft(userId, sessionId);
-                setDiscarded((count) => count + 1);
-                toast("Draft discarded", {
-                  action: {
-                    label: "Undo",
-                    onClick: () => {
-                      saveDraft(userId, sessionId, draft);
-                      setDiscarded((count) => count - 1);
-                    },
-                  },
-                });
-              }}
-            >
-              <Trash2 aria-hidden />
-            </button>
-          </li>
+        {sessionIds.map((sessionId) => (
+          <DraftRow key={sessionId} userId={userId} sessionId={sessionId} />
         ))}
       </ul>
     </section>
+  );
+}
+
+function DraftRow({ userId, sessionId }: { userId: string; sessionId: string }) {
+  const { draft, save, discard } = useDraft(userId, sessionId);
+  if (!draft) return null;
+  return (
+    <li>
+      <Link href={`/build?session=${sessionId}`}>
+        <strong>{draft.title || "Untitled plan"}</strong>
+        <span className="muted">Version {draft.version}</span>
+      </Link>
+      <button
+        type="button"
+        className="button quiet"
+        aria-label={`Discard the draft ${draft.title}`}
+        title="Discard this draft"
+        onClick={() => {
+          discard();
+          toast("Draft discarded", {
+            action: {
+              label: "Undo",
+              onClick: () => {
+                save(draft);
+              },
+            },
+          });
+        }}
+      >
+        <Trash2 aria-hidden />
+      </button>
+    </li>
   );
 }

@@ -1,11 +1,11 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import type { Section } from "@/lib/sections";
+import type { Section } from "@/lib/markdown";
 
 /** The document's headings, as links: beside a long text on a wide screen, folded above it on a narrow one. */
 export function Outline({ sections }: { sections: Section[] }) {
-  const headings = sections.filter(({ level }) => level > 0);
+  const headings = sections.filter(({ level, heading }) => level > 0 && heading !== "");
   const top = Math.min(...headings.map(({ level }) => level));
   const shown = headings.filter(({ level }) => level <= top + 2);
   const here = useCurrent(shown);

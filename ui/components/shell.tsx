@@ -1,13 +1,23 @@
-import Link from "next/link";
+import { listProposals } from "greenlight-client";
 import { LogOut } from "lucide-react";
+import Link from "next/link";
 import { signOut } from "@/actions/auth";
-import type { User } from "@/lib/supabase/server";
+import { requireUser } from "@/lib/supabase/server";
 import { Logo } from "./logo";
 import { NavLink } from "./nav-link";
 import { UserProvider } from "./user";
+import { WaitingCount } from "./waiting-count";
 
-/** What surrounds every page of a signed-in user. */
-export function Shell({ user, children }: { user: User; children: React.ReactNode }) {
+interface Props {
+  /** Where a visitor comes back to after signing in. */
+  path: string;
+  children: React.ReactNode;
+}
+
+/** The frame of every page of a signed-in user. */
+export async function Shell({ path, children }: Props) {
+  const { supabase, user } = await requireUser(path);
+  const { count } = await listProposals(supabase, { limit: 1 });
   return (
     <UserProvider user={user}>
       <a className="skip" href="#content">
@@ -19,7 +29,9 @@ export function Shell({ user, children }: { user: User; children: React.ReactNod
           <span>Greenlight</span>
         </Link>
         <nav aria-label="Main">
-          <NavLink href="/build">Plan</NavLink>
+          <NavLink href="/plans">
+            Plans <WaitingCount initial={count} />
+          </NavLink>
           <NavLink href="/agents">Agents</NavLink>
         </nav>
         <form action={signOut} className="bar-user">

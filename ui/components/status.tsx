@@ -1,8 +1,8 @@
-/** An agent's status, as a word with a dot. */
-export function Status({ status }: { status: string }) {
+/** A status, as a word with a dot. */
+export function Status({ status, children = status }: { status: string; children?: string }) {
   return (
     <span className="status" data-status={status}>
-      {status}
+      {children}
     </span>
   );
 }

@@ -20,7 +20,7 @@ function now() {
   return Math.floor(Date.now() / 20_000) * 20_000;
 }
 
-/** A moment as people say it ("5 minutes ago"), exact on hover. The server, which has no idea of the reader's time zone, says the day. */
+/** A moment relative to now ("5 minutes ago", "in 2 hours"), exact on hover. The server, which does not know the reader's time zone, shows the day. */
 export function Time({ at }: { at: string }) {
   const time = new Date(at);
   const current = useSyncExternalStore(subscribe, now, () => null);
@@ -32,16 +32,17 @@ export function Time({ at }: { at: string }) {
 }
 
 function relative(time: Date, current: number): string {
-  const seconds = (current - time.getTime()) / 1000;
+  const seconds = (time.getTime() - current) / 1000;
   for (const [unit, length] of UNITS) {
-    if (seconds >= length) {
-      if (unit === "day" && seconds >= 30 * length)
+    if (Math.abs(seconds) >= length) {
+      if (unit === "day" && Math.abs(seconds) >= 30 * length)
         return time.toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
       return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(
-        -Math.floor(seconds / length),
+        Math.trunc(seconds / length),
         unit,
       );
     }
   }
-  return "just now";
+  // The current time is rounded down, so that a moment ago may seem to be ahead.
+  return seconds > 20 ? "in less than a minute" : "just now";
 }

@@ -9,7 +9,7 @@ export function UserProvider({ user, children }: { user: User; children: React.R
   return <UserContext value={user}>{children}</UserContext>;
 }
 
-/** The signed-in user. Only for pages inside the shell, which nobody else gets to see. */
+/** The signed-in user. Only for pages inside the shell: visitors do not get there. */
 export function useUser(): User {
   const user = use(UserContext);
   if (!user) throw new Error("No user: this page is not inside the shell");

@@ -10,7 +10,7 @@ const BOM = "\uFEFF";
 const LINE = /[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g;
 
 /** Reads a file's bytes. Throws a TypeError where they are not UTF-8. Keeps a byte order mark. */
-export function decode(bytes: ArrayBuffer): string {
+export function decode(bytes: BufferSource): string {
   return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
 }
 
@@ -24,7 +24,7 @@ export async function sha256(bytes: BufferSource): Promise<string> {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What is wrong with a document before anybody is asked, or null. */
+/** The error code of a document that cannot be approved, or null. */
 export function documentProblem(content: string): "invalid_request" | "document_too_large" | null {
   // A lone surrogate has no UTF-8: it would be approved as another character than the one shown.
   if (content.includes("\0") || !content.isWellFormed()) return "invalid_request";
@@ -75,12 +75,6 @@ export function lineEndings(content: string): "LF" | "CRLF" | "CR" | "mixed" {
 
 export function hasByteOrderMark(content: string): boolean {
   return content.startsWith(BOM);
-}
-
-/** The title that a document gives itself: its first heading. */
-export function titleOf(content: string): string | null {
-  const heading = /^#{1,6}[ \t]+(.+?)[ \t]*#*$/m.exec(toView(content));
-  return heading?.[1]?.slice(0, 500) ?? null;
 }
 
 function lines(text: string): string[] {

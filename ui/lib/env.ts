@@ -38,8 +38,8 @@ export const env = createEnv({
       }),
 });
 
-/** What the browser may know, and nothing else. */
-export function publicEnv() {
+/** The settings that the browser gets. */
+export function publicSettings() {
   return {
     supabaseUrl: env.NEXT_PUBLIC_SUPABASE_URL,
     supabaseKey: env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
@@ -47,4 +47,4 @@ export function publicEnv() {
   };
 }
 
-export type PublicEnv = ReturnType<typeof publicEnv>;
+export type PublicEnv = ReturnType<typeof publicSettings>;

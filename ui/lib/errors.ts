@@ -1,35 +1,43 @@
+import { GreenlightError } from "greenlight-client";
+
 /**
- * What the app says about each code that the database and the service answer with, and about the few things that
- * only a browser can meet. One sentence of what happened, one of what to do.
+ * What the app says for each code of the database and the service, and for the few errors that only a browser can
+ * have. One sentence says what happened, one says what to do.
  */
-const SENTENCES = {
+const ERROR_MESSAGES = {
   not_authenticated: "You are signed out. Sign in again: your draft is kept.",
+  human_required:
+    "Only you can decide this, signed in to this app yourself. An app that acts for you cannot.",
 
   agent_not_found: "This agent does not exist, or it is not yours.",
   document_not_found: "The document is not in storage any more. Approve the plan again to store it.",
   plan_not_found: "This plan does not exist, or it is not yours.",
 
   plan_conflict:
-    "Another text was approved under this version, perhaps in another tab. Approve yours as the next version.",
-  plan_stale:
-    "A newer version of this plan was approved in the meantime. Look at it, or approve yours on top of it.",
+    "Another text has this version already, perhaps from another tab. Approve yours as the next version.",
+  plan_stale: "There is a newer version of this plan. Look at it, or approve yours on top of it.",
+  plan_decided: "This version was decided in the meantime, and a decision is final.",
+  plan_expired: "This proposal has expired, so it cannot be approved any more. Ask for a new one.",
   agent_archived: "The agent of this plan is archived, and that is final. Start a new plan from this text.",
   agent_deleted: "The agent of this plan was deleted. Restore it first, then approve.",
   illegal_transition:
     "The agent's status has changed, and this is not possible from there. The page is up to date now.",
 
   invalid_session_id:
-    "The address names no planning session: an id has up to 128 letters, digits, hyphens and underscores.",
-  invalid_version: "The version has to be a whole number from 1.",
+    "This is not a planning session: an id has up to 128 letters, digits, hyphens and underscores.",
+  invalid_version: "The version must be a whole number from 1.",
   invalid_title: "The title needs 1 to 500 characters in a single line.",
+  invalid_comment: "The comment needs 1 to 4,000 characters.",
   invalid_document_sha256: "The document's fingerprint could not be read. Reload the page and approve again.",
   invalid_document_url: "The document's address was not accepted. Reload the page and approve again.",
+  invalid_expires_at: "A proposal must expire in the future.",
   invalid_status: "An agent cannot have this status. Reload the page and try again.",
-  invalid_plan_id: "The agent cannot be set to active without naming the plan that was built.",
+  invalid_plan_id: "This plan does not exist, or it is not yours.",
+  invalid_user_id: "There is no such user.",
   invalid_request:
     "The plan could not be sent as it is. Look for invisible control characters in the title or the document.",
 
-  document_too_large: "The document has to be between 1 byte and 1 MiB. Shorten it, or split the plan.",
+  document_too_large: "The document must be between 1 byte and 1 MiB. Shorten it, or split the plan.",
   document_changed:
     "What arrived is not the text that you see, so nothing was approved. Something changed it on the way, such as a browser extension. Try again.",
   unsupported_media_type:
@@ -37,28 +45,27 @@ const SENTENCES = {
 
   upstream_unavailable: "The approval service is down or busy. Nothing is lost: try again in a moment.",
   upstream_timeout: "The service did not answer in time. Try again: nothing will be approved twice.",
-  upstream_error:
-    "The service got an answer that makes no sense. Try again, and report it if it happens again.",
+  upstream_error: "Something went wrong on our side. Try again, and report it if it happens again.",
   internal_error: "The service failed. Nothing is lost: try again, and report it if it happens again.",
 
-  // Seen by this app only.
+  // Only this app has these.
   insecure_context:
-    "This page was not loaded securely, so the browser cannot fingerprint the plan. Open it by https.",
+    "This page was not loaded securely, so the browser cannot fingerprint the plan. Open it over https.",
   unknown: "Something went wrong. Nothing is lost: try again.",
 } as const;
 
-export type ErrorCode = keyof typeof SENTENCES;
+export type ErrorCode = keyof typeof ERROR_MESSAGES;
 
 export function isErrorCode(code: unknown): code is ErrorCode {
-  return typeof code === "string" && Object.hasOwn(SENTENCES, code);
+  return typeof code === "string" && Object.hasOwn(ERROR_MESSAGES, code);
 }
 
-/** The sentence for a code; one that is not known here gets the general one. */
-export function explain(code: string | undefined): string {
-  return SENTENCES[isErrorCode(code) ? code : "unknown"];
+/** The message for a code; an unknown code gets the general one. */
+export function errorMessage(code: string | undefined): string {
+  return ERROR_MESSAGES[isErrorCode(code) ? code : "unknown"];
 }
 
-/** Whether the very same request may succeed if it is sent again. */
+/** Whether the same request may succeed if it is sent again. */
 export function isRetryable(code: ErrorCode): boolean {
   return (
     code.startsWith("upstream_") ||
@@ -69,17 +76,21 @@ export function isRetryable(code: ErrorCode): boolean {
   );
 }
 
-/** The code in an answer of the Data API: our own message, or what PostgREST says on its own account. */
-export function databaseErrorCode(error: { code: string; message: string }): ErrorCode {
-  if (isErrorCode(error.message)) return error.message;
-  // 42501 is anon's, who may call nothing; PGRST30x are tokens that are missing, broken or expired.
-  if (error.code === "42501" || /^PGRST30\d$/.test(error.code)) return "not_authenticated";
-  // postgrest-js gives no code where there was no answer at all.
-  if (error.code === "") return "upstream_unavailable";
-  return "upstream_error";
+/** The code of what greenlight-client throws. */
+export function errorCode(error: unknown): ErrorCode {
+  return error instanceof GreenlightError && isErrorCode(error.code) ? error.code : "unknown";
 }
 
-/** The result of an action that came to nothing. */
+/** The result of an action. `data` and `error` can be read without narrowing first. */
+export type Result<T> =
+  { success: true; data: T; error?: undefined } | ({ success: false; data?: undefined } & Failure);
+
+interface Failure {
+  code: ErrorCode;
+  /** The message for the user. */
+  error: string;
+}
+
 export function failure(code: ErrorCode) {
-  return { success: false, code, error: explain(code) };
+  return { success: false, code, error: errorMessage(code) } as const;
 }

@@ -9,7 +9,7 @@ hurts most, what is new, and who is waiting.
 Support answers about 400 tickets a week. The product team reads perhaps twenty of them. Patterns show up in a
 spreadsheet a month later, when the customers who saw them first have stopped writing.
 
-> A good digest is one that somebody would miss if it did not come.
+> A good digest is one that people would miss if it did not come.
 
 ## What the agent does
 

@@ -1,11 +1,14 @@
+import { deletedAgents, listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
 import { ArrowLeft, ArrowRight, Sprout } from "lucide-react";
 import type { Metadata } from "next";
 import Link from "next/link";
+import { AgentRows } from "@/components/agent-rows";
 import { RestoreButton } from "@/components/restore-button";
-import { Status } from "@/components/status";
 import { Time } from "@/components/time";
-import { isStatus, listAgents, listDeleted, PAGE_SIZE, STATUSES } from "@/lib/agents";
 import { requireUser } from "@/lib/supabase/server";
+
+const STATUSES: AgentStatus[] = ["building", "active", "paused", "failed", "archived"];
+const PAGE_SIZE = 20;
 
 export const metadata: Metadata = { title: "Agents" };
 
@@ -16,9 +19,9 @@ interface Props {
 export default async function AgentsPage({ searchParams }: Props) {
   const params = await searchParams;
   const { supabase } = await requireUser("/agents");
-  const deleted = await listDeleted(supabase);
+  const deleted = await deletedAgents(supabase);
   const showDeleted = params.status === "deleted";
-  const status = isStatus(params.status) ? params.status : null;
+  const status = STATUSES.find((status) => status === params.status) ?? null;
   const page = /^[1-9]\d{0,5}$/.test(String(params.page)) ? Number(params.page) : 1;
 
   return (
@@ -57,19 +60,28 @@ export default async function AgentsPage({ searchParams }: Props) {
                     deleted <Time at={deleted_at ?? ""} />
                   </span>
                 </Link>
-                <RestoreButton id={id} label={`Restore ${name ?? "agent"}`} />
+                <RestoreButton id={id} label={`Restore ${name}`} />
               </li>
             ))}
           </ul>
         )
       ) : (
-        <Agents {...await listAgents(supabase, status, page)} status={status} page={page} />
+        <Agents
+          {...await listAgents(supabase, { status, page, pageSize: PAGE_SIZE })}
+          status={status}
+          page={page}
+        />
       )}
     </main>
   );
 }
 
-type AgentsProps = Awaited<ReturnType<typeof listAgents>> & { status: string | null; page: number };
+interface AgentsProps {
+  agents: AgentSummary[];
+  more: boolean;
+  status: AgentStatus | null;
+  page: number;
+}
 
 function Agents({ agents, more, status, page }: AgentsProps) {
   if (agents.length === 0) {
@@ -92,22 +104,7 @@ function Agents({ agents, more, status, page }: AgentsProps) {
   };
   return (
     <>
-      <ul className="rows">
-        {agents.map(({ id, name, status, created_at, plan }) => (
-          <li key={id}>
-            <Link href={`/build/${id}`}>
-              <strong>{name}</strong>
-              <span className="rows-facts">
-                <Status status={status} />
-                <span className="muted">Version {plan.version}</span>
-                <span className="muted">
-                  <Time at={created_at} />
-                </span>
-              </span>
-            </Link>
-          </li>
-        ))}
-      </ul>
+      <AgentRows initial={agents} status={status} page={page} pageSize={PAGE_SIZE} />
       {(page > 1 || more) && (
         <nav className="pager" aria-label="Pages">
           {page > 1 ? (

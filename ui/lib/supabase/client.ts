@@ -7,5 +7,3 @@ export function createClient() {
   const { supabaseUrl, supabaseKey } = publicEnv();
   return createBrowserClient<Database>(supabaseUrl, supabaseKey);
 }
-
-export type Supabase = ReturnType<typeof createClient>;

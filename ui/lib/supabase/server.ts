@@ -1,8 +1,8 @@
 import "server-only";
 import { createServerClient } from "@supabase/ssr";
+import type { Database } from "greenlight-client";
 import { cookies } from "next/headers";
 import { redirect } from "next/navigation";
-import type { Database } from "greenlight-client";
 import { env } from "../env";
 
 /** Supabase as the user of this request. Never kept: a client holds its user's tokens. */

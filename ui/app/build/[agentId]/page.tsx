@@ -1,22 +1,22 @@
+import { deletedAgents, getAgent } from "greenlight-client";
 import type { Metadata } from "next";
 import { notFound } from "next/navigation";
 import { cache } from "react";
-import { z } from "zod";
 import { AgentView } from "@/components/agent-view";
 import { DeletedAgent } from "@/components/deleted-agent";
-import { listDeleted, loadAgent } from "@/lib/agents";
 import { requireUser } from "@/lib/supabase/server";
 
 interface Props {
   params: Promise<{ agentId: string }>;
 }
 
-// Somebody else's agent, an unknown one and an id that is none are all the same: row level security shows nothing.
+// Not found, not yours and malformed ids all return 404.
 const load = cache(async (id: string) => {
-  if (!z.uuid().safeParse(id).success) notFound();
   const { supabase } = await requireUser(`/build/${id}`);
-  const agent = await loadAgent(supabase, id);
-  const deleted = agent ? undefined : (await listDeleted(supabase)).find((candidate) => candidate.id === id);
+  const agent = await getAgent(supabase, id);
+  const deleted = agent
+    ? undefined
+    : (await deletedAgents(supabase)).find((candidate) => candidate.id === id);
   if (!agent && !deleted) notFound();
   return { agent, deleted };
 });

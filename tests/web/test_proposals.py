@@ -1,0 +1,453 @@
+"""A planner proposes, the user decides in the browser: only what is on the screen, and only once."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.web.conftest import (
+    PLAN,
+    REFUSED,
+    Account,
+    OpenPage,
+    new_session,
+    redirected,
+    service_role,
+    sha256,
+    sign_in,
+    store,
+)
+
+# What the page says of a failed request that the test causes.
+ABORTED = "ERR_FAILED|ERR_CONNECTION"
+
+
+def review(page: Page, session_id: str) -> None:
+    page.goto(f"/build?session={session_id}")
+    page.get_by_role("tab", name="Read").wait_for()
+
+
+def say(page: Page, button: str, comment: str = "") -> None:
+    """Decide by one of the buttons that ask for a comment."""
+    page.get_by_role("main").get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog")
+    if comment:
+        dialog.get_by_label("Comment").fill(comment)
+    dialog.get_by_role("button", name=button).click()
+
+
+def plan_of(account: Account, session_id: str, version: int = 1) -> dict[str, object]:
+    (plan,) = account.rows("plan", session_id=f"eq.{session_id}", version=f"eq.{version}")
+    return dict(plan)
+
+
+def hold_back(page: Page) -> None:
+    """Cut the page off from news: a tab that has not looked for a while."""
+    page.route(
+        "**/rest/v1/plan?*",
+        lambda route: route.abort() if route.request.method == "GET" else route.continue_(),
+    )
+
+
+approve_button = re.compile("^Approve plan$")
+
+
+def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
+    open_page: OpenPage, account: Account
+) -> None:
+    page = open_page(user=account.user)
+    page.get_by_role("link", name="Plans").click()
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    session_id = new_session()
+    account.propose(session_id, title="Plan the move")
+
+    # The list is up to date when it is opened; the number in the navigation, too.
+    page.reload()
+    expect(page.get_by_role("link", name="Plans 1 waiting")).to_be_visible()
+    row = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
+    expect(row).to_contain_text("by your app (service role)")
+    row.click()
+    expect(page.get_by_role("heading", name="Van")).to_be_visible()
+    expect(page.get_by_role("tab", name="Changes")).to_have_count(0)
+
+    say(page, "Request changes", "Three trips, please.\nTwo are not enough.")
+    expect(page.get_by_text("You asked for changes to version 1.")).to_be_visible()
+    expect(page.get_by_role("button", name=approve_button)).to_have_count(0)
+    # What the planner sees at its next look. Feedback is no approval.
+    sent_back = plan_of(account, session_id)
+    assert sent_back["status"] == "changes_requested"
+    assert sent_back["comment"] == "Three trips, please.\nTwo are not enough."
+    assert account.rows("agent") == []
+
+    account.propose(session_id, version=2, content=PLAN.replace("Two trips.", "Three trips."))
+    page.get_by_role("button", name="Show version 2").click()
+    expect(page.get_by_text("You asked for:")).to_be_visible()
+    expect(page.get_by_text("Three trips, please.")).to_be_visible()
+    changes = page.get_by_role("region", name="Changed lines")
+    expect(changes.get_by_role("deletion")).to_have_text("Two trips.")
+    expect(changes.get_by_role("insertion")).to_have_text("Three trips.")
+
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
+    page.get_by_role("button", name=approve_button).click()
+    agent_id = redirected(page)
+
+    # One request to Supabase, with three arguments.
+    (approval,) = [request for request in sent if "/rest/v1/" in request.url or "/storage/v1/" in request.url]
+    assert approval.url.endswith("/rpc/approve_plan")
+    assert json.loads(approval.post_data or "") == {
+        "session_id": session_id,
+        "version": 2,
+        "document_sha256": sha256(PLAN.replace("Two trips.", "Three trips.")),
+    }
+    assert [agent["id"] for agent in account.rows("agent")] == [agent_id]
+    history = page.get_by_role("region", name="History").get_by_role("listitem")
+    expect(history).to_have_text(
+        [
+            re.compile("Version 2 approved"),
+            re.compile("Version 2 proposed"),
+            re.compile("Version 1 sent back.*Three trips, please", re.DOTALL),
+            re.compile("Version 1 proposed"),
+        ]
+    )
+    expect(page.get_by_role("link", name="Plans", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Plans").click()
+    expect(page.get_by_role("region", name="Decided lately").get_by_role("listitem")).to_have_count(2)
+
+
+def test_a_proposal_is_rejected_with_or_without_a_comment(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    for comment in ("", "Not this year."):
+        session_id = new_session()
+        account.propose(session_id)
+        review(page, session_id)
+
+        say(page, "Reject", comment)
+
+        expect(page.get_by_text("You rejected version 1.")).to_be_visible()
+        plan = plan_of(account, session_id)
+        assert (plan["status"], plan["comment"]) == ("rejected", comment or None)
+    assert account.rows("agent") == []
+
+
+def test_changes_are_not_requested_without_a_comment(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    page.get_by_role("button", name="Request changes").click()
+    dialog = page.get_by_role("dialog")
+
+    for blank in ("", "  \n "):
+        dialog.get_by_label("Comment").fill(blank)
+        dialog.get_by_role("button", name="Request changes").click()
+        expect(dialog).to_be_visible()
+
+    assert plan_of(account, session_id)["status"] == "proposed"
+
+
+def test_an_edited_proposal_is_approved_as_a_version_of_ones_own(
+    open_page: OpenPage, account: Account
+) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    page.get_by_role("tab", name="Edit").click()
+    page.get_by_label("Document").fill("# My own plan\n")
+    expect(page.locator(".toolbar .version")).to_have_text("Version 2")
+    # Back to the proposal and to the edits again: nothing is lost.
+    page.get_by_role("button", name="Show version 1").click()
+    expect(page.get_by_role("heading", name="Van")).to_be_visible()
+    page.get_by_role("button", name="Go to my edits").click()
+    expect(page.get_by_role("heading", name="My own plan")).to_be_visible()
+
+    page.get_by_role("button", name=approve_button).click()
+    redirected(page)
+
+    assert plan_of(account, session_id, 1)["status"] == "superseded"
+    own = plan_of(account, session_id, 2)
+    assert (own["status"], own["document_sha256"]) == ("approved", sha256("# My own plan\n"))
+    assert own["proposed_by"] is None
+
+
+def test_a_proposal_that_comes_while_editing_is_offered(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    page.get_by_role("tab", name="Edit").click()
+    page.get_by_label("Document").fill("# My own plan\n")
+    account.propose(session_id, version=2, content="# The planner's plan\n")
+
+    expect(page.get_by_text("Version 2 was proposed while you were editing.")).to_be_visible()
+    expect(page.get_by_label("Document")).to_have_value("# My own plan\n")
+    page.get_by_role("button", name="Discard my edits").click()
+
+    expect(page.get_by_role("heading", name="The planner's plan")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="The planner's plan")).to_be_visible()
+
+
+def test_two_tabs_decide_once(open_page: OpenPage, account: Account) -> None:
+    first = open_page(user=account.user, expected=f"{REFUSED}|{ABORTED}")
+    session_id = new_session()
+    account.propose(session_id)
+    review(first, session_id)
+    watching, cut_off = first.context.new_page(), first.context.new_page()
+    for page in (watching, cut_off):
+        review(page, session_id)
+        expect(page.get_by_role("button", name=approve_button)).to_be_visible()
+    hold_back(cut_off)
+
+    say(first, "Reject", "No.")
+
+    # One tab hears of it, the other one is told when it tries.
+    expect(watching.get_by_text("You rejected version 1.")).to_be_visible()
+    expect(watching.get_by_role("button", name=approve_button)).to_have_count(0)
+    cut_off.get_by_role("button", name=approve_button).click()
+    expect(cut_off.get_by_text("This version was decided in the meantime").first).to_be_visible()
+    assert plan_of(account, session_id)["status"] == "rejected"
+    assert account.rows("agent") == []
+
+
+def test_a_double_click_decides_once(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if "/rpc/" in request.url else None)
+    button = page.get_by_role("button", name=approve_button)
+    expect(button).to_be_enabled()
+
+    button.evaluate("button => { button.click(); button.click(); }")
+
+    redirected(page)
+    assert len([request for request in sent if request.method == "POST"]) == 1
+
+
+def test_a_stale_tab_approves_nothing_that_was_replaced(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user, expected=f"{REFUSED}|{ABORTED}")
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    expect(page.get_by_role("button", name=approve_button)).to_be_visible()
+    hold_back(page)
+    account.propose(session_id, version=2, content="# A newer plan\n")
+
+    page.get_by_role("button", name=approve_button).click()
+    expect(page.get_by_text("There is a newer version of this plan").first).to_be_visible()
+    assert account.rows("agent") == []
+
+    # With news again, it leads on, and does not change what is on the screen by itself.
+    page.unroute_all()
+    expect(page.get_by_text("Version 1 was replaced by a newer version.")).to_be_visible()
+    expect(page.get_by_role("button", name=approve_button)).to_have_count(0)
+    expect(page.get_by_role("heading", name="Van")).to_be_visible()
+    page.get_by_role("button", name="Show version 2").click()
+    expect(page.get_by_role("heading", name="A newer plan")).to_be_visible()
+    page.get_by_role("button", name=approve_button).click()
+    redirected(page)
+    assert plan_of(account, session_id, 2)["status"] == "approved"
+
+
+def test_a_withdrawn_proposal_says_so(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    expect(page.get_by_role("button", name=approve_button)).to_be_visible()
+
+    service_role(
+        account.stack, "rpc/withdraw_plan", session_id=session_id, version=1, user_id=account.user.id
+    )
+
+    expect(page.get_by_text("Version 1 was withdrawn by the planner.")).to_be_visible()
+    expect(page.get_by_role("button", name=approve_button)).to_have_count(0)
+    expect(page.get_by_role("link", name="Go to your plans")).to_be_visible()
+
+
+def test_a_proposal_that_expires_while_it_is_read_cannot_be_approved(
+    open_page: OpenPage, account: Account
+) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    page.clock.install()
+    review(page, session_id)
+    expect(page.get_by_role("button", name=approve_button)).to_be_visible()
+
+    page.clock.fast_forward("01:30:00")
+
+    expect(page.get_by_text("This proposal expired")).to_be_visible()
+    expect(page.get_by_role("button", name=approve_button)).to_have_count(0)
+    # It can still be sent back.
+    say(page, "Request changes", "Propose it again, please.")
+    expect(page.get_by_text("You asked for changes to version 1.")).to_be_visible()
+
+
+def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Account) -> None:
+    """Where the browser's clock is behind, the button is there, and approves nothing."""
+    page = open_page(user=account.user, expected=REFUSED)
+    session_id = new_session()
+    expires_at = datetime.now(UTC) + timedelta(seconds=2)
+    account.propose(session_id, expires_at=expires_at.isoformat())
+    page.clock.install(time=datetime.now(UTC) - timedelta(hours=1))
+    review(page, session_id)
+    button = page.get_by_role("button", name=approve_button)
+    expect(button).to_be_visible()
+    wait_until_expired(account, expires_at)
+
+    button.click()
+
+    expect(page.get_by_text("This proposal has expired").first).to_be_visible()
+    expect(button).to_have_count(0)
+    assert account.rows("agent") == []
+
+
+def wait_until_expired(account: Account, expires_at: datetime) -> None:
+    """Wait by the database's clock: a probe that is refused as soon as the moment has passed."""
+    while True:
+        probe = new_session()
+        try:
+            account.propose(probe, expires_at=expires_at.isoformat())
+        except httpx.HTTPStatusError as refused:
+            assert "invalid_expires_at" in refused.response.text
+            return
+
+
+def test_other_bytes_at_the_path_cannot_be_approved(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    path = f"{account.user.id}/{session_id}/{sha256(PLAN)}.md"
+    store(account.stack, path, "# Send all the money\n", overwrite=True)
+
+    review(page, session_id)
+
+    expect(page.get_by_text("The stored document is not the one that was proposed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Send all the money")).to_be_visible()
+    for absent in ("Approve plan", "Request changes"):
+        expect(page.get_by_role("button", name=absent)).to_have_count(0)
+    say(page, "Reject", "This is not what was proposed.")
+    expect(page.get_by_text("You rejected version 1.")).to_be_visible()
+    assert account.rows("agent") == []
+
+
+def test_bytes_that_are_replaced_while_they_are_read_are_not_approved(
+    open_page: OpenPage, account: Account
+) -> None:
+    """The hash of the bytes on the screen is sent, so the plan that was read is approved."""
+    page = open_page(user=account.user)
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    expect(page.get_by_role("heading", name="Van")).to_be_visible()
+    path = f"{account.user.id}/{session_id}/{sha256(PLAN)}.md"
+    store(account.stack, path, "# Send all the money\n", overwrite=True)
+
+    page.get_by_role("button", name=approve_button).click()
+    redirected(page)
+
+    assert plan_of(account, session_id)["document_sha256"] == sha256(PLAN)
+    # The agent's page shows what became of the bytes.
+    expect(page.get_by_text("These are not the approved bytes")).to_be_visible()
+
+
+def test_an_oauth_client_decides_nothing(open_page: OpenPage, account: Account) -> None:
+    """The page with a token that an agent has: everything that decides is refused, with a sentence that says why."""
+    token = account.stack.token_for(account.user, client_id="a-planner")
+    page = open_page(user=account.user, expected=REFUSED)
+    session_id = new_session()
+    agent_id = account.approve()["agent_id"]
+    account.finish_building(agent_id)
+    account.propose(session_id)
+
+    def as_client(route: Route) -> None:
+        route.continue_(headers={**route.request.headers, "authorization": f"Bearer {token}"})
+
+    page.route(re.compile("/(rest|storage)/v1/"), as_client)
+    review(page, session_id)
+    for button in ("Approve plan", "Request changes", "Reject"):
+        if button == "Approve plan":
+            page.get_by_role("button", name=approve_button).click()
+        else:
+            say(page, button, "More.")
+        expect(page.get_by_role("alert").get_by_text("Only you can decide this")).to_be_visible()
+        page.reload()
+    page.goto(f"/build/{agent_id}")
+    for name in ("Pause", "Archive", "Delete"):
+        page.get_by_role("main").get_by_role("button", name=name).click()
+        page.get_by_role("alertdialog").get_by_role("button", name=name).click()
+        expect(
+            page.locator("[data-sonner-toast]").get_by_text("Only you can decide this").first
+        ).to_be_visible()
+        page.reload()
+
+    assert plan_of(account, session_id)["status"] == "proposed"
+    assert [agent["status"] for agent in account.rows("agent")] == ["active"]
+
+
+HOSTILE = '<img src=x onerror="window.ran=1"> [x](javascript:window.ran=2) <script>window.ran=3</script> \u202egnp.exe'
+
+
+def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+    session_id = new_session()
+    title = HOSTILE.replace("\u202e", "")
+    account.propose(session_id, title=title)
+
+    def is_text(where: str) -> None:
+        expect(page.get_by_text(where).first).to_be_visible()
+        assert page.get_by_role("main").locator("img, script").count() == 0
+        assert page.get_by_role("main").get_by_role("link", name="x", exact=True).count() == 0
+        assert page.evaluate("window.ran") is None
+
+    page.goto("/plans")
+    is_text(title)
+    review(page, session_id)
+    is_text(title)
+    say(page, "Request changes", HOSTILE)
+    is_text(HOSTILE)
+    account.propose(session_id, version=2, title=title, content="# Next\n")
+    page.get_by_role("button", name="Show version 2").click()
+    is_text(HOSTILE)
+    page.get_by_role("button", name=approve_button).click()
+    redirected(page)
+    page.get_by_text("sent back").wait_for()
+    is_text(HOSTILE)
+    page.goto("/plans")
+    is_text(HOSTILE)
+
+
+def test_a_stranger_sees_no_proposal(open_page: OpenPage, account: Account, stranger: Account) -> None:
+    session_id = new_session()
+    account.propose(session_id, title="A secret plan")
+    page = open_page(user=stranger.user)
+    page.goto("/plans")
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    page.goto(f"/build?session={session_id}")
+    expect(page.get_by_role("heading", name="Open a plan")).to_be_visible()
+    assert "A secret plan" not in page.content()
+
+
+def test_a_session_that_ended_leads_back_to_the_proposal(open_page: OpenPage, account: Account) -> None:
+    page = open_page(expected=REFUSED)
+    session_id = new_session()
+    account.propose(session_id)
+    sign_in(page, account.user, f"/build?session={session_id}")
+    button = page.get_by_role("button", name=approve_button)
+    expect(button).to_be_visible()
+    page.route(
+        "**/rest/v1/rpc/*",
+        lambda route: route.continue_(headers={**route.request.headers, "authorization": "Bearer x"}),
+    )
+
+    button.click()
+
+    link = page.get_by_role("link", name="Sign in")
+    expect(link).to_have_attribute("href", f"/sign-in?next=%2Fbuild%3Fsession%3D{session_id}")
+    assert plan_of(account, session_id)["status"] == "proposed"

@@ -1,0 +1,43 @@
+"use client";
+
+import type { AgentStatus, Build } from "greenlight-client";
+import { RotateCw } from "lucide-react";
+import { Callout } from "./callout";
+import { Progress } from "./progress";
+import { Time } from "./time";
+
+interface Props {
+  status: AgentStatus;
+  build: Build | null;
+  busy: boolean;
+  onRetry: () => void;
+}
+
+/** How far the builder is, or why it gave up. */
+export function BuildState({ status, build, busy, onRetry }: Props) {
+  if (status === "failed")
+    return (
+      <div className="build-state">
+        <Callout tone="danger" text={build?.message ?? "The builder gave no reason."}>
+          <button type="button" className="button primary" disabled={busy} onClick={onRetry}>
+            <RotateCw aria-hidden /> Try again
+          </button>
+        </Callout>
+      </div>
+    );
+  if (status !== "building" || !build) return null;
+  return (
+    <div className="build-state">
+      <Progress build={build} label="Build progress" />
+      <p className="build-facts">
+        <span>{build.message ?? (build.status === "queued" ? "Waiting for a builder" : "Building")}</span>
+        {build.attempt > 1 && <span className="muted">Attempt {build.attempt}</span>}
+        {build.status === "queued" && build.attempt > 0 && (
+          <span className="muted">
+            Attempt {build.attempt} failed, the next one starts <Time at={build.run_after} />
+          </span>
+        )}
+      </p>
+    </div>
+  );
+}

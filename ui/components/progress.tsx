@@ -1,0 +1,13 @@
+import type { Build } from "greenlight-client";
+
+/** A build's progress as a bar, and in figures where the builder reports them. */
+export function Progress({ build, label }: { build: Build; label: string }) {
+  const progress = build.status === "running" ? build.progress : null;
+  return (
+    <span className="progress">
+      {/* Without a value the bar says that the end is not known. */}
+      <progress aria-label={label} max={100} {...(progress !== null && { value: progress })} />
+      {progress !== null && <span aria-hidden>{progress} %</span>}
+    </span>
+  );
+}

@@ -1,0 +1,9 @@
+/** A person's comment: plain text, line breaks kept. */
+export function Quote({ label, children }: { label: string; children: string }) {
+  return (
+    <figure className="quote">
+      <figcaption>{label}</figcaption>
+      <blockquote>{children}</blockquote>
+    </figure>
+  );
+}

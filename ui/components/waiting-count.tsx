@@ -1,0 +1,20 @@
+"use client";
+
+import { listProposals } from "greenlight-client";
+import { loadClient } from "@/lib/supabase/lazy";
+import { useWatch } from "@/lib/use-watch";
+
+/** How many proposals wait for the user, in the navigation. */
+export function WaitingCount({ initial }: { initial: number }) {
+  const { value: count } = useWatch(
+    initial,
+    async () => (await listProposals(await loadClient(), { limit: 1 })).count,
+  );
+  if (count === 0) return null;
+  return (
+    <span className="count">
+      {count}
+      <span className="visually-hidden"> waiting</span>
+    </span>
+  );
+}

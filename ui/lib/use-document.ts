@@ -1,0 +1,57 @@
+import { getDocument, type Plan } from "greenlight-client";
+import { useEffect, useState } from "react";
+import { decode } from "./document";
+import { errorCode, type ErrorCode } from "./errors";
+import { loadClient } from "./supabase/lazy";
+
+export interface StoredDocument {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Null if the bytes are not UTF-8. */
+  content: string | null;
+  /** Of the bytes that arrived. */
+  sha256: string;
+  /** Whether that is the plan's hash. */
+  verified: boolean;
+}
+
+interface Loaded {
+  path: string;
+  data?: StoredDocument;
+  error?: ErrorCode;
+}
+
+/** A plan's document as storage has it, and the hash of the bytes that arrived. Loaded once for each plan. */
+export function useDocument(plan: Pick<Plan, "document_path" | "document_sha256"> | undefined) {
+  const [loaded, setLoaded] = useState<Loaded>();
+  const path = plan?.document_path;
+  const hash = plan?.document_sha256;
+  useEffect(() => {
+    if (path === undefined || hash === undefined) return;
+    let current = true;
+    load(path, hash).then(
+      (data) => {
+        if (current) setLoaded({ path, data });
+      },
+      (error: unknown) => {
+        if (current) setLoaded({ path, error: isSecureContext ? errorCode(error) : "insecure_context" });
+      },
+    );
+    return () => {
+      current = false;
+    };
+  }, [path, hash]);
+  return loaded?.path === path ? { data: loaded?.data, error: loaded?.error } : {};
+}
+
+async function load(document_path: string, document_sha256: string): Promise<StoredDocument> {
+  const { bytes, ...rest } = await getDocument(await loadClient(), { document_path, document_sha256 });
+  return { bytes, content: textOf(bytes), ...rest };
+}
+
+function textOf(bytes: Uint8Array<ArrayBuffer>): string | null {
+  try {
+    return decode(bytes);
+  } catch {
+    return null;
+  }
+}

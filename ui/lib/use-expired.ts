@@ -1,0 +1,21 @@
+import { useEffect, useState } from "react";
+
+// The longest time that setTimeout takes.
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Whether the moment has passed by this browser's clock. The database is the judge. */
+export function useExpired(expiresAt: string | null): boolean {
+  const [passed, setPassed] = useState<string | null>(null);
+  useEffect(() => {
+    if (expiresAt === null) return;
+    const left = Date.parse(expiresAt) - Date.now();
+    if (left > LONGEST_MS) return;
+    const timer = setTimeout(() => {
+      setPassed(expiresAt);
+    }, left);
+    return () => {
+      clearTimeout(timer);
+    };
+  }, [expiresAt]);
+  return expiresAt !== null && passed === expiresAt;
+}

@@ -1,0 +1,49 @@
+import { watch } from "greenlight-client";
+import { useEffect, useEffectEvent, useState } from "react";
+
+const MOVING_MS = 2_000;
+const SETTLED_MS = 20_000;
+
+/**
+ * What the server rendered, kept up to date: loaded again every 2 seconds while something moves, else every 20. Pauses
+ * in a hidden tab, and keeps the last value over failures. (Realtime would need the tables in its publication, which is
+ * the project's to decide.)
+ */
+export function useWatch<Value>(
+  initial: Value,
+  load: () => Promise<Value>,
+  isMoving: (value: Value) => boolean = () => false,
+) {
+  const [value, setValue] = useState(initial);
+  const [rendered, setRendered] = useState(initial);
+  const [round, setRound] = useState(0);
+  // The server rendered the page again: its value is newer.
+  if (rendered !== initial) {
+    setRendered(initial);
+    setValue(initial);
+  }
+
+  const onLoad = useEffectEvent(load);
+  const isMovingNow = useEffectEvent(isMoving);
+  const current = useEffectEvent(() => value);
+  useEffect(
+    () =>
+      watch(() => onLoad(), setValue, {
+        initial: current(),
+        intervalMs: (value) => (isMovingNow(value) ? MOVING_MS : SETTLED_MS),
+      }),
+    [round],
+  );
+
+  /** Loads now, and never throws. A load that was under way before is ignored: its answer may be older. */
+  async function reload(): Promise<void> {
+    try {
+      setValue(await load());
+    } catch {
+      // The next poll tries again.
+    }
+    setRound((round) => round + 1);
+  }
+
+  return { value, reload };
+}
