@@ -1,6 +1,7 @@
 """From the plan to the agent's page: by the service and straight from the browser, once and only once."""
 
 import re
+import time
 import uuid
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from local.processes import free_ports
 from local.stack import answers, service
 from tests.conftest import RunningStack
 from tests.web.conftest import (
+    PATIENCE_MS,
     PLAN,
     REFUSED,
     Account,
@@ -138,6 +140,14 @@ def test_while_it_runs_the_button_says_what_is_happening_and_is_disabled(
     def keep(route: Route) -> None:
         held.append(route)
 
+    def let_go() -> None:
+        # The button changes before the request is sent.
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while not held:
+            assert time.monotonic() < until, "no request was sent"
+            page.wait_for_timeout(10)
+        held.pop().continue_()
+
     page.route("**/storage/v1/object/plans/**", keep)
     page.route("**/rpc/approve_plan", keep)
     button = page.get_by_role("button", name=re.compile("Approve plan|Uploading|Creating"))
@@ -145,10 +155,10 @@ def test_while_it_runs_the_button_says_what_is_happening_and_is_disabled(
     button.click()
     expect(button).to_have_text("Uploading the document…")
     expect(button).to_be_disabled()
-    held.pop().continue_()
+    let_go()
     expect(button).to_have_text("Creating the agent…")
     expect(button).to_be_disabled()
-    held.pop().continue_()
+    let_go()
 
     redirected(page)
 
