@@ -37,7 +37,8 @@ function SessionReview({ sessionId, initial }: Props) {
   const { value: session, reload } = useWatch(
     initial,
     async () => getPlanningSession(await loadClient(), sessionId),
-    (session) => openProposal(session) !== undefined,
+    // A proposal may be withdrawn or replaced, and one that was sent back comes again.
+    ({ plans }) => plans[0]?.status === "proposed" || plans[0]?.status === "changes_requested",
   );
   const [chosen, setView] = useState(() => firstView(initial, draft));
   const view = chosen === null || (chosen === "draft" && !draft) ? firstView(session, draft) : chosen;
