@@ -304,6 +304,7 @@ def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Acc
     button.click()
 
     expect(page.get_by_text("This proposal has expired").first).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("This proposal expired")).to_be_visible()
     expect(button).to_have_count(0)
     assert account.rows("agent") == []
 
@@ -417,7 +418,7 @@ def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Acco
     is_text(HOSTILE)
     page.get_by_role("button", name=approve_button).click()
     redirected(page)
-    page.get_by_text("sent back").wait_for()
+    page.get_by_text("Version 1 sent back").wait_for()
     is_text(HOSTILE)
     page.goto("/plans")
     is_text(HOSTILE)
