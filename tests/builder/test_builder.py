@@ -61,18 +61,18 @@ def outcomes(started: Builder) -> dict[str, int]:
 
 
 def at(proxy: Proxy, call: str, handler: Handler, times: int = 1) -> None:
-    """Have the next calls of an RPC dealt with by this handler, and pass on all else."""
+    """Have the next calls of an RPC dealt with by this handler, and pass on those after them."""
     left = times
 
     async def dispatch(exchange: Exchange) -> None:
         nonlocal left
-        if left and exchange.request.start[1].endswith(f"/rpc/{call}"):
+        if left:
             left -= 1
             await handler(exchange)
         else:
             await pass_on(exchange)
 
-    proxy.handlers["other"] = dispatch
+    proxy.handlers[call] = dispatch
 
 
 def called(proxy: Proxy, name: str) -> list[Any]:
@@ -133,22 +133,22 @@ async def test_a_report_under_way_does_not_replace_the_last_one(
 
     async def slow(exchange: Exchange) -> None:
         """Hold the first report until another one has overtaken it, if there is one."""
-        name = exchange.request.start[1].rpartition("/")[2]
-        if name == "renew_build" and not under_way.is_set():
-            under_way.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(overtaken.wait(), 0.5)
-            answer = await exchange.forward()
-            arrived.set()
-            await exchange.reply(answer)
-            return
-        if name == "finish_build":
-            await arrived.wait()
-        await pass_on(exchange)
-        if name == "renew_build":
+        if under_way.is_set():
+            await pass_on(exchange)
             overtaken.set()
+            return
+        under_way.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(overtaken.wait(), 0.5)
+        answer = await exchange.forward()
+        arrived.set()
+        await exchange.reply(answer)
 
-    proxy.handlers["other"] = slow
+    async def last(exchange: Exchange) -> None:
+        await arrived.wait()
+        await pass_on(exchange)
+
+    proxy.handlers |= {"renew_build": slow, "finish_build": last}
 
     async def build(job: Job) -> None:
         job.report(30, "Reading")
@@ -249,10 +249,6 @@ async def test_a_document_that_storage_does_not_give_is_tried_again(
 ) -> None:
     monkeypatch.setattr(module, "DOWNLOAD_SECONDS", 0.5)
     agent = owner.approve()["agent_id"]
-
-    async def unavailable(exchange: Exchange) -> None:
-        down = "/storage/" in exchange.request.start[1]
-        await exchange.reply(answer(503) if down else await exchange.forward())
 
     proxy.handlers["other"] = unavailable
     async with builder(stack, succeed, url=proxy.url):

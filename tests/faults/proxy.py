@@ -46,7 +46,7 @@ def answer(
 
 
 def call_of(request: Message) -> str:
-    """Name the call as the service's stages do."""
+    """Name the call as the service's stages do, or after the function or the table that it is for."""
     method, path, _ = request.start
     for name, its_method, prefix in (
         ("upload", "POST", "/storage/v1/object/plans/"),
@@ -58,6 +58,8 @@ def call_of(request: Message) -> str:
     ):
         if method == its_method and path.startswith(prefix):
             return name
+    if path.startswith("/rest/v1/"):
+        return path.partition("?")[0].rsplit("/", 1)[-1]
     return "other"
 
 

@@ -5,18 +5,27 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.conftest import RunningStack
 from tests.faults.conftest import SOAK, orphans, read
-from tests.faults.proxy import CALLS, Handler, Proxy
+from tests.faults.proxy import CALLS, Exchange, Handler, Proxy
 from tests.faults.test_calls import FAULTS, after, before
 from tests.service.conftest import Caller, Json, Process, body, encode, expect_problem, new_session, sha256
 
-Call = tuple[str, dict[str, Json]]  # a function, and its arguments
+
+async def twice(exchange: Exchange) -> None:
+    """Let the call happen twice at the same time, as from two instances, and lose both answers."""
+    await asyncio.gather(exchange.forward(), exchange.forward())
+    exchange.reset()
+
+
 HANGS: dict[str, Handler] = {"hangs before": before, "hangs after": after}
+OF_A_CALL = {"twice": twice} | {name: handler for name, (handler, _) in FAULTS.items()} | HANGS
 # For the state that a call leaves, the other faults are like one of these: `make soak` tries them all.
-TELLING = ("reset before", "reset after", "no JSON", "half a body", "hangs after")
+TELLING = ("refused", "reset before", "reset after", "twice", "no JSON", "half a body", "hangs after")
+KINDS = ("refused", *OF_A_CALL) if SOAK else TELLING
 
 
 def stored(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
@@ -116,6 +125,42 @@ def state(user: Caller, session: str) -> Any:
     ]
 
 
+def of_user(stack: RunningStack, user: Caller) -> dict[str, str]:
+    return {"apikey": stack.publishable_key, "Authorization": f"Bearer {user.token}"}
+
+
+def of_builders(stack: RunningStack) -> dict[str, str]:
+    return {"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"}
+
+
+async def ask(
+    url: str, function: str, headers: dict[str, str], arguments: dict[str, Json], seconds: float = 30
+) -> httpx.Response:
+    async with httpx.AsyncClient(headers=headers, timeout=seconds) as http:
+        return await http.post(f"{url}/rest/v1/rpc/{function}", json=arguments)
+
+
+async def ask_in_vain(
+    proxy: Proxy, fault: str, function: str, headers: dict[str, str], arguments: dict[str, Json]
+) -> None:
+    """Send a call that this fault meets, and check that its caller did not learn what came of it."""
+    if fault == "refused":
+        proxy.refuse()
+    hit = proxy.once(
+        "rpc" if function in {"propose_plan", "approve_plan"} else function, OF_A_CALL.get(fault, before)
+    )
+    try:
+        lost = await ask(proxy.url, function, headers, arguments, 1 if fault in HANGS else 30)
+    except httpx.HTTPError:
+        pass
+    else:
+        assert lost.status_code != 200 or "json" not in lost.headers["content-type"], fault
+    if fault == "refused":
+        await proxy.heal()
+    elif fault not in HANGS:
+        assert hit.is_set(), fault
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", PREPARE)
 async def test_a_call_that_fails_and_is_repeated(
@@ -123,43 +168,70 @@ async def test_a_call_that_fails_and_is_repeated(
 ) -> None:
     await proxy.heal()
     function = call.split(",", maxsplit=1)[0]
-    token = stack.secret_key if function in BUILDERS else user.token
-    headers = {
-        "apikey": stack.secret_key if function in BUILDERS else stack.publishable_key,
-        "Authorization": f"Bearer {token}",
-    }
-
-    async def ask(url: str, arguments: dict[str, Json], seconds: float = 30) -> httpx.Response:
-        async with httpx.AsyncClient(headers=headers, timeout=seconds) as http:
-            return await http.post(f"{url}/rest/v1/rpc/{function}", json=arguments)
+    headers = of_builders(stack) if function in BUILDERS else of_user(stack, user)
 
     async def prepare(session: str) -> dict[str, Json]:
         return await asyncio.to_thread(PREPARE[call], stack, user, session)
 
     usual = new_session()
-    assert (await ask(stack.supabase_url, await prepare(usual))).status_code == 200
+    answer = await ask(stack.supabase_url, function, headers, await prepare(usual))
+    assert answer.status_code == 200, answer.text
     expected = state(user, usual)
 
     assert expected
-    faults = {name: handler for name, (handler, _) in FAULTS.items()} | HANGS
-    for fault in faults if SOAK else TELLING:
+    for fault in KINDS:
         session = new_session()
         arguments = await prepare(session)
-        proposes_or_approves = function in {"propose_plan", "approve_plan"}
-        hit = proxy.once("rpc" if proposes_or_approves else "other", faults[fault])
-        try:
-            lost = await ask(proxy.url, arguments, 1 if fault in HANGS else 30)
-        except httpx.HTTPError:
-            pass
-        else:
-            assert lost.status_code != 200 or "json" not in lost.headers["content-type"], fault
-        if fault not in HANGS:
-            assert hit.is_set(), fault
+        await ask_in_vain(proxy, fault, function, headers, arguments)
         # The repetition comes by another way, as from another instance.
-        again = await ask(stack.supabase_url, arguments)
+        again = await ask(stack.supabase_url, function, headers, arguments)
         assert again.status_code == 200, (fault, again.text)
         assert state(user, session) == expected, fault
     await proxy.heal()
+
+
+@pytest.mark.anyio
+async def test_a_claim_that_fails_costs_one_lease(stack: RunningStack, proxy: Proxy, user: Caller) -> None:
+    """A claim has no repetition that answers the same: the build comes back when its lease ends, once."""
+    await proxy.heal()
+    headers = of_builders(stack)
+
+    async def claims(worker: str) -> list[Json]:
+        arguments = {"worker": worker, "max_builds": 100, "lease_seconds": 3600}
+        answer = await ask(stack.supabase_url, "claim_builds", headers, arguments)
+        assert answer.status_code == 200, answer.text
+        rows: list[Json] = answer.json()
+        return rows
+
+    for fault in KINDS:
+        session = new_session()
+        agent = await asyncio.to_thread(approved, stack, user, session)
+        await asyncio.to_thread(stack.make_due, agent)
+        lost = {"worker": "lost", "lease_seconds": 3600}
+        await ask_in_vain(proxy, fault, "claim_builds", headers, lost)
+        (build,) = user.rows("build", agent_id=f"eq.{agent}")
+        assert (build["attempt"], build["worker"]) in {(0, None), (1, "lost")}, fault
+        if build["attempt"]:
+            others = [claim for worker in ("one", "two") for claim in await claims(worker)]
+            assert agent not in {claim["agent_id"] for claim in others}, fault
+            end_lease(stack, agent)
+
+        rows = [row for answer in await asyncio.gather(claims("one"), claims("two")) for row in answer]
+
+        (claim,) = [row for row in rows if row["agent_id"] == agent]
+        assert claim["attempt"] == build["attempt"] + 1, fault
+        finish = {"build_id": claim["build_id"], "attempt": claim["attempt"]}
+        late = await ask(stack.supabase_url, "finish_build", headers, {**finish, "attempt": build["attempt"]})
+        assert (late.status_code, late.json()["message"]) == (409, "build_lost"), fault
+        assert stack.as_builder("finish_build", **finish)["status"] == "active"
+        (build,) = user.rows("build", agent_id=f"eq.{agent}")
+        assert (build["status"], build["attempt"]) == ("succeeded", claim["attempt"]), fault
+    await proxy.heal()
+
+
+def end_lease(stack: RunningStack, agent: str) -> None:
+    with psycopg.connect(stack.needs_database()) as database:
+        database.execute("update public.build set run_after = now() where agent_id = %s", [agent])
 
 
 @pytest.mark.anyio
