@@ -718,14 +718,13 @@ begin
     end if;
 
     -- What a human refused does not come back unchanged. Later versions are decided later, so the newest decision
-    -- is the one with the highest version.
+    -- is the one with the highest version. The stored document leads to the plans that have it: a session may have
+    -- thousands of others.
     select *
     into v_refused
     from public.plan as p
     where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-        and p.document_sha256 = propose_plan.document_sha256
+        p.document_id = (select o.id from storage.objects as o where o.bucket_id = 'plans' and o.name = v_path)
         and p.decided_at is not null
         and p.status <> 'withdrawn'
     order by p.version desc

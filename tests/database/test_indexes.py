@@ -5,8 +5,10 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from .conftest import Project, Row, User
+from .conftest import Project, Row, User, document_of, refused, sha256, signed_url
+from .invariants import broken_invariants
 
 USERS = 200
 PLANS_EACH = 250
@@ -181,6 +183,91 @@ def test_the_retention_functions_read_by_index_as_well(large: tuple[Project, Use
         project, None, "select id from public.agent where deleted_at < now() order by deleted_at limit 100"
     )
     assert scans(purge) == [("Index Scan", "agent", "agent_deleted_idx")]
+
+
+def propose_many(project: Project, user: User, versions: range) -> None:
+    """Propose these versions, one transaction after the other, as a program that has the user's token."""
+    with project.as_superuser() as connection:
+        connection.execute(
+            "insert into storage.objects (bucket_id, name)"
+            " select 'plans', %s || '/s1/' || encode(sha256(('# s1 ' || n)::bytea), 'hex') || '.md'"
+            " from generate_series(%s::integer, %s::integer) as n",
+            (user.id, versions.start, versions.stop - 1),
+        )
+    claims = {"role": "authenticated", "sub": str(user.id), **user.claims}
+    with psycopg.connect(project.dsn("authenticator"), autocommit=True) as connection:
+        connection.execute("set statement_timeout = 0")  # all of them are one statement here
+        connection.execute("set role authenticated")
+        connection.execute("select set_config('request.jwt.claims', %s, false)", (json.dumps(claims),))
+        connection.execute(
+            sql.SQL(
+                """
+                do $$
+                declare
+                    v_folder text := 'https://x.example/object/sign/plans/' || {user} || '/s1/';
+                    v_sha256 text;
+                begin
+                    for v_version in {first}..{last} loop
+                        v_sha256 := encode(sha256(('# s1 ' || v_version)::bytea), 'hex');
+                        perform public.propose_plan(
+                            's1', v_version, 'A plan', v_sha256, v_folder || v_sha256 || '.md?token=t'
+                        );
+                        commit;
+                    end loop;
+                end
+                $$
+                """
+            ).format(user=str(user.id), first=versions.start, last=versions.stop - 1)
+        )
+
+
+def test_after_ten_thousand_versions_the_next_one_costs_what_the_first_did(project: Project) -> None:
+    user = project.new_user()
+    planner = user.with_claims(client_id="mcp")
+    # Postgres would look at the tables by itself within a minute, and then every minute.
+    for versions in (range(1, 1_001), range(1_001, 10_001)):
+        propose_many(project, planner, versions)
+        with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
+            connection.execute("vacuum analyze public.plan, storage.objects")
+
+    def buffers(query: LiteralString, *parameters: object) -> int:
+        done = explain(project, user, query, *parameters)
+        return int(done["Shared Hit Blocks"] + done["Shared Read Blocks"])
+
+    def story(session: str, first: int) -> dict[str, int]:
+        """Propose, send back, propose and approve; return what each call read."""
+        read = {}
+        for version in (first, first + 1):
+            document = document_of(session, version)
+            digest = project.store(user, session, document)
+            read[f"propose {version - first}"] = buffers(
+                "select public.propose_plan(%s, %s, 'A plan', %s, %s)",
+                session, version, digest, signed_url(user, session, digest),
+            )  # fmt: skip
+            (waiting,) = project.rows("select version from public.plan where status = 'proposed'")
+            assert waiting["version"] == version
+            if version == first:
+                read["send back"] = buffers(
+                    "select public.request_changes(%s, %s, 'Shorter')", session, version
+                )
+                with refused("plan_decided", "PT409"):
+                    project.propose(planner, session, version + 1, document=document)
+        read["approve"] = buffers(
+            "select public.approve_plan(%s, %s, document_sha256 => %s)",
+            session, first + 1, sha256(document_of(session, first + 1)),
+        )  # fmt: skip
+        return read
+
+    (count,) = project.rows(
+        "select count(*), count(*) filter (where status = 'proposed') as waiting from public.plan"
+    )
+    assert (count["count"], count["waiting"]) == (10_000, 1)
+    assert project.decide(planner, "withdraw_plan", version=10_000)["status"] == "withdrawn"
+    story("warm", 1)
+    small = story("small", 1)
+    large = story("s1", 10_001)
+    assert {call: read for call, read in large.items() if read > small[call] + 100} == {}
+    assert broken_invariants(project) == []
 
 
 def test_every_foreign_key_has_an_index_behind_it_and_no_index_is_there_twice(project: Project) -> None:
