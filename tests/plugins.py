@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import SOAK
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.faults.conftest import SOAK, behind
-from tests.faults.proxy import Proxy
-from tests.service.conftest import Caller, Process, running_service
+from tests.faults.proxy import Proxy, behind
+from tests.services import Process, running_service
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,8 @@
-"""A service whose way to Supabase leads through a proxy, and what must be true after every fault."""
+"""Faults are for a Supabase on this machine."""
 
-import asyncio
-import hashlib
 import os
-from typing import Any
 
-import httpx
 import pytest
-
-from tests.conftest import RunningStack
-from tests.faults.proxy import Proxy
-from tests.service.conftest import (
-    Caller,
-    Json,
-    body,
-    encode,
-)
-
-# The short forms are part of `make test`; `make soak` sets this and runs them whole.
-SOAK = "SOAK" in os.environ
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,78 +10,3 @@ def local_only(request: pytest.FixtureRequest) -> None:
     """Break nothing of others: faults and attacks are for a Supabase on this machine."""
     if "SUPABASE_URL" in os.environ:
         pytest.skip("these tests need a local Supabase")
-
-
-def behind(proxy: Proxy, stack: RunningStack, **settings: str) -> dict[str, str]:
-    """Return the settings of a service that reaches Supabase through the proxy."""
-    return {
-        "SUPABASE_URL": proxy.url,
-        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
-        "SUPABASE_JWT_ISSUER": f"{stack.supabase_url}/auth/v1",
-        **settings,
-    }
-
-
-async def approve(http: httpx.AsyncClient, url: str, token: str, request: Json) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    return await http.post(f"{url}/plan/approve", content=encode(request), headers=headers)
-
-
-async def approve_until_done(
-    http: httpx.AsyncClient, url: str, token: str, request: Json, seconds: float = 60
-) -> Json:
-    """Do as a patient caller does: try again when the connection breaks or the answer says that one may."""
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                answer = await approve(http, url, token, request)
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
-                continue
-            if answer.status_code == 200:
-                return answer.json()
-            assert answer.json()["retryable"] is True, answer.text
-            await asyncio.sleep(0.05)
-
-
-def assert_one_of_each(stack: RunningStack, caller: Caller, *approvals: tuple[Json, Json]) -> None:
-    """Check the promise for each request and its final answer.
-
-    One plan, one agent, one event, a document of the very bytes, and nothing left over.
-    """
-    plans, agents, events = (caller.rows(table) for table in ("plan", "agent", "agent_event"))
-    for request, answer in approvals:
-        (plan,) = [row for row in plans if row["session_id"] == request["plan_id"]]
-        (agent,) = [row for row in agents if row["session_id"] == request["plan_id"]]
-        (event,) = [row for row in events if row["agent_id"] == agent["id"]]
-        assert (answer["plan_id"], answer["agent_id"]) == (plan["id"], agent["id"])
-        assert (agent["plan_id"], event["plan_id"], event["kind"]) == (plan["id"], plan["id"], "approved")
-        document = read(caller, plan["document_path"])
-        assert document == request["content"].encode()
-        assert hashlib.sha256(document).hexdigest() == plan["document_sha256"]
-    assert orphans(stack, caller) == []
-
-
-def read(caller: Caller, path: str) -> bytes:
-    answer = caller.supabase.get(
-        f"/storage/v1/object/authenticated/plans/{path}", headers={"Authorization": f"Bearer {caller.token}"}
-    )
-    assert answer.status_code == 200, answer.text
-    return answer.content
-
-
-def orphans(stack: RunningStack, caller: Caller) -> list[str]:
-    """Return the user's documents that no plan refers to, however young."""
-    answer = caller.supabase.post(
-        "/rest/v1/rpc/orphaned_documents",
-        json={"older_than": "0 seconds", "after_name": f"{caller.id}/", "batch_size": 1000},
-        headers={"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"},
-    )
-    assert answer.status_code == 200, answer.text
-    rows: list[dict[str, Any]] = answer.json()
-    return [row["name"] for row in rows if row["name"].startswith(f"{caller.id}/")]
-
-
-def requests(count: int) -> list[Json]:
-    """Return requests for different planning sessions, each with a document of its own."""
-    return [body(content=f"# Plan {number}\n") for number in range(count)]

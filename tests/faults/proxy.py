@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.conftest import RunningStack
+
 CALLS = ("upload", "sign", "rpc")
 
 
@@ -235,3 +237,13 @@ class Proxy:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+def behind(proxy: Proxy, stack: RunningStack, **settings: str) -> dict[str, str]:
+    """Return the settings of a service that reaches Supabase through the proxy."""
+    return {
+        "SUPABASE_URL": proxy.url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+        "SUPABASE_JWT_ISSUER": f"{stack.supabase_url}/auth/v1",
+        **settings,
+    }

@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.faults.conftest import approve, approve_until_done, assert_one_of_each, behind, orphans, requests
-from tests.faults.proxy import CALLS, Exchange, Proxy, pass_on
-from tests.service.conftest import Caller, Process, body, encode, running_service
+from tests.faults.promise import approve, approve_until_done, assert_one_of_each, orphans, requests
+from tests.faults.proxy import CALLS, Exchange, Proxy, behind, pass_on
+from tests.plan import body, encode
+from tests.services import Process, running_service
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,13 @@ import random
 import httpx
 import pytest
 
+from tests import SOAK
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
-from tests.faults.conftest import SOAK, approve, approve_until_done, assert_one_of_each, requests
+from tests.faults.promise import approve, approve_until_done, assert_one_of_each, requests
 from tests.faults.proxy import CALLS, Exchange, Handler, Proxy, answer, pass_on
-from tests.service.conftest import Caller, Process, body, expect_problem
+from tests.plan import body
+from tests.services import Process
 
 UNAVAILABLE, TIMEOUT, ERROR = (
     (503, "upstream_unavailable"),

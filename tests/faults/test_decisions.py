@@ -8,11 +8,14 @@ import httpx
 import psycopg
 import pytest
 
+from tests import SOAK
+from tests.caller import Caller, Json, expect_problem
 from tests.conftest import RunningStack
-from tests.faults.conftest import SOAK, orphans, read
+from tests.faults.promise import orphans, read
 from tests.faults.proxy import CALLS, Exchange, Handler, Proxy
 from tests.faults.test_calls import FAULTS, after, before
-from tests.service.conftest import Caller, Json, Process, body, encode, expect_problem, new_session, sha256
+from tests.plan import body, encode, new_session, sha256
+from tests.services import Process
 
 
 async def twice(exchange: Exchange) -> None:

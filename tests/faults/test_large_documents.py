@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from local import NODE, ROOT
+from tests.caller import Caller, Json
 from tests.conftest import RunningStack
-from tests.service.conftest import Caller, Json, body, new_session
+from tests.plan import body, new_session
 
 SIZES = [200_000, 300_000, 1024 * 1024]
 AT_ONCE = 50

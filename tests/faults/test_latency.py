@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.faults.conftest import approve, approve_until_done, assert_one_of_each, behind, requests
-from tests.faults.proxy import CALLS, Exchange, Proxy
-from tests.service.conftest import Caller, Process, running_service
+from tests.faults.promise import approve, approve_until_done, assert_one_of_each, requests
+from tests.faults.proxy import CALLS, Exchange, Proxy, behind
+from tests.services import Process, running_service
 
 AT_ONCE = 64
 LATENCY = 0.3  # seconds, at each of the three calls

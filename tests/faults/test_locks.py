@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psycopg
 
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
-from tests.service.conftest import Caller, expect_problem, new_session, sha256
+from tests.plan import new_session, sha256
 
 
 def test_an_approval_that_waits_too_long_for_a_lock_writes_nothing_and_can_be_repeated(

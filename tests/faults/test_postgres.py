@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from local.stack import Stack
+from tests import SOAK
+from tests.caller import Caller, Json
 from tests.conftest import RunningStack, local_stack
-from tests.faults.conftest import SOAK, approve_until_done, assert_one_of_each, requests
-from tests.service.conftest import Caller, Json
+from tests.faults.promise import approve_until_done, assert_one_of_each, requests
 
 APPROVALS = 600 if SOAK else 200
 AT_ONCE = 16

@@ -10,10 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.faults.conftest import approve, approve_until_done, assert_one_of_each, behind, requests
-from tests.faults.proxy import Exchange, Proxy, pass_on
-from tests.service.conftest import Caller, Process, body, running_service
+from tests.faults.promise import approve, approve_until_done, assert_one_of_each, requests
+from tests.faults.proxy import Exchange, Proxy, behind, pass_on
+from tests.plan import body
+from tests.services import Process, running_service
 
 # That the next call is asked for shows that the one before was answered.
 POINTS = [

@@ -5,10 +5,12 @@ import asyncio
 import httpx
 import pytest
 
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
-from tests.faults.conftest import approve, approve_until_done, assert_one_of_each, orphans
+from tests.faults.promise import approve, approve_until_done, assert_one_of_each, orphans
 from tests.faults.proxy import Exchange, Handler, Proxy, answer
-from tests.service.conftest import Caller, Process, body, expect_problem, sha256
+from tests.plan import body, sha256
+from tests.services import Process
 
 
 @pytest.mark.anyio

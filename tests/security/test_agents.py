@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.faults.test_decisions import approved, deleted, failed, finished, proposed
-from tests.service.conftest import Caller, body, expect_problem, new_session, sha256
+from tests.plan import body, new_session, sha256
 
 DISGUISES: dict[str, Any] = {
     "an id": str(uuid.uuid4()),

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.faults.conftest import SOAK, read
-from tests.service.conftest import Caller, expect_problem, new_session, sha256
+from tests import SOAK
+from tests.caller import Caller, expect_problem
+from tests.faults.promise import read
+from tests.plan import new_session, sha256
 
 # Every code point, the ones that cannot be written included, and pieces that software likes to tidy up.
 PIECES = st.sampled_from(

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.faults.proxy import Proxy
-from tests.service.conftest import Caller, Process, body, encode, expect_problem, new_session, sha256
+from tests.plan import body, encode, new_session, sha256
+from tests.services import Process
 
 OTHER = "00000000-0000-4000-8000-000000000000"
 SESSIONS = [

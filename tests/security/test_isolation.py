@@ -8,10 +8,12 @@ import httpx
 import jwt
 import pytest
 
+from tests import SOAK
 from tests.conftest import RunningStack, User
-from tests.faults.conftest import SOAK, approve
+from tests.faults.promise import approve
 from tests.faults.proxy import Message, Proxy
-from tests.service.conftest import Process, body
+from tests.plan import body
+from tests.services import Process
 
 
 def user_of(message: Message) -> str:

@@ -19,8 +19,9 @@ from starlette.routing import Route
 
 from greenlight.app import create_app
 from greenlight.settings import Settings
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.service.conftest import Caller, body, sha256
+from tests.plan import body, sha256
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 MIGRATIONS = "\n".join(

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import SOAK
 from tests.conftest import RunningStack
-from tests.faults.conftest import SOAK
-from tests.service.conftest import running_service
+from tests.services import running_service
 
 ROOT = Path(__file__).parents[2]
 

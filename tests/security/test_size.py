@@ -14,9 +14,11 @@ import httpx
 import psutil
 import pytest
 
+from tests import SOAK
+from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
-from tests.faults.conftest import SOAK
-from tests.service.conftest import Caller, Process, body, expect_problem, running_service
+from tests.plan import body
+from tests.services import Process, running_service
 
 MIB = 1024 * 1024
 JSON = "Content-Type: application/json\r\n"

@@ -15,10 +15,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests import SOAK
+from tests.caller import Json, expect_problem
 from tests.conftest import RunningStack, User
-from tests.faults.conftest import SOAK, approve, behind
-from tests.faults.proxy import Exchange, Proxy, answer
-from tests.service.conftest import Json, Process, body, expect_problem, running_service
+from tests.faults.promise import approve
+from tests.faults.proxy import Exchange, Proxy, answer, behind
+from tests.plan import body
+from tests.services import Process, running_service
 
 ISSUER = "https://project.supabase.test/auth/v1"
 SECRET = "a shared secret " * 5

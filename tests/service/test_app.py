@@ -12,16 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.service.conftest import (
-    Caller,
-    Process,
-    body,
-    encode,
-    expect_problem,
-    new_session,
-    running_service,
-    sha256,
-)
+from tests.caller import Caller, expect_problem
+from tests.plan import body, encode, new_session, sha256
+from tests.services import Process, running_service
 
 # The document of a plan --------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.plan import BAD_FIELDS, LIMIT
-from tests.service.conftest import Caller, body, expect_problem, new_session, sha256
+from tests.caller import Caller, expect_problem
+from tests.plan import BAD_FIELDS, LIMIT, body, new_session, sha256
 
 
 def at_once(calls: list[Callable[[], httpx.Response]]) -> list[httpx.Response]:

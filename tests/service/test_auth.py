@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.service.conftest import Caller, body, expect_problem
+from tests.caller import Caller, expect_problem
+from tests.plan import body
 
 
 def _encoded(part: Any) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import Caller, Process, body, encode, running_service
+from tests.caller import Caller
+from tests.plan import body, encode
+from tests.services import Process, running_service
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.service.conftest import Caller, body, encode, free_port, running_service, start_service
+from tests.caller import Caller
+from tests.plan import body, encode
+from tests.services import free_port, running_service, start_service
 
 GOOD = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_abc"}
 

@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import Caller, body, expect_problem, new_session, running_service, sha256
+from tests.caller import Caller, expect_problem
+from tests.plan import body, new_session, sha256
+from tests.services import running_service
 
 
 @pytest.fixture

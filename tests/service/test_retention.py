@@ -23,7 +23,9 @@ import psycopg
 import pytest
 
 from greenlight import cli
-from tests.service.conftest import Caller, free_port, new_session, sha256
+from tests.caller import Caller
+from tests.plan import new_session, sha256
+from tests.services import free_port
 
 DAY = 24 * 60 * 60
 

@@ -27,7 +27,8 @@ from pydantic import SecretStr
 from greenlight import retention
 from greenlight.retention.client import Supabase, connect
 from greenlight.retention.settings import RetentionSettings
-from tests.service.conftest import Caller, new_session, sha256
+from tests.caller import Caller
+from tests.plan import new_session, sha256
 from tests.service.test_retention import own_project
 
 OWNERS = 3  # who race at the same time, each with documents of their own

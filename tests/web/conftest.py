@@ -1,9 +1,7 @@
 """A real browser in front of the built web app, in front of the running stack."""
 
-import hashlib
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from local.processes import free_ports
 from local.stack import answers
 from local.web import build, web
 from tests.conftest import RunningStack, User
+from tests.plan import new_session, sha256
 
 Json = Any
 Via = Literal["service", "direct"]
@@ -30,14 +29,6 @@ PATIENCE_MS = 30_000
 REFUSED = r"the server responded with a status of 4\d\d"
 
 PLAN = "# Plan the move\n\nPack the boxes, then the van.\n\n## Boxes\n\n- Books\n- Plates\n\n## Van\n\nTwo trips.\n"
-
-
-def sha256(content: str | bytes) -> str:
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def new_session() -> str:
-    return f"s-{uuid.uuid4().hex}"
 
 
 @dataclass(frozen=True)

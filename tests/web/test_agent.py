@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page, Request, Response, expect
 
 from tests.conftest import RunningStack
-from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, new_session, sha256, sign_in
+from tests.plan import new_session, sha256
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, sign_in
 
 
 def confirm(page: Page, name: str) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Request, Route, expect
 from local.processes import free_ports
 from local.stack import answers, service
 from tests.conftest import RunningStack
+from tests.plan import new_session, sha256
 from tests.web.conftest import (
     PATIENCE_MS,
     PLAN,
@@ -20,11 +21,9 @@ from tests.web.conftest import (
     Via,
     approve,
     is_approval,
-    new_session,
     open_file,
     redirected,
     serve,
-    sha256,
 )
 
 

@@ -4,7 +4,8 @@ import re
 
 from playwright.sync_api import Request, expect
 
-from tests.web.conftest import PLAN, Account, OpenPage, Via, approve, new_session, open_file, sha256
+from tests.plan import new_session, sha256
+from tests.web.conftest import PLAN, Account, OpenPage, Via, approve, open_file
 
 BOM = b"\xef\xbb\xbf"
 

@@ -17,19 +17,8 @@ from greenlight.errors import ERRORS
 from local import NODE, ROOT
 from local.web import NEXT, UI, build
 from tests.conftest import RunningStack
-from tests.web.conftest import (
-    PLAN,
-    REFUSED,
-    Account,
-    OpenPage,
-    Via,
-    new_session,
-    open_file,
-    service_role,
-    sha256,
-    sign_in,
-    store,
-)
+from tests.plan import new_session, sha256
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, Via, open_file, service_role, sign_in, store
 
 # Kilobytes of compressed JavaScript.
 FIRST_LOAD_KB = 250

@@ -7,18 +7,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.web.conftest import (
-    PLAN,
-    REFUSED,
-    Account,
-    OpenPage,
-    new_session,
-    redirected,
-    service_role,
-    sha256,
-    sign_in,
-    store,
-)
+from tests.plan import new_session, sha256
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in, store
 
 # What the page says of a failed request that the test causes.
 ABORTED = "ERR_FAILED|ERR_CONNECTION"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from local import ROOT
-from tests.web.conftest import Account, OpenPage, new_session, open_file, service_role, sign_in
+from tests.plan import new_session
+from tests.web.conftest import Account, OpenPage, open_file, service_role, sign_in
 
 LARGEST_BYTES = 200_000
 
