@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from greenlight.worker.metrics import Metrics
 from greenlight.worker.queue import connect
 from greenlight.worker.settings import BuilderSettings
 from tests.conftest import RunningStack, local_stack
+from tests.plan import new_session, sha256
 
 Json = Any
 SECONDS = 60.0  # that a test waits for something at most
@@ -54,8 +54,8 @@ class Owner:
     def approve(
         self, content: str = "# A plan\n", session: str | None = None, version: int = 1, title: str = "A plan"
     ) -> Json:
-        session = session or f"s-{uuid.uuid4().hex}"
-        digest = hashlib.sha256(content.encode()).hexdigest()
+        session = session or new_session()
+        digest = sha256(content)
         path = f"{self.id}/{session}/{digest}.md"
         upload = self.http.post(
             f"/storage/v1/object/plans/{path}", files={"": ("a.md", content.encode(), "text/markdown")}
@@ -233,7 +233,7 @@ def new_job(document: bytes = b"# A plan\n", title: str = "A plan") -> tuple[Job
         session_id="session",
         version=3,
         title=title,
-        document_sha256=hashlib.sha256(document).hexdigest(),
+        document_sha256=sha256(document),
         document=document,
         state=reports,
     )

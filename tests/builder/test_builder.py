@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from greenlight.worker.builder import Builder
 from tests.builder.conftest import Owner, builder, eventually, hurry, reaches
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Handler, Proxy, answer, pass_on
+from tests.plan import sha256
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +101,7 @@ async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStac
     assert (job.agent_id, job.plan_id, job.user_id) == (approval["agent_id"], approval["plan_id"], owner.id)
     assert (job.session_id, job.version, job.title) == (approval["session_id"], 1, "Café ☕")
     assert job.document == content.encode()
-    assert job.document_sha256 == hashlib.sha256(content.encode()).hexdigest()
+    assert job.document_sha256 == sha256(content)
 
 
 async def test_reports_show_while_it_runs_and_the_last_one_stays(stack: RunningStack, owner: Owner) -> None:
@@ -241,7 +241,7 @@ async def test_a_document_that_is_not_the_approved_one_is_not_built(
     assert built.jobs == []
     message = owner.build(approval["agent_id"])["message"]
     assert plan["document_sha256"] in message
-    assert hashlib.sha256(b"# Something else\n").hexdigest() in message
+    assert sha256(b"# Something else\n") in message
 
 
 async def test_a_document_that_storage_does_not_give_is_tried_again(

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import socket
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from local import ROOT
 from local.processes import Child, environment, free_ports
 from tests.client.conftest import Run, output
 from tests.conftest import RunningStack, User
+from tests.plan import new_session
 
 READMES = [ROOT / "README.md", ROOT / "client" / "README.md"]
 PLAN = "# Plan the move\n\nPack the boxes, then the van.\n"
@@ -47,7 +47,7 @@ def listens(port: int) -> bool:
 
 def propose(node: Run, project: Path, user: User) -> str:
     """Return the planning session in which a planner has proposed a plan to this user."""
-    session = f"s-{uuid.uuid4().hex}"
+    session = new_session()
     (project / "propose.mjs").write_text("""
 import { createClient } from "@supabase/supabase-js";
 import { proposePlan } from "greenlight-client";

@@ -4,7 +4,6 @@ Each test gets a database of its own, cloned from one of two templates: `wide`, 
 hosted projects, and `narrow`, with those of new ones.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -22,6 +21,8 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 from pytest_postgresql import factories
+
+from tests.plan import sha256
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -114,10 +115,6 @@ class User:
 
     def path(self, session: str, sha256: str) -> str:
         return f"{self.id}/{session}/{sha256}.md"
-
-
-def sha256(document: str) -> str:
-    return hashlib.sha256(document.encode()).hexdigest()
 
 
 def document_of(session: str, version: int) -> str:

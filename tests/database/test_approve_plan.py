@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from .conftest import Project, User, refused, sha256
+from tests.plan import sha256
+
+from .conftest import Project, User, refused
 
 
 def test_an_approval_makes_one_plan_one_agent_and_one_event(any_project: Project) -> None:

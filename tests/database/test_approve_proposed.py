@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from .conftest import Project, User, document_of, refused, sha256, signed_url
+from tests.plan import sha256
+
+from .conftest import Project, User, document_of, refused, signed_url
 from .invariants import broken_invariants
 
 DECIDED_OTHERWISE = ("changes_requested", "rejected", "withdrawn")

@@ -9,7 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from .conftest import Project, Row, User, document_of, refused, sha256, signed_url
+from tests.plan import sha256
+
+from .conftest import Project, Row, User, document_of, refused, signed_url
 from .invariants import broken_invariants
 
 OPEN = ("queued", "running")

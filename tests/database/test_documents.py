@@ -8,7 +8,9 @@ from functools import partial
 import psycopg
 import pytest
 
-from .conftest import Project, User, denied, sha256
+from tests.plan import sha256
+
+from .conftest import Project, User, denied
 
 HASH = sha256("# Plan")
 

@@ -9,7 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from .conftest import STATES, Project, User, document_of, refused, sha256
+from tests.plan import sha256
+
+from .conftest import STATES, Project, User, document_of, refused
 from .invariants import broken_invariants
 
 DECIDED_BY_THE_HUMAN = {"request_changes": "changes_requested", "reject_plan": "rejected"}

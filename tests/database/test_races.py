@@ -13,7 +13,9 @@ from functools import partial
 import psycopg
 import pytest
 
-from .conftest import Project, Row, User, document_of, sha256
+from tests.plan import sha256
+
+from .conftest import Project, Row, User, document_of
 from .invariants import broken_invariants
 
 ROUNDS = 200

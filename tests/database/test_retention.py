@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from .conftest import STATES, Project, Row, User, refused, sha256, signed_url
+from tests.plan import sha256
+
+from .conftest import STATES, Project, Row, User, refused, signed_url
 from .invariants import broken_invariants
 
 

@@ -12,7 +12,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from .conftest import Project, Row, User, sha256
+from tests.plan import sha256
+
+from .conftest import Project, Row, User
 from .invariants import ONCE_APPROVED, broken_invariants
 
 CODES = {

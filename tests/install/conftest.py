@@ -5,7 +5,6 @@ new tables by default, new ones nothing). Each test runs with one of the four co
 SOAK is set.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from local.processes import environment, free_ports
 from local.stack import Settings, Stack
 from tests.database import conftest as database
 from tests.database.conftest import Project
+from tests.plan import sha256
 
 ROOT = Path(__file__).parent.parent.parent
 NODE_MODULES = {3: ROOT / "node_modules", 2: Path(__file__).parent / "node_modules"}
@@ -145,7 +145,7 @@ class Account:
     headers: dict[str, str]
 
     def approve(self, session: str, document: bytes, version: int = 1) -> dict[str, Any]:
-        digest = hashlib.sha256(document).hexdigest()
+        digest = sha256(document)
         path = f"plans/{self.id}/{session}/{digest}.md"
         markdown = {**self.headers, "Content-Type": "text/markdown"}
         self.http.post(f"/storage/v1/object/{path}", content=document, headers=markdown).raise_for_status()

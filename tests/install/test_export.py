@@ -1,6 +1,5 @@
 """`greenlight export`: everything of one user, and nothing of another."""
 
-import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from greenlight import export
+from tests.plan import sha256
 
 from .conftest import Account, Adopter
 
@@ -91,7 +91,7 @@ def test_page_by_page_it_is_the_same(
 
 def test_a_document_without_a_plan_is_theirs_as_well(adopter: Adopter, tmp_path: Path) -> None:
     account = adopter.sign_up()
-    path = f"{account.id}/draft/{hashlib.sha256(FIRST).hexdigest()}.md"
+    path = f"{account.id}/draft/{sha256(FIRST)}.md"
     markdown = {**account.headers, "Content-Type": "text/markdown"}
     account.http.post(f"/storage/v1/object/plans/{path}", content=FIRST, headers=markdown).raise_for_status()
     assert run(adopter, account.id, tmp_path / "export")[0] == 0

@@ -1,6 +1,5 @@
 """What the tests of the local Supabase share: they need one that is ours, and look at it over plain HTTP."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import pytest
 
 from local.stack import Stack
 from tests.conftest import RunningStack, User
+from tests.plan import sha256
 
 DOCUMENT = "# Plan\n\nWörter, 計画 ☕️\n".encode()
 
@@ -29,7 +29,7 @@ class Caller:
     id: str = ""
     token: str = ""
 
-    def path(self, name: str = f"session/{hashlib.sha256(DOCUMENT).hexdigest()}.md") -> str:
+    def path(self, name: str = f"session/{sha256(DOCUMENT)}.md") -> str:
         return f"{self.id}/{name}"
 
     def upload(
@@ -52,13 +52,13 @@ class Caller:
 
     def approve(self, session: str = "session", content: bytes = DOCUMENT) -> httpx.Response:
         """Approve a document that is in its place already."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        path = f"{self.id}/{session}/{sha256}.md"
+        digest = sha256(content)
+        path = f"{self.id}/{session}/{digest}.md"
         arguments = {
             "session_id": session,
             "version": 1,
             "title": "A plan",
-            "document_sha256": sha256,
+            "document_sha256": digest,
             "document_url": f"{self.http.base_url}/storage/v1/object/sign/plans/{path}?token=t",
         }
         return self.http.post("/rest/v1/rpc/approve_plan", json=arguments)

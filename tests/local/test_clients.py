@@ -1,6 +1,5 @@
 """Supabase's own clients, unchanged: each signs in, uploads, signs, downloads, approves, reads and removes."""
 
-import hashlib
 import json
 import subprocess
 import uuid
@@ -19,8 +18,9 @@ from local import NODE, ROOT
 from local.stack import Stack
 from tests.conftest import RunningStack
 from tests.local.conftest import DOCUMENT
+from tests.plan import sha256
 
-SHA256 = hashlib.sha256(DOCUMENT).hexdigest()
+SHA256 = sha256(DOCUMENT)
 
 
 def plan(session: str, url: str | None) -> dict[str, Any]:

@@ -1,15 +1,14 @@
 """The Data API answers as PostgREST does, and Lite grants nothing on its own."""
 
-import hashlib
 import time
 from collections.abc import Iterator
-from hashlib import sha256
 
 import psycopg
 import pytest
 
 from local.stack import Stack
 from tests.local.conftest import DOCUMENT, Caller
+from tests.plan import sha256
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -151,7 +150,7 @@ def test_a_changed_setting_of_a_role_applies_after_a_notification(
 def test_tables_embed_without_a_hint(user: Caller) -> None:
     made = []
     for session in ("one", "two"):
-        user.upload(user.path(f"{session}/{sha256(DOCUMENT).hexdigest()}.md"))
+        user.upload(user.path(f"{session}/{sha256(DOCUMENT)}.md"))
         made.append(user.approve(session).json())
 
     agents = user.http.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))&order=id").json()
@@ -169,7 +168,7 @@ def test_tables_embed_without_a_hint(user: Caller) -> None:
 
 def test_an_embedding_keeps_a_user_s_plans_apart(user: Caller) -> None:
     for session in ("one", "two"):
-        user.upload(user.path(f"{session}/{hashlib.sha256(DOCUMENT).hexdigest()}.md"))
+        user.upload(user.path(f"{session}/{sha256(DOCUMENT)}.md"))
         user.approve(session)
 
     agents = user.http.get("/rest/v1/agent?select=session_id,plan(session_id,agent(session_id))").json()

@@ -12,6 +12,7 @@ import pytest
 
 from local.stack import Stack
 from tests.local.conftest import DOCUMENT, Caller
+from tests.plan import sha256
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -40,7 +41,7 @@ number = count()
 
 def another(session: str = "session") -> str:
     """Return the name of a document that is not there yet."""
-    return f"{session}/{hashlib.sha256(str(next(number)).encode()).hexdigest()}.md"
+    return f"{session}/{sha256(str(next(number)))}.md"
 
 
 def refusal(answer: httpx.Response) -> Any:
@@ -338,7 +339,7 @@ def test_a_row_always_has_its_bytes_whatever_races(user: Caller, local: Stack, d
     with ThreadPoolExecutor(4) as pool:
         for round_ in range(25):
             session = f"race-{round_}"
-            path = user.path(f"{session}/{hashlib.sha256(DOCUMENT).hexdigest()}.md")
+            path = user.path(f"{session}/{sha256(DOCUMENT)}.md")
             user.upload(path)
             approval = pool.submit(user.approve, session)
             deletion = pool.submit(user.remove if round_ % 2 else user.delete, path)

@@ -1,7 +1,6 @@
 """The planner's tools, through the SDK's own client: what an agent may do, and what is left to the human."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import pytest
 
 from tests.conftest import RunningStack, User
 from tests.mcp.planner import Planner, connected
+from tests.plan import new_session
 
 Json = Any
 pytestmark = pytest.mark.anyio
@@ -133,7 +133,7 @@ async def test_waiting_ends_with_the_decision(planner: Planner, human: Human) ->
 
 
 async def test_the_next_version_is_the_same_for_the_same_content(planner: Planner, human: Human) -> None:
-    session = f"s-{uuid.uuid4().hex}"
+    session = new_session()
     plan = {"title": "Mine", "session_id": session}
     assert (await planner.done("propose_plan", **plan, content="# One\n"))["version"] == 1
     repeated = await planner.done("propose_plan", **plan, content="# One\n")
@@ -153,7 +153,7 @@ async def test_the_next_version_is_the_same_for_the_same_content(planner: Planne
 
 
 async def test_planners_that_race_for_the_next_version_all_get_one(planner: Planner) -> None:
-    session = f"s-{uuid.uuid4().hex}"
+    session = new_session()
     answers = await asyncio.gather(
         *(
             planner.done("propose_plan", title="Mine", content=f"# {number}\n", session_id=session)
