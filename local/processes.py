@@ -81,14 +81,23 @@ class Child:
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None  # noqa: S101
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        """Return the exit status of a process that ends by itself or was told to."""
+        assert self._process is not None  # noqa: S101
+        return self._process.wait(seconds)
+
     def stop(self) -> None:
         """Send the stop signal, then SIGKILL after a timeout."""
         if self._process is None:
             return
         if self.running():
-            self._process.send_signal(self._stop_signal)
+            self.send(self._stop_signal)
             try:
-                self._process.wait(STOP_SECONDS)
+                self.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._forget()

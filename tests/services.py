@@ -2,57 +2,18 @@
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-import pytest
+from local.processes import Child, free_ports
+from local.stack import answers
 
-
-@dataclass
-class Process:
-    url: str
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    def lines(self) -> str:
-        return self.output.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running_service(
-    directory: Path, constants: dict[str, int] | None = None, /, **settings: str
-) -> Iterator[Process]:
-    """Run the service with these settings, and these constants of greenlight.auth, and no other environment."""
-    port = settings.setdefault("PORT", str(free_port()))
-    output = directory / f"service-{port}.log"
-    with output.open("wb") as file, start_service(settings, file, constants) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_it_answers(url, process, output)
-            yield Process(url, process, output)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(30)
-
-
-SERVE = ["-m", "greenlight", "serve"]
-_WITH_CONSTANTS = """
+_SERVE = ["-m", "greenlight", "serve"]
+_SERVE_WITH_CONSTANTS = """
 import json, sys
 from greenlight import auth, serve
 vars(auth).update(json.loads(sys.argv[1]))
@@ -60,28 +21,58 @@ serve.main()
 """
 
 
-def start_service(
-    settings: dict[str, str], output: Any, constants: dict[str, int] | None = None
-) -> subprocess.Popen[bytes]:
-    environment = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
-    }
-    return subprocess.Popen(
-        [sys.executable, *(["-c", _WITH_CONSTANTS, json.dumps(constants)] if constants else SERVE)],
-        env={**environment, **settings},
-        stdout=output,
+class Process(Child):
+    """A service in a process of its own, in an environment that has nothing but its settings."""
+
+    def __init__(
+        self, directory: Path, settings: dict[str, str], constants: dict[str, int] | None = None
+    ) -> None:
+        port = settings.get("PORT") or str(free_ports(1)[0])
+        self.url = f"http://127.0.0.1:{port}"
+        command = ["-c", _SERVE_WITH_CONSTANTS, json.dumps(constants)] if constants else _SERVE
+        super().__init__(
+            "service",
+            [sys.executable, *command],
+            log=directory / f"service-{port}.log",
+            env=_environment({**settings, "PORT": port}),
+            cwd=directory,
+        )
+
+    def lines(self) -> str:
+        return self.log.read_text()
+
+
+@contextmanager
+def running_service(
+    directory: Path, constants: dict[str, int] | None = None, /, **settings: str
+) -> Iterator[Process]:
+    """Run the service with these settings, and these constants of greenlight.auth, and no other environment."""
+    process = Process(directory, settings, constants)
+    process.start()
+    try:
+        process.wait_until(lambda: answers(f"{process.url}/healthz"))
+        yield process
+        if process.running():
+            process.send(signal.SIGTERM)
+            process.wait(30)
+    finally:
+        process.stop()
+
+
+def refused_to_start(settings: dict[str, str]) -> tuple[int, str]:
+    """Return the exit status of a service that ends instead of starting, and what it says."""
+    ended = subprocess.run(
+        [sys.executable, *_SERVE],
+        check=False,
+        env=_environment(settings),
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
     )
+    return ended.returncode, ended.stdout
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert process.poll() is None, output.read_text()
-        try:
-            httpx.get(f"{url}/healthz")
-        except httpx.TransportError:
-            time.sleep(0.02)
-        else:
-            return
-    pytest.fail(f"no answer in time:\n{output.read_text()}")
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, **settings}

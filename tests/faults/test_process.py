@@ -38,8 +38,7 @@ async def doomed(
         try:
             yield process
         finally:
-            process.process.kill()
-            process.process.wait()
+            process.kill()
 
 
 @pytest.mark.anyio
@@ -62,8 +61,7 @@ async def test_killed_at_any_point_another_instance_takes_over(
                 await pass_on(exchange)
             elif moment == "done":
                 await exchange.forward()
-            victim.process.kill()
-            victim.process.wait()
+            victim.kill()
 
         hit = proxy.once(call, kill)
         attempt = asyncio.create_task(approve(http, victim.url, user.token, request))
@@ -100,11 +98,11 @@ async def test_told_to_stop_during_fifty_approvals_it_finishes_all_of_them_and_t
         tasks = [asyncio.create_task(approve(http, victim.url, user.token, request)) for request in asked]
         for _ in asked:
             await asyncio.wait_for(under_way.acquire(), 60)
-        victim.process.send_signal(signal.SIGTERM)
+        victim.send(signal.SIGTERM)
         await until_refused(victim.url)
         opened.set()
         answers = await asyncio.gather(*tasks)
-        assert await asyncio.to_thread(victim.process.wait, 60) == 0
+        assert await asyncio.to_thread(victim.wait, 60) == 0
     assert [answer.status_code for answer in answers] == [200] * 50
     await proxy.heal()
     assert_one_of_each(stack, user, *zip(asked, [answer.json() for answer in answers], strict=True))
@@ -130,8 +128,8 @@ async def test_told_to_stop_while_supabase_hangs_it_is_gone_within_its_grace_tim
         proxy.handlers["rpc"] = hang
         task = asyncio.create_task(approve(http, victim.url, user.token, request))
         await asyncio.wait_for(reached.wait(), 60)
-        victim.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(victim.process.wait, 20)
+        victim.send(signal.SIGTERM)
+        await asyncio.to_thread(victim.wait, 20)
         await asyncio.gather(task, return_exceptions=True)
     await proxy.heal()
     final = await approve_until_done(http, process.url, user.token, request)

@@ -49,7 +49,7 @@ class Memory:
     """The most that a process has had in memory while it was watched, in bytes above the beginning."""
 
     def __init__(self, process: Process) -> None:
-        self._info = psutil.Process(process.process.pid).memory_info
+        self._info = psutil.Process(process.pid).memory_info
         self._over = threading.Event()
         self._before = self._info().rss
         self.growth = 0

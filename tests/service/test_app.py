@@ -185,7 +185,7 @@ def test_every_document_within_the_limit_fits_into_a_body_however_it_is_escaped(
 
 
 def test_a_body_beyond_the_limit_is_cut_off_while_it_is_read(small: Process, user: Caller) -> None:
-    memory = psutil.Process(small.process.pid).memory_info
+    memory = psutil.Process(small.pid).memory_info
     before = memory().rss
 
     for head, chunks in (

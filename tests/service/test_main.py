@@ -4,7 +4,6 @@ import contextlib
 import signal
 import socket
 import socketserver
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from tests.caller import Caller
 from tests.plan import body, encode
-from tests.services import free_port, running_service, start_service
+from tests.services import refused_to_start, running_service
 
 GOOD = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_abc"}
 
@@ -29,10 +28,9 @@ GOOD = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": "sb_pu
     ],
 )
 def test_wrong_settings_are_named_and_nothing_starts(settings: dict[str, str], names: list[str]) -> None:
-    process = start_service(settings, subprocess.PIPE)
-    output = process.communicate(timeout=30)[0].decode()
+    status, output = refused_to_start(settings)
 
-    assert process.returncode == 1
+    assert status == 1
     assert "Traceback" not in output
     assert "zebra" not in output
     for name in names:
@@ -43,10 +41,9 @@ def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        process = start_service({**GOOD, "PORT": str(taken.getsockname()[1])}, subprocess.PIPE)
-        output = process.communicate(timeout=30)[0].decode()
+        status, output = refused_to_start({**GOOD, "PORT": str(taken.getsockname()[1])})
 
-    assert process.returncode != 0
+    assert status != 0
     assert "address already in use" in output
     assert "Traceback" not in output
 
@@ -76,17 +73,17 @@ def test_a_signal_lets_what_was_accepted_finish_and_ends_with_0(
         )
 
     stopping = threading.Event()
-    with running_service(tmp_path, **settings, PORT=str(free_port())) as service:
+    with running_service(tmp_path, **settings) as service:
         caller = threading.Thread(target=call, args=(service.url,))
         caller.start()
         assert half_sent.wait(30)
         # The request has reached the service once its keep-alive neighbour is answered.
         httpx.get(f"{service.url}/healthz")
-        service.process.send_signal(number)
+        service.send(number)
         _wait_until_refused(service.url)
         stopping.set()
         caller.join(30)
-        assert service.process.wait(30) == 0
+        assert service.wait(30) == 0
     assert [answer.status_code for answer in answers] == [200]
     assert len(user.rows("agent")) == 1
 
@@ -153,11 +150,11 @@ def test_an_approval_under_way_is_finished_even_when_its_caller_is_gone(
                 assert gate.reached.wait(30)
                 assert user.rows("plan") == []
                 if caller_stays:
-                    service.process.send_signal(signal.SIGTERM)
+                    service.send(signal.SIGTERM)
                     gate.opened.set()
                     assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-            service.process.send_signal(signal.SIGTERM)
+            service.send(signal.SIGTERM)
             gate.opened.set()
-            assert service.process.wait(30) == 0
+            assert service.wait(30) == 0
         gate.shutdown()
     assert len(user.rows("plan")) == len(user.rows("agent")) == 1

@@ -23,9 +23,9 @@ import psycopg
 import pytest
 
 from greenlight import cli
+from local.processes import free_ports
 from tests.caller import Caller
 from tests.plan import new_session, sha256
-from tests.services import free_port
 
 DAY = 24 * 60 * 60
 
@@ -497,7 +497,7 @@ def test_only_the_secret_key_will_do(project: Project, user: Caller) -> None:
 
 
 def test_a_supabase_that_is_not_there_is_told(project: Project) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
 
     run = project.run("--apply", SUPABASE_URL=url)
 
