@@ -1,5 +1,6 @@
 """docs/security.md has a table of who may do what. Here each of its cells is tried out on the running stack."""
 
+import asyncio
 import json
 import re
 import time
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
+from greenlight import mcp
 from greenlight.app import create_app
 from greenlight.settings import Settings
 from tests.caller import Caller
@@ -239,6 +241,26 @@ def insert(table: str) -> Attempt:
     return attempt
 
 
+def to_mcp(method: str, tool: str = "", **arguments: Json) -> Attempt:
+    version = "2026-07-28"
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    named = {"name": tool, "arguments": arguments} if tool else {}
+    return asks(
+        "POST",
+        "/mcp",
+        json={"jsonrpc": "2.0", "id": "1", "method": method, "params": {**named, "_meta": meta}},
+        headers={
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": version,
+            "Mcp-Method": method,
+            **({"Mcp-Name": tool} if tool else {}),
+        },
+    )
+
+
 CHANGES = {
     "plan": {"status": "archived"},
     "agent": {"status": "archived"},
@@ -286,6 +308,9 @@ READS: dict[str, Attempt] = {
     "GET /docs/oauth2-redirect": asks("GET", "/docs/oauth2-redirect"),
     "GET /openapi.json": asks("GET", "/openapi.json"),
     "GET /metrics": asks("GET", "/metrics"),
+    **{f"GET {path}": asks("GET", path) for path in (mcp.METADATA, f"{mcp.METADATA}/mcp")},
+    "POST /mcp": to_mcp("tools/list"),
+    "mcp get_decision": to_mcp("tools/call", "get_decision", session_id="{session}", version=1),
 }
 WRITES: dict[str, Attempt] = {
     **{f"{table}: insert": insert(table) for table in TABLES},
@@ -340,6 +365,10 @@ WRITES: dict[str, Attempt] = {
         )
         for act in ("propose", "approve")
     },
+    "mcp propose_plan": to_mcp(
+        "tools/call", "propose_plan", session_id="{session}", version=2, title="Two", content="two"
+    ),
+    "mcp withdraw_plan": to_mcp("tools/call", "withdraw_plan", session_id="{proposed}", version=1),
 }
 OPERATIONS = {**READS, **WRITES}
 
@@ -360,10 +389,14 @@ def outcome(world: World, operation: str, role: str) -> str:
         said = answer.json()
     except ValueError:
         said = answer.text
-    if answer.status_code >= 400:
+    # A tool of MCP refuses with status 200.
+    tool_error = operation.startswith("mcp ") and answer.status_code == 200 and said["result"]["isError"]
+    if answer.status_code >= 400 or tool_error:
         assert not owners, f"refused, and done: {operation} as {role}"
         assert not strangers
         assert isinstance(said, dict), said
+        if tool_error:
+            return str(said["result"]["structuredContent"]["code"])
         # Storage tells the true status in the body; ours have a stable code.
         status = int(said.get("statusCode", answer.status_code))
         ours = said.get("message") if str(said.get("code", "")).startswith("PT") else None
@@ -414,8 +447,18 @@ def test_every_table_function_and_endpoint_is_in_it(world: World) -> None:
     assert {operation.split(",")[0] for operation in operations if operation.startswith("rpc ")} == {
         f"rpc {name}" for name in ours("function")
     }
+    tools = asyncio.run(mcp.server.list_tools())
+    assert {operation for operation in operations if operation.startswith("mcp ")} == {
+        f"mcp {tool.name}" for tool in tools
+    }
     app = create_app(
-        Settings(supabase_url="http://x", supabase_publishable_key="sb_publishable_x", metrics=True)
+        Settings(
+            supabase_url="http://x",
+            supabase_publishable_key="sb_publishable_x",
+            metrics=True,
+            mcp=True,
+            service_url="http://x",
+        )
     )
     assert endpoints(app.routes) == {
         operation for operation in operations if operation.startswith(("GET ", "POST "))
