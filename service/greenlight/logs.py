@@ -90,7 +90,10 @@ def configure(level: str) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # Other libraries' debug lines quote what they carry: sse_starlette 3 writes out each answer of /mcp.
+    logging.basicConfig(
+        handlers=[handler], level=max(logging.INFO, logging.getLevelName(level.upper())), force=True
+    )
     logging.captureWarnings(capture=True)
     # Both name full addresses: document paths, and signed URLs with their tokens.
     for name in ("httpx", "httpcore"):

@@ -198,6 +198,7 @@ def builder_process(
                 **environment,
                 "SUPABASE_URL": url or stack.supabase_url,
                 "SUPABASE_SECRET_KEY": stack.secret_key,
+                "LOG_LEVEL": "debug",
             },
             stdin=subprocess.DEVNULL,
             stdout=out,

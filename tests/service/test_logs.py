@@ -8,15 +8,20 @@ from typing import Any
 import httpx
 import pytest
 
+from local.processes import free_ports
 from tests.caller import Caller
-from tests.plan import body, encode
+from tests.plan import body, encode, new_session
 from tests.services import Process, running_service
 
 
 @pytest.fixture(scope="module")
 def own(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    (port,) = free_ports(1)
     with running_service(
         tmp_path_factory.mktemp("logs"),
+        PORT=str(port),
+        MCP="true",
+        SERVICE_URL=f"http://127.0.0.1:{port}",
         SUPABASE_URL=stack.supabase_url,
         SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
         LOG_LEVEL="debug",
@@ -94,6 +99,55 @@ def test_no_token_document_title_or_query_is_ever_logged(own: Process, user: Cal
         assert secret not in logged
     for answer in answers[1:-1]:
         assert not any(word in answer.text for word in words)
+
+
+@pytest.mark.parametrize("version", [None, "2026-07-28"])
+def test_nothing_that_goes_over_mcp_is_ever_logged(
+    own: Process, user: Caller, stack: Any, version: str | None
+) -> None:
+    words = {
+        name: f"zebra-in-the-{name}"
+        for name in ("title", "document", "comment", "message", "worker", "token", "version", "tool")
+    }
+    session = new_session()
+    ids: set[str] = set()
+
+    def call(tool: str, *, token: str = user.token, **arguments: Any) -> str:
+        """Call a tool in this version of the protocol; None is the one before, which answers with events."""
+        meta: dict[str, Any] = {
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        params = {"name": tool, "arguments": arguments, **({"_meta": meta} if version else {})}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+        if version:
+            headers |= {"MCP-Protocol-Version": version, "Mcp-Method": "tools/call", "Mcp-Name": tool}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        answer = httpx.post(f"{own.url}/mcp", json=request, headers=headers, timeout=60)
+        ids.add(answer.headers["X-Request-ID"])
+        return answer.text
+
+    plan = {"title": words["title"], "content": words["document"], "session_id": session}
+    assert '"proposed"' in call("propose_plan", **plan)
+    sent_back = user.rpc("request_changes", session_id=session, version=1, comment=words["comment"])
+    assert sent_back.status_code == 200
+    assert words["comment"] in call("get_decision", session_id=session, version=1)
+    assert "plan_decided" in call("propose_plan", **plan)
+    agent = user.approved(plan_id=session, version=2, title=words["title"])["agent_id"]
+    stack.make_due(agent)
+    (build,) = stack.as_builder("claim_builds", worker=words["worker"])
+    attempt = {"build_id": build["build_id"], "attempt": build["attempt"]}
+    stack.as_builder("fail_build", **attempt, message=words["message"], retry=False)
+    assert words["message"] in call("get_decision", session_id=session, version=2)
+    assert "invalid_request" in call("get_decision", session_id=session, version=words["version"])
+    assert "invalid_title" in call("propose_plan", title=f"{words['title']}\n!", content=words["document"])
+    assert "invalid_request" in call(words["tool"], title=words["title"])
+    assert "not_authenticated" in call("get_decision", token=words["token"], session_id=session, version=1)
+
+    entries_of(own, ids, len(ids))
+    logged = own.lines()
+    for secret in (*words.values(), user.token.rpartition(".")[2], "token=", session):
+        assert secret not in logged
 
 
 def test_everything_on_stdout_is_json_the_servers_own_lines_too(own: Process) -> None:
