@@ -362,8 +362,9 @@ begin
 end;
 $$;
 
+-- Returns the lease as an interval.
 create or replace function greenlight.check_lease(lease_seconds integer)
-returns void
+returns interval
 language plpgsql
 volatile
 security invoker
@@ -373,6 +374,8 @@ begin
     if (lease_seconds between 5 and 3600) is not true then
         perform greenlight.refuse('invalid_lease_seconds', 'lease_seconds is not from 5 to 3600.');
     end if;
+
+    return make_interval(secs => lease_seconds);
 end;
 $$;
 
@@ -479,7 +482,7 @@ begin
 end;
 $$;
 
--- Locks a build, and before it its user and its agent.
+-- Locks a build, and before it its user and its agent: rows are locked in the order of the locking clauses.
 create or replace function greenlight.lock_build(build_id uuid)
 returns public.build
 language plpgsql
@@ -490,23 +493,15 @@ as $$
 declare
     v_build public.build;
 begin
-    perform
-    from auth.users as u
-    inner join public.build as b on u.id = b.user_id
-    where b.id = lock_build.build_id
-    for key share of u;
-
-    perform
-    from public.agent as a
-    inner join public.build as b on a.id = b.agent_id
-    where b.id = lock_build.build_id
-    for no key update of a;
-
-    select *
+    select b.*
     into v_build
     from public.build as b
+    inner join public.agent as a on b.agent_id = a.id
+    inner join auth.users as u on b.user_id = u.id
     where b.id = lock_build.build_id
-    for no key update;
+    for key share of u
+    for no key update of a
+    for no key update of b;
 
     return v_build;
 end;
@@ -641,14 +636,16 @@ begin
             and not (v_building and b.plan_id = new.plan_id);
     end if;
 
-    if v_building and (tg_op = 'INSERT' or not exists (
-        select from public.build as b
-        where
-            b.agent_id = new.id
-            and b.status in ('queued', 'running')
-    )) then
-        insert into public.build (user_id, agent_id, plan_id)
-        values (new.user_id, new.id, new.plan_id);
+    if v_building then
+        if tg_op = 'INSERT' or not exists (
+            select from public.build as b
+            where
+                b.agent_id = new.id
+                and b.status in ('queued', 'running')
+        ) then
+            insert into public.build (user_id, agent_id, plan_id)
+            values (new.user_id, new.id, new.plan_id);
+        end if;
     end if;
 
     return null;
@@ -1299,6 +1296,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    v_lease_end timestamptz;
     v_build public.build;
     v_claim public.build_claim;
 begin
@@ -1310,7 +1308,7 @@ begin
         perform greenlight.refuse('invalid_max_builds', 'max_builds is not from 1 to 100.');
     end if;
 
-    perform greenlight.check_lease(lease_seconds);
+    v_lease_end := v_now + greenlight.check_lease(lease_seconds);
 
     -- Builds whose fifth attempt has let its lease end are not tried again: they fail, and their agents with them.
     for v_build in
@@ -1369,7 +1367,7 @@ begin
         set
             status = 'running',
             attempt = b.attempt + 1,
-            run_after = v_now + make_interval(secs => lease_seconds),
+            run_after = v_lease_end,
             worker = claim_builds.worker,
             progress = null,
             started_at = v_now
@@ -1411,12 +1409,15 @@ create or replace function public.claim_builds(
     worker text, max_builds integer default 1, lease_seconds integer default 60
 )
 returns setof public.build_claim
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
+    return query
     select * from greenlight.claim_builds(worker, max_builds, lease_seconds);
+end;
 $$;
 comment on function public.claim_builds(text, integer, integer) is
 'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
@@ -1456,17 +1457,18 @@ security definer
 set search_path = ''
 as $$
 declare
+    v_lease interval;
     v_build public.build;
 begin
     if not (progress between 0 and 100) then
         perform greenlight.refuse('invalid_progress', 'progress is not from 0 to 100.');
     end if;
 
-    perform greenlight.check_lease(lease_seconds);
+    v_lease := greenlight.check_lease(lease_seconds);
 
     update public.build as b
     set
-        run_after = greatest(b.run_after, clock_timestamp() + make_interval(secs => lease_seconds)),
+        run_after = greatest(b.run_after, clock_timestamp() + v_lease),
         progress = coalesce(renew_build.progress, b.progress),
         message = coalesce(left(renew_build.message, 500), b.message)
     where
@@ -1532,13 +1534,14 @@ begin
     if v_build.status = 'running' then
         update public.agent as a
         set status = 'active'
+        where a.id = v_build.agent_id
+        returning * into v_agent;
+    else
+        select *
+        into v_agent
+        from public.agent as a
         where a.id = v_build.agent_id;
     end if;
-
-    select *
-    into v_agent
-    from public.agent as a
-    where a.id = v_build.agent_id;
 
     return v_agent;
 end;

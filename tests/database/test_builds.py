@@ -402,6 +402,24 @@ def test_a_claim_skips_what_is_locked_and_takes_the_next(project: Project) -> No
     assert [claimed["agent_id"] for claimed in project.claim(10)] == [first]
 
 
+@pytest.mark.parametrize("call", ["finish_build(%s, %s)", "fail_build(%s, %s, 'No.')"])
+def test_the_end_of_a_build_locks_user_agent_and_build_in_this_order(
+    project: Project, call: LiteralString
+) -> None:
+    claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
+    rows = {"users": "the user's row", "agent": "the agent's row", "build": "the build's row"}
+    for number, table in enumerate(rows):
+        with project.as_superuser() as holder:
+            for what in list(rows.values())[number:]:
+                holder.execute(LOCKED[what])
+            with project.as_service_role() as connection:
+                connection.execute("set local lock_timeout = '200ms'")
+                with pytest.raises(psycopg.errors.LockNotAvailable) as refusal:
+                    connection.execute("select public." + call, (claimed["build_id"], claimed["attempt"]))
+        # Where it waited, with this row and all that come later locked by another.
+        assert f'in relation "{table}"' in str(refusal.value.diag.context)
+
+
 def test_a_claim_does_not_wait_for_an_approval_that_is_under_way(project: Project) -> None:
     """Until it commits, the old build is locked; then there is the new one."""
     user = project.new_user()
