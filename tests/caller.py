@@ -41,6 +41,25 @@ class Caller:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def tool(self, name: str, **arguments: Json) -> httpx.Response:
+        """Call a tool over MCP."""
+        version = "2026-07-28"
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        params = {"name": name, "arguments": arguments, "_meta": meta}
+        headers = {
+            **self._bearer,
+            "Accept": "application/json, text/event-stream",
+            "Content-Type": "application/json",
+            "MCP-Protocol-Version": version,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": name,
+        }
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        return self.service.post("/mcp", content=encode(request), headers=headers)
+
     def document(self, plan_id: str) -> httpx.Response:
         return self.service.get(f"/plan/{plan_id}/document", headers=self._bearer)
 

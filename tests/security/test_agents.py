@@ -50,7 +50,13 @@ def test_a_client_proposes_and_decides_nothing(stack: RunningStack, user: Caller
     expect_problem(client.approve(plan_id=session, content="# Plan"), 403, "human_required")
     expect_problem(client.approve(), 403, "human_required")
 
+    # Over MCP there is no tool that decides; those that there are work.
+    for function, arguments in human_calls.items():
+        assert "invalid_request" in client.tool(function, **arguments).text, function
+    assert '"proposed"' in client.tool("get_decision", **plan).text
+
     assert [user.rows(table) for table in ("plan", "agent", "agent_event", "build")] == before
+    assert '"created":true' in client.tool("propose_plan", title="By a client", content="# Over MCP\n").text
     proposal = client.propose(**body(content="# By a client\n"))
     assert proposal.status_code == 200, proposal.text
     (row,) = user.rows("plan", id=f"eq.{proposal.json()['plan_id']}")

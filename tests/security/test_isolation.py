@@ -3,17 +3,26 @@
 import asyncio
 import json
 import random
+import re
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import httpx
 import jwt
 import pytest
 
 from tests import SOAK
+from tests.caller import Caller
 from tests.conftest import RunningStack, User
 from tests.faults.promise import approve
 from tests.faults.proxy import Message, Proxy
-from tests.plan import body
+from tests.plan import body, new_session, sha256
 from tests.services import Process
+
+Json = Any
 
 
 def user_of(message: Message) -> str:
@@ -84,3 +93,132 @@ async def test_an_answer_that_fails_for_one_user_leaves_nothing_for_the_next(
         assert [a.status_code for a in (mine, none, anonymous, theirs)] == [200, 401, 401, 200]
         assert one.id in mine.json()["document_url"]
         assert other.id in theirs.json()["document_url"]
+
+
+def names(*, user: str, session: str, plan: str, agent: str, build: str, sha256: str) -> dict[str, str]:
+    return {
+        "user": user, "session": session, "plan": plan, "agent": agent, "build": build,
+        "path": f"{user}/{session}/{sha256}.md", "sha256": sha256,
+    }  # fmt: skip
+
+
+def test_what_is_anothers_answers_as_what_does_not_exist(
+    stack: RunningStack, user: Caller, stranger: Caller
+) -> None:
+    """Every call that takes an id or a path, by someone whose it is not: through the API, the service and MCP."""
+    waits = body(content="# Waits\n")
+    user.proposed(**waits)
+    approved = user.approved(plan_id=waits["plan_id"], version=2, content="# Approved\n")
+    user.proposed(plan_id=waits["plan_id"], version=3, content="# Waits again\n")
+    (build,) = user.rows("build")
+    theirs = names(
+        user=user.id, session=waits["plan_id"], plan=approved["plan_id"], agent=approved["agent_id"],
+        build=build["id"], sha256=sha256("# Approved\n"),
+    )  # fmt: skip
+    nothing = names(
+        user=str(uuid.uuid4()), session=new_session(), plan=str(uuid.uuid4()), agent=str(uuid.uuid4()),
+        build=str(uuid.uuid4()), sha256=sha256("nothing"),
+    )  # fmt: skip
+    bearer = {"Authorization": f"Bearer {stranger.token}"}
+
+    def ask(method: str, path: str, **options: Any) -> httpx.Response:
+        return stranger.supabase.request(method, path, headers=bearer, **options)
+
+    def calls(of: dict[str, str]) -> dict[str, httpx.Response]:
+        version = {"session_id": of["session"], "version": 3}
+        agent = {"agent_id": of["agent"]}
+        objects = "/storage/v1/object"
+        listed = {"prefix": f"{of['user']}/{of['session']}", "limit": 9, "offset": 0}
+        moved = {
+            "bucketId": "plans",
+            "sourceKey": of["path"],
+            "destinationKey": f"{stranger.id}/s/{of['sha256']}.md",
+        }
+        return {
+            "approve_plan": stranger.rpc("approve_plan", **version, document_sha256=of["sha256"]),
+            "request_changes": stranger.rpc("request_changes", **version, comment="c"),
+            "reject_plan": stranger.rpc("reject_plan", **version),
+            "withdraw_plan": stranger.rpc("withdraw_plan", **version),
+            "withdraw_plan for them": stranger.rpc("withdraw_plan", **version, user_id=of["user"]),
+            "propose_plan for them": stranger.rpc(
+                "propose_plan", **version, title="t", document_sha256=of["sha256"], user_id=of["user"],
+                document_url=f"https://x/object/sign/plans/{of['path']}?token=x",
+            ),
+            "propose_plan with their URL": stranger.rpc(
+                "propose_plan", **version, title="t", document_sha256=of["sha256"],
+                document_url=f"https://x/object/sign/plans/{of['path']}?token=x",
+            ),
+            "transition_agent": stranger.rpc("transition_agent", **agent, to_status="archived"),
+            "retry_build": stranger.rpc("retry_build", **agent),
+            "delete_agent": stranger.rpc("delete_agent", **agent),
+            "restore_agent": stranger.rpc("restore_agent", **agent),
+            "renew_build": stranger.rpc("renew_build", build_id=of["build"], attempt=1),
+            "finish_build": stranger.rpc("finish_build", build_id=of["build"], attempt=1),
+            "fail_build": stranger.rpc("fail_build", build_id=of["build"], attempt=1, message="m"),
+            **{f"read {one}": ask("GET", f"/rest/v1/{one}?id=eq.{of[one]}") for one in ("plan", "agent", "build")},
+            "read agent_event": ask("GET", f"/rest/v1/agent_event?agent_id=eq.{of['agent']}"),
+            "read by session": ask("GET", f"/rest/v1/plan?session_id=eq.{of['session']}"),
+            "update": ask("PATCH", f"/rest/v1/plan?id=eq.{of['plan']}", json={"status": "archived"}),
+            "download": ask("GET", f"{objects}/authenticated/plans/{of['path']}"),
+            "info": ask("GET", f"{objects}/info/authenticated/plans/{of['path']}"),
+            "sign": ask("POST", f"{objects}/sign/plans/{of['path']}", json={"expiresIn": 60}),
+            "sign many": ask("POST", f"{objects}/sign/plans", json={"expiresIn": 60, "paths": [of["path"]]}),
+            "list": ask("POST", f"{objects}/list/plans", json=listed),
+            "move": ask("POST", f"{objects}/move", json=moved),
+            "copy": ask("POST", f"{objects}/copy", json=moved),
+            "upload": ask("POST", f"{objects}/plans/{of['path']}", content=b"x"),
+            "delete": ask("DELETE", f"{objects}/plans/{of['path']}"),
+            "delete many": ask("DELETE", f"{objects}/plans", json={"prefixes": [of["path"]]}),
+            "service: document": stranger.document(of["plan"]),
+            "mcp: get_decision": stranger.tool("get_decision", **version, wait_seconds=0),
+            "mcp: withdraw_plan": stranger.tool("withdraw_plan", **version),
+        }  # fmt: skip
+
+    def said(answer: httpx.Response, of: dict[str, str]) -> tuple[int, str]:
+        text = re.sub(r'"request_id":"[^"]*"', "", answer.text)
+        for name, value in of.items():
+            text = text.replace(value, f"<{name}>")
+        return answer.status_code, text
+
+    tables = ("plan", "agent", "agent_event", "build")
+    before = [user.rows(table) for table in tables], user.objects(theirs["session"])
+    got, expected = calls(theirs), calls(nothing)
+
+    # Storage looks past the policies before it deletes one: docs/security.md.
+    assert {call for call in got if said(got[call], theirs) != said(expected[call], nothing)} == {"delete"}
+    assert ([user.rows(table) for table in tables], user.objects(theirs["session"])) == before
+    assert stranger.has_nothing()
+
+
+def doors(caller: Caller, request: Json) -> list[Callable[[], httpx.Response]]:
+    """Return every way to propose this plan, and to approve it."""
+    version = {"session_id": request["plan_id"], "version": 1}
+    plan = {"title": request["title"], "content": request["content"]}
+    digest = sha256(request["content"])
+    return [
+        partial(caller.propose, **request),
+        partial(caller.tool, "propose_plan", **plan, **version),
+        partial(caller.approve, **request),
+        partial(caller.rpc, "approve_plan", **version, document_sha256=digest),
+    ]
+
+
+def test_two_users_with_the_same_session_and_document_at_once(user: Caller, stranger: Caller) -> None:
+    """Propose and decide through every door at the same moment: each has their own, and one of each."""
+    both = (user, stranger)
+    for _ in range(5 if SOAK else 2):
+        request = body(content="# The same words\n")
+        session = request["plan_id"]
+        with ThreadPoolExecutor(16) as pool:
+            running = [pool.submit(door) for caller in both * 2 for door in doors(caller, request)]
+            answers = [one.result() for one in running]
+        assert {answer.status_code for answer in answers} <= {200, 422}, [answer.text for answer in answers]
+
+        for caller in both:
+            (row,) = caller.rows("plan", session_id=f"eq.{session}")
+            (agent,) = caller.rows("agent", session_id=f"eq.{session}")
+            assert (row["user_id"], row["status"], agent["plan_id"]) == (caller.id, "approved", row["id"])
+            assert row["document_path"].startswith(f"{caller.id}/")
+            assert len(caller.rows("agent_event", agent_id=f"eq.{agent['id']}")) == 1
+            assert len(caller.rows("build", agent_id=f"eq.{agent['id']}")) == 1
+            assert caller.objects(session) == [f"{sha256(request['content'])}.md"]
