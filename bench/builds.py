@@ -48,7 +48,7 @@ QUEUE: list[LiteralString] = [
     """,
 ]
 
-CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', 1, 60)"
+CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', %s, 60)"
 FINISH: LiteralString = "select (public.finish_build(%s, %s)).status"
 
 PROCRASTINATE_QUEUE: list[LiteralString] = [
@@ -68,12 +68,15 @@ def add_finished(clone: Clone) -> None:
     clone.root.execute("vacuum (analyze, freeze) public.build")
 
 
-def builds(clone: Clone, workers: int, count: int) -> float:
-    """Return how many builds per second these workers claim and finish, with 10,000 queued at the start."""
+def builds(clone: Clone, workers: int, count: int, at_a_time: int = 1) -> float:
+    """Return how many builds per second these workers claim and finish, with 10,000 queued at the start.
+
+    Each finish is a call of its own; a claim takes `at_a_time`, as a builder with that `--concurrency` does.
+    """
     _replica(clone, QUEUE, QUEUED)
 
     def work(connection: Connection) -> None:
-        for build in connection.execute(CLAIM, prepare=True).fetchall():
+        for build in connection.execute(CLAIM, (at_a_time,), prepare=True).fetchall():
             (row,) = connection.execute(FINISH, build, prepare=True).fetchall()
             if row != ("active",):
                 raise RuntimeError(f"not finished: {row}")
@@ -84,7 +87,7 @@ def builds(clone: Clone, workers: int, count: int) -> float:
         connection.execute("""select set_config('request.jwt.claims', '{"role": "service_role"}', false)""")
         return connection
 
-    return _rate(connect, work, workers, count)
+    return at_a_time * _rate(connect, work, workers, count // at_a_time)
 
 
 def add_procrastinate(clone: Clone) -> None:
@@ -147,7 +150,7 @@ def _rate(
         connection.close()
     if failures:
         raise failures[0]
-    return count / seconds
+    return count // workers * workers / seconds
 
 
 # Through the Data API -----------------------------------------------------------------------------------

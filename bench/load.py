@@ -117,13 +117,13 @@ class Clients:
             self._idle.append(client)
 
 
-def through(server: str, clients: Clients) -> Approve:
-    """Approve by asking a server: the service, or a peer."""
+def through(server: str, clients: Clients, act: str = "approve") -> Approve:
+    """Approve, or propose, by asking a server: the service, or a peer."""
 
     async def approve(user: User, content: bytes) -> dict[str, float]:
         async with clients.one() as http:
             answer = await http.post(
-                f"{server}/plan/approve",
+                f"{server}/plan/{act}",
                 headers={"Authorization": f"Bearer {user.token}"},
                 json={
                     "plan_id": uuid.uuid4().hex,
@@ -143,8 +143,8 @@ def _timings(header: str) -> Iterator[tuple[str, float]]:
         yield name, float(duration) / 1000
 
 
-def floor(supabase_url: str, publishable_key: str, clients: Clients) -> Approve:
-    """Approve without a server: the three calls to Supabase that the service makes, and nothing else."""
+def floor(supabase_url: str, publishable_key: str, clients: Clients, act: str = "approve") -> Approve:
+    """Approve, or propose, without a server: the three calls to Supabase that the service makes, and nothing else."""
 
     async def approve(user: User, content: bytes) -> dict[str, float]:
         headers = {"apikey": publishable_key, "Authorization": f"Bearer {user.token}"}
@@ -174,7 +174,7 @@ def floor(supabase_url: str, publishable_key: str, clients: Clients) -> Approve:
                 "document_sha256": sha256,
                 "document_url": f"{supabase_url}/storage/v1{sign.raise_for_status().json()['signedURL']}",
             }
-            rpc = await http.post(f"{supabase_url}/rest/v1/rpc/approve_plan", headers=headers, json=arguments)
+            rpc = await http.post(f"{supabase_url}/rest/v1/rpc/{act}_plan", headers=headers, json=arguments)
             rpc.raise_for_status().json()
         return {"upload": uploaded - began, "sign": signed - uploaded, "rpc": time.perf_counter() - signed}
 
