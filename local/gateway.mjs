@@ -474,6 +474,13 @@ process.on('uncaughtException', (error) => {
   if (!/nextWrite .*postgres\/src\/connection\.js/.test(error.stack)) process.exit(1)
 })
 
+// It asks for the array types on each new connection, and does not look whether that fails because Postgres is going
+// away or starting (postgres 3.4). What waited for the connection is answered with the same error.
+process.on('unhandledRejection', (error) => {
+  console.error(error)
+  if (!/^(ECONN|EPIPE|CONNECTION_|57P0)/.test(error.code)) process.exit(1)
+})
+
 const stop = () => process.exit(0)
 process.stdin.on('end', stop).resume()
 process.on('SIGTERM', stop).on('SIGINT', stop)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,9 +178,14 @@ class Process:
 
 @contextmanager
 def builder_process(
-    stack: RunningStack, directory: Path, *command: str, url: str | None = None, **options: Any
+    stack: RunningStack,
+    directory: Path,
+    *command: str,
+    url: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[Process]:
-    """Run `greenlight build` with these options; it is killed at the end of the block."""
+    """Run `greenlight build` with these options and variables; it is killed at the end of the block."""
     name = uuid.uuid4().hex[:8]
     output, errors = directory / f"{name}.out", directory / f"{name}.err"
     environment = {
@@ -199,6 +204,7 @@ def builder_process(
                 "SUPABASE_URL": url or stack.supabase_url,
                 "SUPABASE_SECRET_KEY": stack.secret_key,
                 "LOG_LEVEL": "debug",
+                **(variables or {}),
             },
             stdin=subprocess.DEVNULL,
             stdout=out,
