@@ -465,23 +465,6 @@ async def test_the_lease_is_renewed_while_it_runs(stack: RunningStack, owner: Ow
     assert all(body["lease_seconds"] == 5 for body in called(proxy, "renew_build"))
 
 
-@pytest.mark.parametrize("hours", [-6, 6])
-async def test_the_clock_of_its_machine_may_be_wrong(
-    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, hours: int
-) -> None:
-    agent = owner.approve()["agent_id"]
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
-    held = Held()
-    async with builder(stack, held, url=proxy.url):
-        await held.started()
-        await asyncio.sleep(0.5)  # a builder that believed its clock would renew now, or give up
-        assert held.cancelled == []
-        assert called(proxy, "renew_build") == []
-        held.release.set()
-        await reaches(owner, agent, ("active", "succeeded", 1))
-
-
 async def test_a_key_that_supabase_refuses_ends_it_at_the_start(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:

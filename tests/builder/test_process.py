@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import pytest
 
 from greenlight.worker import Job
 from local.processes import free_ports
+from tests import SOAK
 from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, hurry, reaches, until
 from tests.conftest import RunningStack
-
-SOAK = "SOAK" in os.environ
+from tests.faults.proxy import Exchange, Proxy, pass_on
+from tests.faults.test_calls import FAULTS
 
 
 def logged(process: Process) -> list[dict[str, Any]]:
@@ -167,16 +169,131 @@ async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
     assert owner.build(agent)["progress"] is None  # what the late one reported is gone with its attempt
 
 
+# The clock ----------------------------------------------------------------------------------------------
+
+# Python loads it before anything else. What asks for the time gets a wrong one; the monotonic clock stays.
+WRONG_CLOCK = """
+import datetime, os, time
+
+right, right_ns, amount = time.time, time.time_ns, os.environ["CLOCK"]
+
+def hours():
+    return (-6, 6)[int(time.monotonic()) % 2] if amount == "jumps" else int(amount)
+
+class Wrong(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+
+    @classmethod
+    def utcnow(cls):
+        return cls.now(datetime.timezone.utc).replace(tzinfo=None)
+
+time.time = lambda: right() + hours() * 3600
+time.time_ns = lambda: right_ns() + hours() * 3600 * 10**9
+datetime.datetime = Wrong
+"""
+
+
+@pytest.mark.parametrize("clocks", [("-6", "6"), ("6", "-6"), ("jumps", "jumps")] if SOAK else [("-6", "6")])
+def test_the_clock_of_its_machine_may_be_wrong(
+    stack: RunningStack, owner: Owner, tmp_path: Path, clocks: tuple[str, str]
+) -> None:
+    """Leases and pauses go by the database's clock, on two machines that disagree about the time."""
+    (tmp_path / "sitecustomize.py").write_text(WRONG_CLOCK)
+    started = tmp_path / "started"
+    script = f"""
+        echo $GREENLIGHT_AGENT_ID $GREENLIGHT_ATTEMPT >> {started}
+        case $GREENLIGHT_ATTEMPT$(cat "$GREENLIGHT_DOCUMENT") in
+            *long*) while [ ! -e {tmp_path}/end ]; do sleep 0.1; done ;;
+            1*bad*) exit 1 ;;
+            1*stuck*) sleep 1000 ;;
+        esac
+    """
+    now = time.time()
+
+    def start(clock: str) -> contextlib.AbstractContextManager[Process]:
+        variables = {"PYTHONPATH": str(tmp_path), "CLOCK": clock}
+        command = ("sh", "-c", script)
+        return builder_process(stack, tmp_path, *command, lease_seconds=5, concurrency=3, variables=variables)
+
+    words = ("long", "bad", "stuck")
+    long, bad, stuck = (owner.approve(f"# {word}\n")["agent_id"] for word in words)
+    with start(clocks[0]) as first:
+        until(lambda: started.exists() and len(started.read_text().splitlines()) == 3)
+        until(lambda: owner.status(bad) == ("building", "queued", 1))
+        paused = owner.build(bad)
+        with start(clocks[1]) as second:
+            until(lambda: logged(second))
+            leased = moment(owner.build(long)["run_after"])
+            until(lambda: moment(owner.build(long)["run_after"]) > leased + timedelta(seconds=5))
+            (tmp_path / "end").touch()
+            until(lambda: owner.status(long) == ("active", "succeeded", 1))
+            first.process.kill()
+            first.process.wait()
+            cut_off = owner.build(stuck)
+            until(lambda: {owner.status(agent) for agent in (bad, stuck)} == {("active", "succeeded", 2)})
+    pause = moment(paused["run_after"]) - moment(paused["updated_at"])
+    assert pause.total_seconds() == pytest.approx(10, abs=1)
+    assert moment(owner.build(bad)["started_at"]) >= moment(paused["run_after"])
+    assert moment(owner.build(stuck)["started_at"]) >= moment(cut_off["run_after"])
+    attempts = Counter(started.read_text().splitlines())
+    expected = [f"{long} 1", *(f"{agent} {attempt}" for agent in (bad, stuck) for attempt in (1, 2))]
+    assert attempts == Counter(expected)
+    for clock, process in zip(clocks, (first, second), strict=True):  # they did have the wrong time
+        shifts = {round((moment(line["timestamp"]).timestamp() - now) / 3600) for line in logged(process)}
+        assert shifts <= ({-6, 6} if clock == "jumps" else {int(clock)})
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+# Any call fails ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_any_fault_at_any_time(
+    stack: RunningStack, owner: Owner, tmp_path: Path, chance: random.Random
+) -> None:
+    """Two builders whose calls fail in every way: each build ends once, as its command did."""
+    count = 60 if SOAK else 8
+    endings = {owner.approve()["agent_id"]: number % 2 for number in range(count)}
+    doomed = tmp_path / "doomed"
+    doomed.write_text("\n".join(agent for agent, fails in endings.items() if fails))
+    started = tmp_path / "started"
+    script = f"""
+        echo $GREENLIGHT_AGENT_ID $GREENLIGHT_ATTEMPT >> {started}
+        echo ::progress 50 Half
+        ! grep -q $GREENLIGHT_AGENT_ID {doomed} || exit 65
+    """
+    faults = [handler for handler, _ in FAULTS.values()]
+
+    async def flawed(exchange: Exchange) -> None:
+        await (chance.choice(faults) if chance.random() < 0.25 else pass_on)(exchange)
+
+    async with Proxy(stack.supabase_url) as proxy:
+        proxy.handlers = dict.fromkeys(("claim_builds", "renew_build", "finish_build", "fail_build"), flawed)
+        with contextlib.ExitStack() as builders:
+            for _ in range(2):
+                command = ("sh", "-c", script)
+                builders.enter_context(
+                    builder_process(stack, tmp_path, *command, url=proxy.url, lease_seconds=5, concurrency=4)
+                )
+            await eventually(lambda: not owner.rows("agent", status="eq.building"), seconds=240)
+
+    for agent, fails in endings.items():
+        assert owner.status(agent)[:2] == (("failed", "failed") if fails else ("active", "succeeded"))
+    attempts = Counter(started.read_text().splitlines())
+    assert set(attempts.values()) == {1}  # no attempt was begun twice
+    assert {line.split()[0] for line in attempts} == set(endings)
+    ended = [row["agent_id"] for row in owner.rows("agent_event", kind="eq.status_changed", limit="1000")]
+    assert sorted(ended) == sorted(endings)
+
+
 # kill -9 ------------------------------------------------------------------------------------------------
 
 KILLS, BUILDERS = (100, 6) if SOAK else (4, 3)
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
-    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
-    return random.Random(seed)
 
 
 def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
@@ -231,6 +348,59 @@ def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
     # No command outlives its builder.
     pids = [int(line.split()[2]) for line in started.read_text().splitlines()]
     until(lambda: not any(running_command(pid, script) for pid in pids))
+
+
+# What the kill meets, and how it leaves the agent, its build and the attempt.
+POINTS = {
+    ("claim_builds", "asked"): ("building", "queued", 0),
+    ("claim_builds", "done"): ("building", "running", 1),
+    ("other", "done"): ("building", "running", 1),  # the document
+    ("renew_build", "asked"): ("building", "running", 1),
+    ("renew_build", "done"): ("building", "running", 1),
+    ("finish_build", "asked"): ("building", "running", 1),
+    ("finish_build", "done"): ("active", "succeeded", 1),
+    ("fail_build", "asked"): ("building", "running", 1),
+    ("fail_build", "done"): ("building", "queued", 1),
+}
+TELLING = (
+    ("claim_builds", "done"),
+    ("finish_build", "asked"),
+    ("finish_build", "done"),
+    ("fail_build", "done"),
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("call", "moment"), POINTS if SOAK else TELLING, ids=str)
+async def test_killed_at_a_point_of_a_call_another_builder_takes_over(
+    stack: RunningStack, owner: Owner, tmp_path: Path, call: str, moment: str
+) -> None:
+    agent = owner.approve()["agent_id"]
+    script = f"echo ::progress 10 Half; exit {int(call == 'fail_build')}"
+    async with Proxy(stack.supabase_url) as proxy:
+        with builder_process(stack, tmp_path, "sh", "-c", script, url=proxy.url) as victim:
+
+            async def kill(exchange: Exchange) -> None:
+                if moment == "done":
+                    await exchange.forward()
+                victim.process.kill()
+                victim.process.wait()
+
+            await asyncio.wait_for(proxy.once(call, kill).wait(), 60)
+    left = owner.status(agent)
+    assert left == POINTS[call, moment]
+
+    async def build(_: Job) -> None:
+        pass
+
+    async with builder(stack, build):
+        if left[0] == "building":
+            await asyncio.to_thread(hurry, stack, agent)  # the lease, or the pause, is over
+        attempt = left[2] + (left[0] == "building")
+        await reaches(owner, agent, ("active", "succeeded", attempt))
+    assert len(owner.builds(agent)) == 1
+    kinds = [event["kind"] for event in owner.rows("agent_event", order="id")]
+    assert kinds == ["approved", "status_changed"]
 
 
 def running_command(pid: int, script: str) -> bool:
