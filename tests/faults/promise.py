@@ -10,19 +10,21 @@ from tests.conftest import RunningStack
 from tests.plan import body, encode, sha256
 
 
-async def approve(http: httpx.AsyncClient, url: str, token: str, request: Json) -> httpx.Response:
+async def approve(
+    http: httpx.AsyncClient, url: str, token: str, request: Json, verb: str = "approve"
+) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    return await http.post(f"{url}/plan/approve", content=encode(request), headers=headers)
+    return await http.post(f"{url}/plan/{verb}", content=encode(request), headers=headers)
 
 
 async def approve_until_done(
-    http: httpx.AsyncClient, url: str, token: str, request: Json, seconds: float = 60
+    http: httpx.AsyncClient, url: str, token: str, request: Json, verb: str = "approve"
 ) -> Json:
     """Do as a patient caller does: try again when the connection breaks or the answer says that one may."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(60):
         while True:
             try:
-                answer = await approve(http, url, token, request)
+                answer = await approve(http, url, token, request, verb)
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
                 continue

@@ -1,7 +1,9 @@
 """Callers who go away, ask twice, and ask two services at once."""
 
 import asyncio
+import random
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -127,3 +129,49 @@ async def test_the_same_approvals_from_two_services_at_the_same_time(
         assert one["created"] is not other["created"]
         assert (one["agent_id"], one["plan_id"]) == (other["agent_id"], other["plan_id"])
     assert_one_of_each(stack, user, *zip(asked, [one for one, _ in pairs], strict=True))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("verb", ["approve", "propose"])
+async def test_the_same_requests_to_two_services_of_which_one_is_killed(
+    stack: RunningStack,
+    proxy: Proxy,
+    process: Process,
+    http: httpx.AsyncClient,
+    user: Caller,
+    tmp_path: Path,
+    chance: random.Random,
+    verb: str,
+) -> None:
+    asked = requests(20)
+    # Each of the two makes three calls for each request.
+    before_it = iter(range(chance.randrange(1, 100)))
+    with running_service(tmp_path, **behind(proxy, stack)) as victim:
+
+        async def pass_on_and_kill(exchange: Exchange) -> None:
+            if next(before_it, None) is None:
+                victim.kill()
+            await pass_on(exchange)
+
+        proxy.handlers = dict.fromkeys(CALLS, pass_on_and_kill)
+        answers = await asyncio.gather(
+            *(
+                approve(http, url, user.token, request, verb)
+                for request in asked
+                for url in (process.url, victim.url)
+            ),
+            return_exceptions=True,
+        )
+        assert not victim.running()
+    for answer in answers[::2]:
+        assert isinstance(answer, httpx.Response)
+        assert answer.status_code == 200, answer.text
+    await proxy.heal()
+
+    finals = [await approve_until_done(http, process.url, user.token, request, verb) for request in asked]
+
+    assert not any(final["created"] for final in finals)
+    if verb == "propose":
+        assert user.rows("agent") == []
+        finals = [await approve_until_done(http, process.url, user.token, request) for request in asked]
+    assert_one_of_each(stack, user, *zip(asked, finals, strict=True))

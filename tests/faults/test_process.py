@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import SOAK
 from tests.caller import Caller
 from tests.conftest import RunningStack
 from tests.faults.promise import approve, approve_until_done, assert_one_of_each, requests
@@ -42,7 +43,11 @@ async def doomed(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("call", "moment"), POINTS, ids=["-".join(point) for point in POINTS])
+@pytest.mark.parametrize(
+    ("verb", "call", "moment"),
+    [("approve", *point) for point in POINTS]
+    + [("propose", *point) for point in POINTS if SOAK or "rpc" in point],
+)
 async def test_killed_at_any_point_another_instance_takes_over(
     stack: RunningStack,
     proxy: Proxy,
@@ -50,6 +55,7 @@ async def test_killed_at_any_point_another_instance_takes_over(
     http: httpx.AsyncClient,
     user: Caller,
     tmp_path: Path,
+    verb: str,
     call: str,
     moment: str,
 ) -> None:
@@ -64,15 +70,18 @@ async def test_killed_at_any_point_another_instance_takes_over(
             victim.kill()
 
         hit = proxy.once(call, kill)
-        attempt = asyncio.create_task(approve(http, victim.url, user.token, request))
+        attempt = asyncio.create_task(approve(http, victim.url, user.token, request, verb))
         (outcome,) = await asyncio.gather(attempt, return_exceptions=True)
         assert hit.is_set()
         # With the last answer in its hands it may have been faster than the signal.
         assert isinstance(outcome, httpx.TransportError) or moment == "answered"
 
-    final = await approve_until_done(http, process.url, user.token, request)
+    final = await approve_until_done(http, process.url, user.token, request, verb)
     # What the RPC has made is there, whether or not anybody heard of it; before that there is nothing.
     assert final["created"] is ((call, moment) not in {("rpc", "done"), ("rpc", "answered")})
+    if verb == "propose":
+        assert user.rows("agent") == []
+        final = await approve_until_done(http, process.url, user.token, request)
     assert_one_of_each(stack, user, (request, final))
 
 
