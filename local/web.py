@@ -51,7 +51,8 @@ def _environment(**extra: str) -> dict[str, str]:
 
 
 def _changes() -> Iterator[float]:
-    yield (ROOT / "package-lock.json").stat().st_mtime
+    for name in ("package-lock.json", "docs/example-plan.md"):
+        yield (ROOT / name).stat().st_mtime
     # What the build writes there itself does not count.
     made = {".next", "node_modules", "next-env.d.ts", "tsconfig.tsbuildinfo"}
     for directory, directories, files in os.walk(UI):

@@ -1,7 +1,7 @@
 import type { NextConfig } from "next";
 import { fileURLToPath } from "node:url";
 
-// What is the same for every answer. The content security policy carries a nonce and is made in proxy.ts.
+// Headers that are the same for every answer. The content security policy contains a nonce, so proxy.ts sets it.
 const headers = [
   { key: "X-Content-Type-Options", value: "nosniff" },
   { key: "X-Frame-Options", value: "DENY" },
@@ -15,8 +15,12 @@ const config: NextConfig = {
   poweredByHeader: false,
   reactStrictMode: true,
   headers: () => Promise.resolve([{ source: "/:path*", headers }]),
-  // The workspace's root, where node_modules lies.
-  turbopack: { root: fileURLToPath(new URL("..", import.meta.url)) },
+  turbopack: {
+    // The workspace's root, which has node_modules.
+    root: fileURLToPath(new URL("..", import.meta.url)),
+    // For docs/example-plan.md.
+    rules: { "*.md": { type: "text" } },
+  },
   experimental: {
     // A document is at most 1 MiB of UTF-8, and JSON writes a control character of one byte in six.
     serverActions: { bodySizeLimit: "7mb" },

@@ -2,7 +2,7 @@ import type { NextRequest } from "next/server";
 import { env } from "./lib/env";
 import { updateSession } from "./lib/supabase/proxy";
 
-/** Before every page: a fresh session, and a content security policy with a nonce of this answer's own. */
+/** Runs before every page: refreshes the session, and sets a content security policy with a new nonce. */
 export async function proxy(request: NextRequest) {
   const nonce = btoa(crypto.randomUUID());
   const policy = contentSecurityPolicy(nonce);
@@ -20,7 +20,7 @@ function contentSecurityPolicy(nonce: string) {
   return [
     "default-src 'self'",
     `script-src 'self' 'nonce-${nonce}' 'strict-dynamic'${development ? " 'unsafe-eval'" : ""}`,
-    // Toasts bring their style along in a <style>.
+    // Toasts insert a <style> element.
     "style-src 'self' 'unsafe-inline'",
     // A document's pictures, once the reader asks for them.
     "img-src 'self' data: https:",

@@ -48,7 +48,7 @@ def test_from_sign_up_to_the_agents_page(open_page: OpenPage, via: Via) -> None:
     toast(page, "Plan approved and agent created successfully")
     expect(page.get_by_role("heading", level=1)).to_have_text("Weekly support digest")
     expect(page.locator(".agent-status")).to_have_text("building")
-    expect(page.get_by_text("These are the approved bytes")).to_be_visible()
+    expect(page.get_by_text("This is the approved document")).to_be_visible()
     expect(page.get_by_role("heading", name="Milestones")).to_be_visible()
     expect(page.get_by_role("region", name="History").get_by_text("Version 1 approved")).to_be_visible()
 
@@ -265,7 +265,7 @@ def test_plan_conflict_offers_the_next_version(open_page: OpenPage, account: Acc
     account.approve(session_id, content="# Another plan\n", version=1)
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "Another text has this version already")
+    toast(page, "This version already exists with another text")
     expect(page.get_by_role("link", name="See what was approved")).to_be_visible()
     page.get_by_role("button", name="Approve as version 2").click()
 
@@ -320,7 +320,7 @@ def test_a_document_that_changes_on_the_way_is_not_approved(open_page: OpenPage,
 
     page.route("**/build?session=*", tamper)
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "What arrived is not the text that you see, so nothing was approved")
+    toast(page, "The text that arrived is not the text that you see, so nothing was approved")
     assert account.rows("plan") == []
 
     page.unroute_all()

@@ -62,7 +62,7 @@ def test_every_kind_of_text_is_approved_byte_for_byte(
     (plan,) = account.rows("plan")
     assert account.document(plan["document_path"]) == document
     assert plan["document_sha256"] == sha256(document)
-    expect(page.get_by_text("These are the approved bytes")).to_be_visible()
+    expect(page.get_by_text("This is the approved document")).to_be_visible()
 
 
 def test_a_file_that_is_not_utf8_is_refused(open_page: OpenPage, account: Account) -> None:
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_utf8_is_refused(open_page: OpenPage, account: Accoun
     page.get_by_label("Markdown file").set_input_files(
         {"name": "plan.md", "mimeType": "text/markdown", "buffer": "# Café".encode("latin-1")}
     )
-    expect(page.get_by_text("This file is not text in UTF-8.")).to_be_visible()
+    expect(page.get_by_text("This file is not UTF-8 text.")).to_be_visible()
 
 
 def test_the_draft_survives_a_reload_and_its_version_rises_once_per_revision(

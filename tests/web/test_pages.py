@@ -64,7 +64,7 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("heading", name="Choose a new password").wait_for()
     yield "update password"
     page.goto("/plans")
-    page.get_by_role("heading", name="Nothing waits for you").wait_for()
+    page.get_by_role("heading", name="Nothing is waiting for you").wait_for()
     yield "no plans"
     page.goto("/build")
     page.get_by_role("button", name="Paste markdown").click()
@@ -87,7 +87,7 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("region", name="Changed lines").wait_for()
     yield "changes"
     page.goto(f"/build/{agent_id}")
-    page.get_by_text("These are the approved bytes").wait_for()
+    page.get_by_text("This is the approved document").wait_for()
     yield "agent"
     page.get_by_role("tab", name="Changes").click()
     page.get_by_role("region", name="Changed lines").wait_for()
@@ -126,7 +126,7 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("heading", name="Agent not found").wait_for()
     yield "agent not found"
     page.goto("/nowhere")
-    page.get_by_role("heading", name="There is nothing here").wait_for()
+    page.get_by_role("heading", name="Page not found").wait_for()
     yield "not found"
 
 
@@ -157,7 +157,7 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     page.get_by_text("The stored document is not the one that was proposed").wait_for()
     yield "not the proposed document"
     page.goto("/plans")
-    page.get_by_role("region", name="Decided lately").wait_for()
+    page.get_by_role("region", name="Recent decisions").wait_for()
     yield "decided plans"
 
 

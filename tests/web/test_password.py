@@ -19,7 +19,7 @@ def ask_for_link(page: Page, email: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_role("button", name="Send the link").click()
     expect(page.get_by_role("status")).to_have_text(
-        f"If {email} has an account, we sent it a link. Open it to go on."
+        f"If there is an account for {email}, we sent a link to it. Open the link to continue."
     )
 
 
@@ -58,7 +58,7 @@ def test_a_forgotten_password_is_replaced(open_page: OpenPage, account: Account,
     # The link works once.
     other = open_page()
     other.goto(address)
-    expect(other.get_by_text("This link was used before, or it is too old.")).to_be_visible()
+    expect(other.get_by_text("This link has already been used, or it has expired.")).to_be_visible()
 
 
 def test_asking_for_a_link_does_not_tell_who_has_an_account(open_page: OpenPage) -> None:

@@ -49,7 +49,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
 ) -> None:
     page = open_page(user=account.user)
     page.get_by_role("link", name="Plans").click()
-    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing is waiting for you")).to_be_visible()
     session_id = new_session()
     account.propose(session_id, title="Plan the move")
 
@@ -104,7 +104,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     )
     expect(page.get_by_role("link", name="Plans", exact=True)).to_be_visible()
     page.get_by_role("link", name="Plans").click()
-    expect(page.get_by_role("region", name="Decided lately").get_by_role("listitem")).to_have_count(2)
+    expect(page.get_by_role("region", name="Recent decisions").get_by_role("listitem")).to_have_count(2)
 
 
 def test_a_proposal_is_rejected_with_or_without_a_comment(open_page: OpenPage, account: Account) -> None:
@@ -198,7 +198,7 @@ def test_two_tabs_decide_once(open_page: OpenPage, account: Account) -> None:
     expect(watching.get_by_text("You rejected version 1.")).to_be_visible()
     expect(watching.get_by_role("button", name=approve_button)).to_have_count(0)
     cut_off.get_by_role("button", name=approve_button).click()
-    expect(cut_off.get_by_text("This version was decided in the meantime").first).to_be_visible()
+    expect(cut_off.get_by_text("A decision on this version was already made").first).to_be_visible()
     assert plan_of(account, session_id)["status"] == "rejected"
     assert account.rows("agent") == []
 
@@ -345,7 +345,7 @@ def test_bytes_that_are_replaced_while_they_are_read_are_not_approved(
 
     assert plan_of(account, session_id)["document_sha256"] == sha256(PLAN)
     # The agent's page shows what became of the bytes.
-    expect(page.get_by_text("These are not the approved bytes")).to_be_visible()
+    expect(page.get_by_text("This is not the approved document")).to_be_visible()
 
 
 def test_an_oauth_client_decides_nothing(open_page: OpenPage, account: Account) -> None:
@@ -419,7 +419,7 @@ def test_a_stranger_sees_no_proposal(open_page: OpenPage, account: Account, stra
     account.propose(session_id, title="A secret plan")
     page = open_page(user=stranger.user)
     page.goto("/plans")
-    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing is waiting for you")).to_be_visible()
     page.goto(f"/build?session={session_id}")
     expect(page.get_by_role("heading", name="Open a plan")).to_be_visible()
     assert "A secret plan" not in page.content()

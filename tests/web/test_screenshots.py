@@ -14,8 +14,7 @@ LARGEST_BYTES = 200_000
 
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 
-# Without the Japanese, for which not every machine that takes pictures has a font.
-PLAN = (ROOT / "docs" / "example-plan.md").read_bytes().decode().replace(" (予約)", "")
+PLAN = (ROOT / "docs" / "example-plan.md").read_bytes().decode()
 
 
 NEWSLETTER = """# A newsletter from the changelog
@@ -42,7 +41,7 @@ def busy(account: Account) -> tuple[Account, str]:
     for title, status in (
         ("Release notes from merged pull requests", "archived"),
         ("Invoice reminders that stay friendly", "paused"),
-        ("Weekly support digest", "active"),
+        ("Meeting notes into tasks", "active"),
     ):
         agent_id = account.approve(title=title)["agent_id"]
         account.finish_building(agent_id)
@@ -50,7 +49,9 @@ def busy(account: Account) -> tuple[Account, str]:
             account.rpc("transition_agent", agent_id=agent_id, to_status=status)
     title = PLAN.splitlines()[0].removeprefix("# ")
     session_id = new_session()
-    agent_id = account.approve(session_id, title=title, content=PLAN.replace("six", "five"))["agent_id"]
+    agent_id = account.approve(
+        session_id, title=title, content=PLAN.replace("three typical tickets", "a typical ticket")
+    )["agent_id"]
     account.finish_building(agent_id)
     account.approve(session_id, title=title, content=PLAN, version=2)
     account.finish_building(agent_id)

@@ -8,10 +8,10 @@ import { createClient } from "@/lib/supabase/server";
 
 const Problem = z.object({ code: z.string() });
 
-// Longer than the service waits for Supabase, so that the user is told the service's answer.
+// Longer than the service waits for Supabase, so that the user sees the service's answer.
 const TIMEOUT_MS = 60_000;
 
-/** Approves as the signed-in user, by POST /plan/approve. The user is the session's, never an argument. */
+/** Approves as the signed-in user, by POST /plan/approve. The user comes from the session, never from an argument. */
 export async function approveThroughService(input: ApprovalInput): Promise<Result<Approval>> {
   const parsed = ApprovalInput.safeParse(input);
   if (!parsed.success) return failure("invalid_request");

@@ -14,18 +14,18 @@ export interface AuthState {
 }
 
 const Email = z.object({ email: z.email("This is not an email address."), next: z.string().optional() });
-const Password = z.object({ password: z.string().min(1, "The password is missing.") });
+const Password = z.object({ password: z.string().min(1, "Enter a password.") });
 const Credentials = z.object({ ...Email.shape, ...Password.shape });
 
 const MESSAGES: Record<string, string> = {
   invalid_credentials: "Email or password is wrong.",
   email_not_confirmed: "Confirm your email address first: the link is in your inbox.",
-  user_already_exists: "There is an account with this address already. Sign in instead.",
-  email_exists: "There is an account with this address already. Sign in instead.",
+  user_already_exists: "An account with this address already exists. Sign in instead.",
+  email_exists: "An account with this address already exists. Sign in instead.",
   weak_password: "This password is too easy to guess. Choose a longer one.",
-  same_password: "This is your password already. Choose another one.",
+  same_password: "This is already your password. Choose another one.",
   reauthentication_needed: "Sign in again first, then choose a new password.",
-  signup_disabled: "New accounts are not being taken at the moment.",
+  signup_disabled: "New accounts cannot be created at the moment.",
   over_request_rate_limit: "Too many attempts. Wait a minute, then try again.",
   over_email_send_rate_limit: "Too many mails were sent. Wait a while, then try again.",
 };
@@ -66,7 +66,10 @@ export async function requestPasswordReset(_: AuthState, form: FormData): Promis
   });
   if (error) return { error: message(error), email };
   // The same answer for every address: it does not tell who has an account.
-  return { notice: `If ${email} has an account, we sent it a link. Open it to go on.`, email };
+  return {
+    notice: `If there is an account for ${email}, we sent a link to it. Open the link to continue.`,
+    email,
+  };
 }
 
 export async function updatePassword(_: AuthState, form: FormData): Promise<AuthState> {
@@ -98,6 +101,6 @@ function invalid(error: z.ZodError, form: FormData): AuthState {
 
 function message(error: { code?: string | undefined; status?: number | undefined; name: string }): string {
   if (error.name === "AuthRetryableFetchError")
-    return "Signing in is down at the moment. Try again in a minute.";
+    return "Sign-in is not available at the moment. Try again in a minute.";
   return MESSAGES[error.code ?? ""] ?? "That did not work. Check what you typed, and try again.";
 }

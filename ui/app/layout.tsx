@@ -20,7 +20,7 @@ export const viewport: Viewport = {
 };
 
 export default async function RootLayout({ children }: { children: React.ReactNode }) {
-  // Rendered for each request: the policy's nonce and the settings are not the build's.
+  // Render for each request: the nonce and the settings are not known at build time.
   await headers();
   return (
     <html lang="en">

@@ -6,8 +6,8 @@ export const metadata = { title: "Not found" };
 export default function NotFound() {
   return (
     <main id="content">
-      <Notice title="There is nothing here">
-        <p>The address may be mistyped, or what was here has gone.</p>
+      <Notice title="Page not found">
+        <p>The address may be wrong, or the page no longer exists.</p>
         <p>
           <Link className="button" href="/agents">
             Go to your agents

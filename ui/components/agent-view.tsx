@@ -37,14 +37,14 @@ import { Timeline } from "./timeline";
 const Changes = dynamic(() => import("./changes").then(({ Changes }) => Changes), { ssr: false });
 
 const MEANING: Record<AgentStatus, string> = {
-  building: "The plan is with the builder. This page shows by itself when the agent is ready.",
-  active: "The agent is built and at work.",
+  building: "The agent is being built. This page updates itself.",
+  active: "The agent is built and running.",
   paused: "The agent is paused until you resume it.",
-  archived: "The agent is retired for good. Its plans and its history stay.",
-  failed: "The builder gave up on this plan. Try again, or revise the plan.",
+  archived: "The agent is archived permanently. You can still read its plans and its history.",
+  failed: "The build failed. Try again, or revise the plan.",
 };
 
-/** An agent: its status, what it is built from, and everything that happened to it. */
+/** An agent: its status, its plan and its history. */
 export function AgentView({ initial }: { initial: AgentDetails }) {
   const router = useRouter();
   const { value, reload } = useWatch<AgentDetails | null>(
@@ -132,7 +132,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           {agent.status === "paused" && (
             <Confirm
               title={`Resume ${agent.name}?`}
-              question="It goes back to work at once."
+              question="It starts working again at once."
               confirm="Resume"
               disabled={busy}
               onConfirm={() => void act(resumeAgent, "Agent resumed")}
@@ -143,7 +143,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           {agent.status !== "archived" && (
             <Confirm
               title={`Archive ${agent.name}?`}
-              question="This is final: an archived agent neither works nor takes a new plan. Its history stays readable."
+              question="This is final: an archived agent stops working and cannot get a new plan. You can still read its history."
               confirm="Archive"
               danger
               disabled={busy}
@@ -198,7 +198,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
               <VersionChanges plans={approved} />
             ) : (
               <p className="empty-note">
-                This is the first version. Revise the plan, and the changes are shown here.
+                This is the first version. After you revise the plan, you see the changes here.
               </p>
             )}
           </Tabs.Content>
@@ -238,16 +238,16 @@ function ApprovedDocument({ plan }: { plan: Plan }) {
         <Fingerprint hash={plan.document_sha256} />
         {data.verified ? (
           <span className="fact good">
-            <ShieldCheck aria-hidden /> These are the approved bytes
+            <ShieldCheck aria-hidden /> This is the approved document
           </span>
         ) : (
           <span className="fact bad" role="alert">
-            <ShieldX aria-hidden /> These are not the approved bytes
+            <ShieldX aria-hidden /> This is not the approved document
           </span>
         )}
       </p>
       {data.content === null ? (
-        <p className="empty-note">The document is not text in UTF-8.</p>
+        <p className="empty-note">The document is not UTF-8 text.</p>
       ) : (
         <MarkdownDocument content={data.content} />
       )}

@@ -8,7 +8,7 @@ interface Props {
   code: ErrorCode;
   sessionId: string;
   agentId?: string | undefined;
-  /** The version above all that are known. */
+  /** One above the newest known version. */
   nextVersion?: number;
   onRetry: () => void;
   onApproveAs?: (version: number) => void;

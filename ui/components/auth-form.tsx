@@ -20,7 +20,7 @@ export function AuthForm({ action, title, submit, fields, other }: Props) {
   const next = params.get("next") ?? "";
   const first: AuthState =
     params.get("confirm") === "failed"
-      ? { error: "This link was used before, or it is too old. Sign in, or ask for another one." }
+      ? { error: "This link has already been used, or it has expired. Sign in, or request a new one." }
       : {};
   const [state, submitForm, pending] = useActionState(action, first);
   const withNext = (href: string) => (next ? `${href}?next=${encodeURIComponent(next)}` : href);

@@ -13,7 +13,7 @@ interface Props {
   onRetry: () => void;
 }
 
-/** How far the builder is, or why it gave up. */
+/** The progress of the build, or why it failed. */
 export function BuildState({ status, build, busy, onRetry }: Props) {
   if (status === "failed")
     return (

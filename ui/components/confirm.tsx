@@ -84,7 +84,7 @@ export function Confirm({
   );
 }
 
-/** The database's rule, in the form. */
+/** Checks the database's rule in the form. */
 function commentProblem(text: string, comment: "required" | "optional"): string {
   if (Array.from(text).length > 4_000) return "Use at most 4,000 characters.";
   return comment === "required" && text.trim() === "" ? "Write a comment." : "";

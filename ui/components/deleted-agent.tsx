@@ -8,7 +8,7 @@ export function DeletedAgent({ id, name, deletedAt }: { id: string; name: string
     <main id="content">
       <Notice title="This agent was deleted">
         <p>
-          {name}, deleted <Time at={deletedAt} />. Its plans and documents are still there, and come back with
+          {name} was deleted <Time at={deletedAt} />. Its plans and documents are kept, and are restored with
           it.
         </p>
         <p className="row">

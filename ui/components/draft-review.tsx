@@ -115,7 +115,7 @@ export function useDraftReview({
     base,
     baseNote: base && (
       <p className="lead">
-        From version {base.version}, which is {base.status}, to what you see here.
+        Changes from version {base.version} ({base.status}) to the text that you see here.
       </p>
     ),
     tab,

@@ -3,7 +3,7 @@
 import { Copy, Fingerprint as FingerprintIcon } from "lucide-react";
 import { toast } from "sonner";
 
-/** A document's SHA-256: short to look at, whole to copy. */
+/** A document's SHA-256: shown shortened, copied in full. */
 export function Fingerprint({ hash }: { hash: string | undefined }) {
   return (
     <span className="fingerprint">

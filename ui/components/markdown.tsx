@@ -38,7 +38,7 @@ const MarkdownSection = memo(function MarkdownSection({ id, text }: { id: string
 });
 
 const COMPONENTS: Components = {
-  // The page's own heading is the plan's title; the document's begin below it.
+  // The page's heading is the plan's title, so the document's headings start one level lower.
   h1: ({ children }) => <h2 className="h1">{children}</h2>,
   h2: ({ children }) => <h3 className="h2">{children}</h3>,
   h3: ({ children }) => <h4 className="h3">{children}</h4>,
@@ -47,26 +47,26 @@ const COMPONENTS: Components = {
   h6: ({ children }) => <h6 className="h6">{children}</h6>,
   a: ({ href, children }) => <DocumentLink href={href ?? ""}>{children}</DocumentLink>,
   img: ({ src, alt }) => <Picture src={typeof src === "string" ? src : ""} alt={alt ?? ""} />,
-  // Wide tables and code scroll by themselves: by keyboard too.
+  // Wide tables and code can be scrolled, also by keyboard.
   table: ({ children }) => (
     <div className="table" role="region" aria-label="Table" tabIndex={0}>
       <table>{children}</table>
     </div>
   ),
   pre: ({ children }) => <pre tabIndex={0}>{children}</pre>,
-  // A task list's box is a picture of a state: nothing to be ticked here.
+  // A task list's box only shows a state; it cannot be ticked here.
   input: ({ checked }) => (
     <span className="task" role="img" aria-label={checked ? "done:" : "to do:"} data-checked={checked} />
   ),
 };
 
-/** react-markdown has dropped every scheme but http, https, mailto and the like before this. */
+/** react-markdown has already removed the links with other schemes than http, https, mailto and similar ones. */
 function DocumentLink({ href, children }: { href: string; children: React.ReactNode }) {
   if (href.startsWith("#")) {
     const target = href.slice(1);
     return <a href={target.startsWith("user-content-") ? href : `#user-content-${target}`}>{children}</a>;
   }
-  // A document has no address of its own, so relative links lead nowhere, and surely not into this app.
+  // A document has no address, so a relative link has no target. It must not lead into this app.
   if (!/^(https?:|mailto:)/i.test(href)) return <span>{children}</span>;
   return (
     <a href={href} target="_blank" rel="noopener noreferrer">
@@ -75,11 +75,11 @@ function DocumentLink({ href, children }: { href: string; children: React.ReactN
   );
 }
 
-/** A picture elsewhere is not part of what is approved, and tells its host who reads: it is fetched on request only. */
+/** A picture on another host is not part of what is approved, and its host learns who reads. So load it only on request. */
 function Picture({ src, alt }: { src: string; alt: string }) {
   const [shown, setShown] = useState(false);
   const host = /^https:\/\/([^/?#]+)/i.exec(src)?.[1];
-  // Its address is the document's, so no optimiser is to fetch it for us.
+  // The address comes from the document, so Next's image optimiser must not fetch it.
   // eslint-disable-next-line @next/next/no-img-element
   if (shown) return <img src={src} alt={alt} referrerPolicy="no-referrer" />;
   return (

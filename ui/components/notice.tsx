@@ -1,4 +1,4 @@
-/** A page that has one thing to say. */
+/** A page with a single message. */
 export function Notice({ title, children }: { title: string; children: React.ReactNode }) {
   return (
     <div className="notice">

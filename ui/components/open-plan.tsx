@@ -5,10 +5,10 @@ import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
 import { toast } from "sonner";
+import EXAMPLE_PLAN from "../../docs/example-plan.md";
 import { decode, documentProblem } from "@/lib/document";
 import { draftSessions, openDraft, useDraft } from "@/lib/draft";
 import { errorMessage } from "@/lib/errors";
-import { EXAMPLE_PLAN } from "@/lib/example-plan";
 import { titleOf } from "@/lib/markdown";
 import { newSessionId } from "@/lib/paths";
 import { useInBrowser } from "@/lib/use-in-browser";
@@ -39,7 +39,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
     try {
       open(decode(await chosen.arrayBuffer()), chosen.name.replace(/\.[^.]*$/, ""));
     } catch {
-      toast.error("This file is not text in UTF-8. Save it as UTF-8, then open it again.");
+      toast.error("This file is not UTF-8 text. Save it as UTF-8, then open it again.");
     }
   }
 
@@ -49,7 +49,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
       <p className="lead">
         {sessionId
           ? "There is no plan in this planning session yet. Choose one to start with."
-          : "A plan is a markdown document. Read it, change what you like, and approve it: an agent is built from it."}
+          : "A plan is a markdown document. Read it, change what you like, and approve it. An agent is then built from it."}
       </p>
       <div
         className="choices"
@@ -70,12 +70,12 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
         >
           <FileText aria-hidden />
           <strong>Start from the example</strong>
-          <span>A real plan to look around with</span>
+          <span>A complete plan to try things out</span>
         </button>
         <button type="button" className="choice" onClick={() => file.current?.click()}>
           <FileUp aria-hidden />
           <strong>Upload a file</strong>
-          <span>Markdown, up to 1 MiB, or drop it here</span>
+          <span>Choose a markdown file up to 1 MiB, or drop it here</span>
         </button>
         <button
           type="button"
@@ -87,7 +87,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
         >
           <ClipboardPaste aria-hidden />
           <strong>Paste markdown</strong>
-          <span>From a chat, or from an editor</span>
+          <span>From a chat or an editor</span>
         </button>
         <input
           ref={file}
@@ -139,7 +139,7 @@ function Drafts({ userId }: { userId: string }) {
   if (!sessionIds?.length) return null;
   return (
     <section className="drafts" aria-labelledby="drafts">
-      <h2 id="drafts">In this browser</h2>
+      <h2 id="drafts">Drafts in this browser</h2>
       <ul className="rows">
         {sessionIds.map((sessionId) => (
           <DraftRow key={sessionId} userId={userId} sessionId={sessionId} />

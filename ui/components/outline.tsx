@@ -41,7 +41,7 @@ function useCurrent(sections: Section[]): string | null {
   useEffect(() => {
     const visible = new Set<string>();
     const order = ids.split(" ");
-    // What counts is a band below the bars at the top.
+    // Only a band below the top bars counts.
     const observer = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries)

@@ -30,7 +30,7 @@ export interface PlanPageProps {
   baseNote: React.ReactNode;
   tab: string;
   onTab: (tab: string) => void;
-  /** Absent where the plan cannot be edited now. */
+  /** Absent if the plan cannot be edited now. */
   onEdit?: ((change: { title?: string; content?: string }) => void) | undefined;
 }
 
@@ -132,8 +132,8 @@ function ChangesSince({ base, content }: { base: Plan; content: string }) {
   if (!data.verified || data.content === null)
     return (
       <p className="empty-note">
-        The stored document of version {base.version} is not the one that was decided, so there is nothing to
-        compare with.
+        The stored document of version {base.version} is not the one that you decided on, so the versions
+        cannot be compared.
       </p>
     );
   return <Changes from={data.content} to={content} />;

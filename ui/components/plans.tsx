@@ -12,7 +12,7 @@ import { Time } from "./time";
 
 type Plans = Awaited<ReturnType<typeof loadPlans>>;
 
-/** The proposals that wait for the user, and what was decided lately. */
+/** The proposals that wait for the user, and the recent decisions. */
 export function Plans({ initial }: { initial: Plans }) {
   const { value } = useWatch(initial, async () => loadPlans(await loadClient()));
   return (
@@ -22,10 +22,10 @@ export function Plans({ initial }: { initial: Plans }) {
         {value.waiting.length === 0 ? (
           <div className="empty">
             <Inbox aria-hidden />
-            <h3>Nothing waits for you</h3>
+            <h3>Nothing is waiting for you</h3>
             <p>
-              When a planner proposes a plan, it appears here for you to approve, to send back or to reject.
-              You can open a plan of your own at any time.
+              When a planner proposes a plan, it appears here. You can then approve it, request changes or
+              reject it. You can also open a plan of your own.
             </p>
             <Link className="button" href="/build">
               Open a plan of your own
@@ -41,7 +41,7 @@ export function Plans({ initial }: { initial: Plans }) {
       </section>
       {value.decided.length > 0 && (
         <section className="plans" aria-labelledby="decided">
-          <h2 id="decided">Decided lately</h2>
+          <h2 id="decided">Recent decisions</h2>
           <ul className="rows">
             {value.decided.map((plan) => (
               <Decided key={plan.id} plan={plan} />

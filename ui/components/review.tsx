@@ -37,7 +37,7 @@ function SessionReview({ sessionId, initial }: Props) {
   const { value: session, reload } = useWatch(
     initial,
     async () => getPlanningSession(await loadClient(), sessionId),
-    // A proposal may be withdrawn or replaced, and one that was sent back comes again.
+    // A proposal may be withdrawn or replaced, and a new version may follow one that was sent back.
     ({ plans }) => plans[0]?.status === "proposed" || plans[0]?.status === "changes_requested",
   );
   const [chosen, setView] = useState(() => firstView(initial, draft));

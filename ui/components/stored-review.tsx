@@ -43,7 +43,7 @@ interface Props {
   onReload: () => Promise<unknown>;
 }
 
-/** A version as the database and storage have it: to be decided while it is proposed, to be read afterwards. */
+/** A stored version: the user decides on it while it is proposed, and can read it afterwards. */
 export function useStoredReview({
   sessionId,
   planId,
@@ -59,7 +59,7 @@ export function useStoredReview({
   const found = session.plans.find(({ id }) => id === planId);
   const [last, setLast] = useState(found);
   if (found && found !== last) setLast(found);
-  // A plan that is gone (its agent was deleted, or it was purged) stays on the screen, and says so.
+  // A plan that no longer exists (its agent was deleted, or it was purged) stays on the screen with a message.
   const plan = found ?? (last?.id === planId ? last : undefined);
   const { data, error: loadError } = useDocument(plan);
   const expiredByClock = useExpired(plan?.expires_at ?? null);
@@ -105,7 +105,7 @@ export function useStoredReview({
       else await rejectPlan(client, { sessionId, version, comment });
       toast.success(decision === "reject" ? "Plan rejected" : "Sent back to the planner");
       await onReload();
-      // For the number in the navigation.
+      // Updates the number in the navigation.
       router.refresh();
     } catch (error) {
       const code = errorCode(error);
@@ -183,7 +183,7 @@ export function useStoredReview({
       <>
         {base && (
           <p className="lead">
-            From version {base.version} to version {version}.
+            Changes from version {base.version} to version {version}.
           </p>
         )}
       </>
@@ -199,7 +199,7 @@ export function useStoredReview({
     notices: (
       <>
         {hasDraft && (
-          <Callout tone="info" text="You have edits of your own in this planning session.">
+          <Callout tone="info" text="You have edits of this plan that you have not approved.">
             <button
               type="button"
               className="button"
@@ -217,15 +217,12 @@ export function useStoredReview({
             text={
               isOpen
                 ? "The stored document is not the one that was proposed, so it cannot be approved. Reject it."
-                : "The stored document is not the one that was decided."
+                : "The stored document is not the one that you decided on."
             }
           />
         )}
         {data?.verified && data.content === null && (
-          <Callout
-            tone="danger"
-            text="The document is not text in UTF-8, so it can be neither shown nor approved."
-          />
+          <Callout tone="danger" text="The document is not UTF-8 text, so it cannot be shown or approved." />
         )}
         {loadError && (
           <Callout
@@ -291,7 +288,7 @@ export function useStoredReview({
   };
 }
 
-/** The agent is built from this plan: the page needs to say no more about it. */
+/** Whether the agent is built from this plan: then the page shows no outcome. */
 function wasCurrent(plan: Plan, { agent }: Session): boolean {
   return plan.id === agent?.plan_id;
 }
@@ -324,7 +321,7 @@ interface OutcomeProps {
   onShow: (planId: string) => void;
 }
 
-/** What became of a version that is not proposed any more, and where to go from here. */
+/** What happened to a version that is no longer proposed, and where the user can go next. */
 function Outcome({ plan, isGone, session, onShow }: OutcomeProps) {
   const next = openProposal(session);
   return (

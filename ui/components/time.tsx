@@ -43,6 +43,6 @@ function relative(time: Date, current: number): string {
       );
     }
   }
-  // The current time is rounded down, so that a moment ago may seem to be ahead.
+  // The current time is rounded down, so a moment ago may seem to be in the future.
   return seconds > 20 ? "in less than a minute" : "just now";
 }

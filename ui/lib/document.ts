@@ -1,7 +1,7 @@
 /**
- * A document is its bytes: what is hashed and stored is what was opened, byte for byte, but for what the user
- * edited. A text area cannot hold that (it turns every line break into a line feed), so it gets a view of the
- * document, and what it gives back is merged into the original.
+ * The bytes that are hashed and stored are the bytes that were opened, except for the user's edits. A text area cannot
+ * keep them (it turns every line break into a line feed). So it shows a view of the document, and edits of the view are
+ * merged into the original.
  */
 
 export const MAX_DOCUMENT_BYTES = 1024 * 1024;
@@ -9,7 +9,7 @@ export const MAX_DOCUMENT_BYTES = 1024 * 1024;
 const BOM = "\uFEFF";
 const LINE = /[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g;
 
-/** Reads a file's bytes. Throws a TypeError where they are not UTF-8. Keeps a byte order mark. */
+/** Reads a file's bytes. Throws a TypeError if they are not UTF-8. Keeps a byte order mark. */
 export function decode(bytes: BufferSource): string {
   return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
 }
@@ -26,7 +26,7 @@ export async function sha256(bytes: BufferSource): Promise<string> {
 
 /** The error code of a document that cannot be approved, or null. */
 export function documentProblem(content: string): "invalid_request" | "document_too_large" | null {
-  // A lone surrogate has no UTF-8: it would be approved as another character than the one shown.
+  // A lone surrogate has no UTF-8 form: another character than the one shown would be approved.
   if (content.includes("\0") || !content.isWellFormed()) return "invalid_request";
   const size = encode(content).length;
   return size >= 1 && size <= MAX_DOCUMENT_BYTES ? null : "document_too_large";
@@ -62,11 +62,11 @@ export function applyEdit(content: string, view: string): string {
     ...after.slice(head, after.length - tail).map((line) => line.replace("\n", lineBreak)),
     ...before.slice(before.length - tail),
   ].join("");
-  // Where kinds are mixed, a CR can meet an LF and make one break of two: then one kind for all.
+  // If kinds are mixed, a CR and an LF can become neighbours, and so one line break. Then use one kind for all.
   return toView(merged) === view ? merged : mark + view.replaceAll("\n", lineBreak);
 }
 
-/** How the document's lines end, for people. */
+/** The kind of the document's line breaks, for display. */
 export function lineEndings(content: string): "LF" | "CRLF" | "CR" | "mixed" {
   const kinds = new Set(content.match(/\r\n|\r|\n/g));
   if (kinds.size > 1) return "mixed";

@@ -36,7 +36,7 @@ export function markSent(draft: Draft): Draft {
 
 const PREFIX = "greenlight:draft:";
 
-/** The draft of a session, undefined if there is none, and on the server. Kept in memory where storage is full. */
+/** The draft of a session, undefined if there is none, and on the server. Kept in memory if storage is full. */
 export function useDraft(userId: string, sessionId: string) {
   const [draft, save, { removeItem }] = useLocalStorageState<Draft>(`${PREFIX}${userId}:${sessionId}`, {
     serializer: { stringify: JSON.stringify, parse: parseDraft },
@@ -44,7 +44,7 @@ export function useDraft(userId: string, sessionId: string) {
   return { draft, save, discard: removeItem };
 }
 
-/** The sessions of which this browser has a draft of the user. */
+/** The sessions for which this browser has a draft of the user. */
 export function draftSessions(userId: string): string[] {
   const prefix = `${PREFIX}${userId}:`;
   return Object.keys(localStorage)
@@ -52,7 +52,7 @@ export function draftSessions(userId: string): string[] {
     .map((key) => key.slice(prefix.length));
 }
 
-/** Throws where the stored text is not a draft: the hook then reads it as missing. */
+/** Throws if the stored text is not a draft: the hook then treats it as missing. */
 function parseDraft(json: string): Draft {
   const draft = JSON.parse(json) as Partial<Draft> | null;
   if (

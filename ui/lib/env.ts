@@ -5,8 +5,8 @@ import { z } from "zod";
 /**
  * The app's settings, validated when the server starts (see instrumentation.ts).
  *
- * They are read at run time, not baked in by the build: one build serves any stack. That is why process.env is
- * passed whole; Next inlines `process.env.NEXT_PUBLIC_…` wherever it is spelled out. The browser gets the public
+ * They are read at run time, not at build time, so that one build works with any stack. That is why process.env is
+ * passed as a whole: Next inlines `process.env.NEXT_PUBLIC_…` wherever it is written out. The browser gets the public
  * ones from the page (see public-env.ts).
  */
 export const env = createEnv({

@@ -1,30 +1,30 @@
 import { GreenlightError } from "greenlight-client";
 
 /**
- * What the app says for each code of the database and the service, and for the few errors that only a browser can
- * have. One sentence says what happened, one says what to do.
+ * The message for each code of the database and the service, and for the few errors that only occur in a browser.
+ * One sentence says what happened, one says what to do.
  */
 const ERROR_MESSAGES = {
   not_authenticated: "You are signed out. Sign in again: your draft is kept.",
   human_required:
-    "Only you can decide this, signed in to this app yourself. An app that acts for you cannot.",
+    "Only you can decide this. Sign in to this app yourself: an app that acts for you cannot decide.",
 
   agent_not_found: "This agent does not exist, or it is not yours.",
   document_not_found: "The document is not in storage any more. Approve the plan again to store it.",
   plan_not_found: "This plan does not exist, or it is not yours.",
 
   plan_conflict:
-    "Another text has this version already, perhaps from another tab. Approve yours as the next version.",
-  plan_stale: "There is a newer version of this plan. Look at it, or approve yours on top of it.",
-  plan_decided: "This version was decided in the meantime, and a decision is final.",
+    "This version already exists with another text, perhaps from another tab. Approve yours as the next version.",
+  plan_stale: "There is a newer version of this plan. Look at it, or approve yours as the next version.",
+  plan_decided: "A decision on this version was already made, and it is final.",
   plan_expired: "This proposal has expired, so it cannot be approved any more. Ask for a new one.",
-  agent_archived: "The agent of this plan is archived, and that is final. Start a new plan from this text.",
+  agent_archived: "The agent of this plan is archived, which is final. Start a new plan from this text.",
   agent_deleted: "The agent of this plan was deleted. Restore it first, then approve.",
   illegal_transition:
-    "The agent's status has changed, and this is not possible from there. The page is up to date now.",
+    "The agent's status has changed, so this is no longer possible. The page now shows the current status.",
 
   invalid_session_id:
-    "This is not a planning session: an id has up to 128 letters, digits, hyphens and underscores.",
+    "The id of a planning session has at most 128 letters, digits, hyphens and underscores.",
   invalid_version: "The version must be a whole number from 1.",
   invalid_title: "The title needs 1 to 500 characters in a single line.",
   invalid_comment: "The comment needs 1 to 4,000 characters.",
@@ -39,7 +39,7 @@ const ERROR_MESSAGES = {
 
   document_too_large: "The document must be between 1 byte and 1 MiB. Shorten it, or split the plan.",
   document_changed:
-    "What arrived is not the text that you see, so nothing was approved. Something changed it on the way, such as a browser extension. Try again.",
+    "The text that arrived is not the text that you see, so nothing was approved. Perhaps a browser extension changed it. Try again.",
   unsupported_media_type:
     "The approval service did not understand the request. Reload the page and try again.",
 
@@ -48,9 +48,9 @@ const ERROR_MESSAGES = {
   upstream_error: "Something went wrong on our side. Try again, and report it if it happens again.",
   internal_error: "The service failed. Nothing is lost: try again, and report it if it happens again.",
 
-  // Only this app has these.
+  // These occur only in this app.
   insecure_context:
-    "This page was not loaded securely, so the browser cannot fingerprint the plan. Open it over https.",
+    "This page was not loaded over https, so the browser cannot compute the plan's fingerprint. Open it over https.",
   unknown: "Something went wrong. Nothing is lost: try again.",
 } as const;
 
@@ -76,7 +76,7 @@ export function isRetryable(code: ErrorCode): boolean {
   );
 }
 
-/** The code of what greenlight-client throws. */
+/** The code of an error that greenlight-client throws. */
 export function errorCode(error: unknown): ErrorCode {
   return error instanceof GreenlightError && isErrorCode(error.code) ? error.code : "unknown";
 }

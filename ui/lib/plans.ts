@@ -47,7 +47,7 @@ export function proposer(proposedBy: string): string {
 
 const DECIDED: PlanStatus[] = ["approved", "changes_requested", "rejected", "withdrawn"];
 
-/** The user's proposals that wait, newest first, and the plans that were decided lately. */
+/** The user's undecided proposals, newest first, and the recently decided plans. */
 export async function loadPlans(supabase: Supabase) {
   const [waiting, decided] = await Promise.all([
     listProposals(supabase, { limit: 100 }),

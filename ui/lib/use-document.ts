@@ -8,9 +8,9 @@ export interface StoredDocument {
   bytes: Uint8Array<ArrayBuffer>;
   /** Null if the bytes are not UTF-8. */
   content: string | null;
-  /** Of the bytes that arrived. */
+  /** The hash of the loaded bytes. */
   sha256: string;
-  /** Whether that is the plan's hash. */
+  /** Whether this is the plan's hash. */
   verified: boolean;
 }
 
@@ -20,7 +20,7 @@ interface Loaded {
   error?: ErrorCode;
 }
 
-/** A plan's document as storage has it, and the hash of the bytes that arrived. Loaded once for each plan. */
+/** A plan's stored document, and the hash of the loaded bytes. Loaded once for each plan. */
 export function useDocument(plan: Pick<Plan, "document_path" | "document_sha256"> | undefined) {
   const [loaded, setLoaded] = useState<Loaded>();
   const path = plan?.document_path;

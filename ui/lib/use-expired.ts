@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 // The longest time that setTimeout takes.
 const LONGEST_MS = 2 ** 31 - 1;
 
-/** Whether the moment has passed by this browser's clock. The database is the judge. */
+/** Whether the time has passed by this browser's clock. The database decides. */
 export function useExpired(expiresAt: string | null): boolean {
   const [passed, setPassed] = useState<string | null>(null);
   useEffect(() => {

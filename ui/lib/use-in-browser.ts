@@ -2,7 +2,7 @@ import { useSyncExternalStore } from "react";
 
 const never = () => () => undefined;
 
-/** False on the server and while React takes over its page: local storage is not there yet. */
+/** False on the server and during hydration, when local storage cannot be read yet. */
 export function useInBrowser(): boolean {
   return useSyncExternalStore(
     never,

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "react";
 import { encode, sha256 } from "./document";
 
-/** The SHA-256 of a document's bytes; undefined while it is being computed, and where the browser cannot. */
+/** The SHA-256 of a document's bytes; undefined while it is being computed, and if the browser cannot compute it. */
 export function useSha256(content: string | undefined): string | undefined {
   const [known, setKnown] = useState<{ content: string; hash: string }>();
   useEffect(() => {

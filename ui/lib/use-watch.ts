@@ -5,8 +5,8 @@ const MOVING_MS = 2_000;
 const SETTLED_MS = 20_000;
 
 /**
- * What the server rendered, kept up to date: loaded again every 2 seconds while something moves, else every 20. Pauses
- * in a hidden tab, and keeps the last value over failures. (Realtime would need the tables in its publication, which is
+ * Keeps a value from the server up to date: loads it again every 2 seconds while something changes, else every 20.
+ * It pauses in a hidden tab, and keeps the last value if a load fails. (Realtime would need the tables in its publication, which is
  * the project's to decide.)
  */
 export function useWatch<Value>(
@@ -35,7 +35,7 @@ export function useWatch<Value>(
     [round],
   );
 
-  /** Loads now, and never throws. A load that was under way before is ignored: its answer may be older. */
+  /** Loads now, and never throws. A load that has already started is ignored: its answer may be older. */
   async function reload(): Promise<void> {
     try {
       setValue(await load());

@@ -49,7 +49,7 @@ export default async function AgentsPage({ searchParams }: Props) {
       </nav>
       {showDeleted ? (
         deleted.length === 0 ? (
-          <p className="empty-note">Nothing is deleted.</p>
+          <p className="empty-note">There are no deleted agents.</p>
         ) : (
           <ul className="rows">
             {deleted.map(({ id, name, deleted_at }) => (
@@ -91,7 +91,10 @@ function Agents({ agents, more, status, page }: AgentsProps) {
       <div className="empty">
         <Sprout aria-hidden />
         <h2>No agents yet</h2>
-        <p>An agent is built from a plan that you approve. Bring a plan, or start from the example.</p>
+        <p>
+          When you approve a plan, an agent is built from it. Open a plan of your own, or start from the
+          example.
+        </p>
         <Link className="button" href="/build">
           Open your first plan
         </Link>

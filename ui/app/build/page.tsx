@@ -12,7 +12,7 @@ interface Props {
   searchParams: Promise<{ session?: string | string[] }>;
 }
 
-// The title of a draft is known to its browser only, which puts it here.
+// Only the browser knows a draft's title, and sets it on the page.
 export const metadata: Metadata = { title: "Plan" };
 
 /** The plan under review, at /build?session=<the planning session's id>. */
@@ -22,7 +22,7 @@ export default async function BuildPage({ searchParams }: Props) {
   if (!isSessionId(session))
     return (
       <main id="content">
-        <Notice title="There is no such planning session">
+        <Notice title="Planning session not found">
           <p>{errorMessage("invalid_session_id")}</p>
           <p>
             <Link className="button" href="/build">

@@ -5,7 +5,7 @@ import { cookies } from "next/headers";
 import { redirect } from "next/navigation";
 import { env } from "../env";
 
-/** Supabase as the user of this request. Never kept: a client holds its user's tokens. */
+/** A Supabase client for the user of this request. Do not keep it: it holds the user's tokens. */
 export async function createClient() {
   const store = await cookies();
   return createServerClient<Database>(
