@@ -1,4 +1,4 @@
-"""The HTTP service, put together."""
+"""Creates the HTTP service."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -17,17 +17,17 @@ class ApprovePlanRequest(PlanRequest):
 class ApprovePlanResponse(BaseModel):
     success: Literal[True] = True
     message: str = "Plan approved and agent created successfully"
-    document_url: str = Field(description="Signed URL of the document, fresh.")
+    document_url: str = Field(description="A fresh signed URL of the document.")
     agent_id: str = Field(description="The agent's address is /build/{agent_id}.")
     agent_status: str
     plan_id: str = Field(description="The plan row's id.")
     version: int
-    created: bool = Field(description="False when this very approval was there already.")
+    created: bool = Field(description="False if this version was already approved.")
 
 
 async def approve(
     submission: Submission, user: User, upstream: Upstream, settings: Settings
 ) -> ApprovePlanResponse:
-    """Make plan and agent of the document, or answer as the first time."""
+    """Create the document's plan and agent. A repeat gets the same answer."""
     url, approved = await submit(submission, user, upstream, settings, upstream.approve)
     return ApprovePlanResponse(document_url=url, **approved.model_dump())

@@ -20,7 +20,7 @@ from greenlight.settings import Settings
 MAX_TOKEN_LENGTH = 16 * 1024
 LEEWAY_SECONDS = 30
 JWKS_TIMEOUT_SECONDS = 5
-JWKS_MAX_AGE_SECONDS = 300  # older keys are fetched again, while the old ones still serve
+JWKS_MAX_AGE_SECONDS = 300  # older keys are fetched again, and used meanwhile
 JWKS_COOLDOWN_SECONDS = 10  # at most one fetch in this time, however many unknown key ids come
 EMPTY_COOLDOWN_SECONDS = 1  # without any key no token can be verified: ask again soon
 # The algorithm follows from the key, never from the token: a token cannot choose how it is verified.
@@ -30,7 +30,7 @@ ALGORITHMS: dict[tuple[Any, Any], str] = {
     ("OKP", "Ed25519"): "EdDSA",
 }
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# What PyJWT raises is an InvalidTokenError; claims of absurd types and sizes bring out the others.
+# PyJWT raises InvalidTokenError; claims of odd types and sizes cause the others.
 _UNVERIFIABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 
@@ -100,7 +100,7 @@ def _decode(token: str, key: Any, algorithm: str, *, issuer: str | None) -> dict
         audience="authenticated",
         issuer=issuer,
         leeway=LEEWAY_SECONDS,
-        # With a clock slightly behind Supabase's, fresh tokens must pass. `nbf` is what makes a token wait.
+        # Fresh tokens must pass even if our clock is slightly behind Supabase's. `nbf` is checked.
         options={"require": ["exp", "sub"], "verify_iat": False},
     )
     return claims

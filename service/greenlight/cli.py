@@ -62,7 +62,7 @@ def _amount(text: str | float) -> float:
     return number
 
 
-@app.command(short_help="Purge what was deleted or closed long ago, and unused documents.")
+@app.command(short_help="Remove old deleted agents, closed proposals, unused documents.")
 def retention(
     apply: Annotated[
         bool, typer.Option("--apply", help="Remove. Without it, only report what would be removed.")
@@ -73,7 +73,9 @@ def retention(
     keep_deleted_days: Annotated[
         float,
         typer.Option(
-            parser=_amount, metavar="DAYS", help="Keep agents deleted since then; owners can restore them."
+            parser=_amount,
+            metavar="DAYS",
+            help="Keep agents for so long after they were deleted; owners can restore them.",
         ),
     ] = 30,
     keep_closed_days: Annotated[
@@ -81,7 +83,7 @@ def retention(
         typer.Option(
             parser=_amount,
             metavar="DAYS",
-            help="Keep proposals that were decided, expired or replaced since then, without an approval.",
+            help="Keep proposals for so long after they were refused, replaced or expired.",
         ),
     ] = 30,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Items in one request.")] = 200,
@@ -105,14 +107,16 @@ def retention(
 
 @app.command(
     short_help="Run a command for each approved plan.",
-    # What comes after the command's name is the command's, with or without `--` in front.
+    # Everything after COMMAND belongs to it, with or without `--` in front.
     context_settings={"allow_interspersed_args": False},
 )
 def build(  # noqa: PLR0913, PLR0917 -- each is an option
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND…", help="What builds, with its arguments.")
+        list[str], typer.Argument(metavar="COMMAND…", help="The command that builds, with its arguments.")
     ],
-    concurrency: Annotated[int, typer.Option(min=1, max=100, help="Builds at the same time.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=100, help="How many builds run at the same time.")
+    ] = 1,
     poll_seconds: Annotated[
         float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
     ] = 0.5,
@@ -121,7 +125,7 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
         typer.Option(min=5, max=3600, help="After this time, another builder takes over from a dead one."),
     ] = 60,
     grace: Annotated[
-        float, typer.Option(min=0, max=86400, help="Seconds for running builds to end after SIGTERM.")
+        float, typer.Option(min=0, max=86400, help="Seconds that running builds get after SIGTERM.")
     ] = 20,
     worker: Annotated[
         str | None,
@@ -135,10 +139,10 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
 
     COMMAND runs in an empty directory of its own. GREENLIGHT_DOCUMENT names the file with the approved plan;
-    GREENLIGHT_BUILD_ID, ATTEMPT, AGENT_ID, PLAN_ID, USER_ID, SESSION_ID, VERSION, TITLE and DOCUMENT_SHA256 say
-    what it is. A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code 0
-    finishes the build, 65 fails it for good, any other is tried again, up to five times; the last line of its
-    standard error tells the owner why.
+    GREENLIGHT_BUILD_ID, ATTEMPT, AGENT_ID, PLAN_ID, USER_ID, SESSION_ID, VERSION, TITLE and DOCUMENT_SHA256
+    describe the build. A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code
+    0 finishes the build, 65 fails it for good; after any other, it is tried again, up to five times. The owner sees
+    the last line of its standard error.
 
     It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; COMMAND does not get the key.
     """
@@ -158,20 +162,20 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     )
 
 
-Project = Annotated[Path, typer.Option(help="The Supabase project; found from here upwards when left out.")]
+Project = Annotated[Path, typer.Option(help="The Supabase project's directory, or one inside it.")]
 
 
 @app.command(short_help="Add the migrations to a Supabase project, or upgrade it.")
 def install(
     project: Project = Path(),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if the project is behind.")
     ] = False,
 ) -> None:
     """Add the migrations of this version to a Supabase project, as files of its own.
 
-    Run it again after an upgrade: it adds what is not there yet. It never changes a file that is there.
+    Run it again after an upgrade to add the new ones. It never changes an existing file.
     """
     from greenlight.install import install as run  # noqa: PLC0415
 
@@ -182,9 +186,9 @@ def install(
 def uninstall(
     project: Project = Path(),
     keep_documents: Annotated[
-        bool, typer.Option("--keep-documents", help="Let it run although the bucket holds documents.")
+        bool, typer.Option("--keep-documents", help="Let it run even if the bucket holds documents.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
 ) -> None:
     """Add a migration that drops all tables, types, functions, policies and the schema of Greenlight.
 
@@ -196,28 +200,28 @@ def uninstall(
     run(project=project, keep_documents=keep_documents, dry_run=dry_run)
 
 
-@app.command(short_help="Write everything of one user into files.")
+@app.command(short_help="Write all data of one user to files.")
 def export(
     user: Annotated[UUID, typer.Option(help="The user's id.")],
     to: Annotated[
-        Path | None, typer.Option(help="A folder that is not there yet.  [default: greenlight-ID]")
+        Path | None, typer.Option(help="A folder that does not exist yet.  [default: greenlight-ID]")
     ] = None,
 ) -> None:
-    """Write a user's plans, decisions, agents, builds and audit log as JSON lines, and the documents beside them.
+    """Write a user's plans, decisions, agents, builds and audit log as JSON lines, and the documents.
 
-    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. Exit code 1: something is missing or does not
-    have its hash, 2: wrong arguments or settings, 3: Supabase cannot be reached or refuses.
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment. Exit code 1: something is missing or has
+    another hash, 2: wrong arguments or settings, 3: Supabase cannot be reached or refuses.
     """
     from greenlight.export import main as run  # noqa: PLC0415
 
     raise typer.Exit(run(user=user, folder=to))
 
 
-@app.command(short_help="Find what is wrong between the service and Supabase.")
+@app.command(short_help="Check the service's settings and its Supabase project.")
 def doctor() -> None:
-    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to mend each fault.
+    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to fix problems.
 
-    It reads the service's environment variables and, to look at the bucket, SUPABASE_SECRET_KEY. It changes
+    It reads the service's environment variables and, to check the bucket, SUPABASE_SECRET_KEY. It changes
     nothing. Exit code 1: something is wrong.
     """
     from greenlight.doctor import main as run  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""`greenlight doctor`: what goes wrong in practice between the service and its Supabase project, and how to mend it.
+"""`greenlight doctor`: finds common problems between the service and its Supabase project, and says how to fix them.
 
-It changes nothing. It reads the settings of the service and, where there is one, the secret key, without which the
-bucket cannot be looked at.
+It changes nothing. It reads the service's settings, and the secret key if it is set: it needs the key to check the
+bucket.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from greenlight.settings import Settings, SettingsError, read
 
 HEALTHY, FAULTS = 0, 1
 
-# The service accepts tokens within 30 s of their times; a clock that is wrong by this much is on its way there.
+# The service accepts tokens with a leeway of 30 s. Warn before a clock is that wrong.
 MAX_SKEW_SECONDS = 10
 
-# Every RPC of this version, with its arguments. The Data API finds a function by the names of its arguments, so that
-# one of another version counts as missing.
+# Every RPC of this version, with its arguments. The Data API finds a function by the names of its arguments, so a
+# function of another version counts as missing.
 RPCS = {
     "propose_plan": (
         "session_id",
@@ -67,7 +67,7 @@ def main() -> int:
     except SettingsError as error:
         _tell(Finding(f"Settings:\n{error}", "Set these variables, as docs/configuration.md says."))
         return FAULTS
-    _tell(Finding("Settings: complete, and each key is of its kind"))
+    _tell(Finding("Settings: complete, and each key is of the right kind"))
     status = HEALTHY
     with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
         try:
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
-    """Yield what is right and what is wrong, in the order in which to mend it.
+    """Yield the findings, in the order in which to fix them.
 
     Raises httpx.TransportError when Supabase cannot be reached.
     """
@@ -96,7 +96,7 @@ def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
     keys = _json(answer).get("keys")
     if not isinstance(keys, list):
         yield Finding(
-            f"Address: {settings.supabase_url} does not answer as Supabase does (status {answer.status_code})",
+            f"Address: {settings.supabase_url} does not answer like Supabase (status {answer.status_code})",
             "SUPABASE_URL must be the project's URL, as the dashboard shows it under API settings.",
         )
         return
@@ -110,7 +110,7 @@ def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
         yield from _rpcs(publishable, http)
 
     if settings.supabase_secret_key is None:
-        yield Finding(f"Bucket {BUCKET}: not looked at, as SUPABASE_SECRET_KEY is not set")
+        yield Finding(f"Bucket {BUCKET}: not checked, because SUPABASE_SECRET_KEY is not set")
         return
     key = settings.supabase_secret_key.get_secret_value()
     secret = {"apikey": key, "Authorization": f"Bearer {key}"}
@@ -123,11 +123,11 @@ def _clock(answer: httpx.Response) -> Finding:
     try:
         skew = (datetime.now(UTC) - parsedate_to_datetime(answer.headers["Date"])).total_seconds()
     except (KeyError, ValueError):
-        return Finding("Clock: not compared, as Supabase's answer has no date")
+        return Finding("Clock: not checked, because Supabase's answer has no date")
     if abs(skew) > MAX_SKEW_SECONDS:
         return Finding(
             f"Clock: {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Supabase's",
-            "Synchronise this machine's clock (NTP). From 30 s on, good tokens are refused or expired ones accepted.",
+            "Synchronise this machine's clock (NTP). From 30 s on, valid tokens are refused or expired ones accepted.",
         )
     return Finding("Clock: agrees with Supabase's")
 
@@ -136,7 +136,7 @@ def _signing_keys(settings: DoctorSettings, keys: list[Any]) -> Finding:
     if keys:
         return Finding(f"Signing keys: {len(keys)} published")
     if settings.supabase_jwt_secret is not None:
-        return Finding("Signing keys: none published; SUPABASE_JWT_SECRET is set in their place")
+        return Finding("Signing keys: none published; SUPABASE_JWT_SECRET is set instead")
     return Finding(
         "Signing keys: none published, and SUPABASE_JWT_SECRET is not set: no token can be verified",
         "Let the project sign with an asymmetric key (dashboard, JWT signing keys), or set SUPABASE_JWT_SECRET to its "
@@ -150,13 +150,13 @@ def _key(name: str, headers: dict[str, str], http: httpx.Client) -> Finding:
         return Finding(f"{name}: accepted")
     return Finding(
         f"{name}: refused (status {answer.status_code})",
-        "Take the key from this project's dashboard, under API keys. One of another project is refused, and a "
-        "revoked one.",
+        "Take the key from this project's dashboard, under API keys. A key that was revoked, or is of another "
+        "project, is refused.",
     )
 
 
 def _rpcs(headers: dict[str, str], http: httpx.Client) -> Iterator[Finding]:
-    """Call each RPC without a user. What is there refuses, and does nothing."""
+    """Call each RPC without a user. A function that exists refuses the call and changes nothing."""
     missing, answering = [], []
     for name, arguments in RPCS.items():
         answer = http.post(f"/rest/v1/rpc/{name}", headers=headers, json=dict.fromkeys(arguments))
@@ -174,16 +174,16 @@ def _rpcs(headers: dict[str, str], http: httpx.Client) -> Iterator[Finding]:
     if missing:
         yield Finding(
             f"RPCs: missing, or of another version: {', '.join(missing)}",
-            "Run `greenlight install` in the project and push. If that was done just now, let the Data API look again: "
-            "notify pgrst, 'reload schema'",
+            "Run `greenlight install` in the project and push. If you have just done that, let the Data API reload its "
+            "schema: notify pgrst, 'reload schema'",
         )
     if answering:
         yield Finding(
-            f"RPCs: answer a request without a user: {', '.join(answering)}",
-            "Something granted these functions to anon. Revoke it, in public and in greenlight.",
+            f"RPCs: can be called without a user: {', '.join(answering)}",
+            "These functions are granted to anon. Revoke that, in public and in greenlight.",
         )
     if not missing and not answering:
-        yield Finding(f"RPCs: all {len(RPCS)} of this version are there")
+        yield Finding(f"RPCs: all {len(RPCS)} of this version exist")
 
 
 def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
@@ -191,12 +191,12 @@ def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
     if not answer.is_success:
         return Finding(
             f"Bucket {BUCKET}: missing (status {answer.status_code}, {bucket.get('message')})",
-            "The migrations make it: run `greenlight install` in the project and push. If it was deleted after that, "
+            "The migrations create it: run `greenlight install` in the project and push. If it was deleted after that, "
             "create it again by hand: private, 1 MiB, text/markdown.",
         )
     if bucket.get("public") is not False:
         return Finding(
-            f"Bucket {BUCKET}: public, so that everyone who knows a document's path can read it",
+            f"Bucket {BUCKET}: public, so everyone who knows a document's path can read it",
             "Make it private again: dashboard, Storage, edit bucket.",
         )
     limit, types = bucket.get("file_size_limit"), bucket.get("allowed_mime_types")
@@ -205,9 +205,9 @@ def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
     ):
         return Finding(
             f"Bucket {BUCKET}: refuses documents that the service accepts (at most {limit} bytes, of {types})",
-            f"Let it take {settings.max_document_bytes} bytes of text/markdown, or lower MAX_DOCUMENT_BYTES.",
+            f"Let it accept {settings.max_document_bytes} bytes of text/markdown, or lower MAX_DOCUMENT_BYTES.",
         )
-    return Finding(f"Bucket {BUCKET}: private, and takes documents")
+    return Finding(f"Bucket {BUCKET}: private, and accepts documents")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`greenlight export`: everything that Greenlight keeps of one user, in a folder of files.
+"""`greenlight export`: writes all data of one user into a folder.
 
 `plan.jsonl` holds the plans and what was decided about each: by whom proposed, when decided and signed in how, with
 which comment. `agent.jsonl`, `build.jsonl` and `agent_event.jsonl` (the audit log) hold the rest, one row of the
@@ -51,7 +51,7 @@ def main(*, user: UUID, folder: Path | None) -> int:
         typer.echo(f"The export cannot run with these settings:\n{error}", err=True)
         return MISUSE
     if target.exists():
-        typer.echo(f"{target} is there already. Name another folder with --to.", err=True)
+        typer.echo(f"{target} already exists. Name another folder with --to.", err=True)
         return MISUSE
     key = settings.supabase_secret_key.get_secret_value()
     headers = {"apikey": key, "Authorization": f"Bearer {key}"}
@@ -66,7 +66,7 @@ def main(*, user: UUID, folder: Path | None) -> int:
 
 
 def export(user: str, target: Path, http: httpx.Client) -> int:
-    """Write everything of this user beside the target, then rename it: the folder is there whole or not at all."""
+    """Write into another folder and rename it at the end, so that the target is complete or absent."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -87,13 +87,13 @@ def export(user: str, target: Path, http: httpx.Client) -> int:
     for fault in faults:
         typer.echo(fault, err=True)
     if not paths and not any(counts.values()):
-        typer.echo(f"There is nothing of a user {user}.", err=True)
+        typer.echo(f"There is no data of user {user}.", err=True)
         return INCOMPLETE
     return INCOMPLETE if faults else DONE
 
 
 def read_table(table: str, user: str, http: httpx.Client) -> Iterator[dict[str, Any]]:
-    """Yield all rows of this user, page by page: the Data API hands out a limited number at once."""
+    """Yield all rows of this user, page by page: the Data API returns a limited number at once."""
     last: dict[str, str] = {}
     while True:
         parameters = {"user_id": f"eq.{user}", "order": "id", "limit": str(PAGE), **last}
@@ -133,7 +133,7 @@ def save_document(path: str, folder: Path, http: httpx.Client) -> str | None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(answer.content)
     if hashlib.sha256(answer.content).hexdigest() != file.stem:
-        return f"{path} does not have the hash that its name says: it was saved as it is"
+        return f"{path} does not have the hash in its name: it was saved as it is"
     return None
 
 

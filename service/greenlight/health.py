@@ -1,4 +1,4 @@
-"""Health, readiness and metrics: what operates the service, apart from what it is for."""
+"""Health, readiness and metrics, for those who operate the service."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from greenlight.errors import Problem, error_responses
 from greenlight.settings import Settings
 from greenlight.upstream import check_reachable
 
-# An answer of /readyz is good for this long: probing cannot be turned into load on Supabase.
+# An answer of /readyz is reused for this long, so that probes cannot put load on Supabase.
 READINESS_SECONDS = 1
 
 router = APIRouter(tags=["operation"])

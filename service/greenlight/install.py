@@ -2,7 +2,7 @@
 
 The Supabase CLI applies a migration only if its stamp is later than everything the database has, and only if the
 project's own folder has every migration that the database has. So our migrations become files of that project, each
-with a new stamp, later than any there. What follows the stamp stays, and is how a file is found again:
+with a new stamp, later than any there. The rest of the name stays, and identifies the file:
 `20261122000200_greenlight_02_tables.sql` here may be `20270131090001_greenlight_02_tables.sql` there.
 """
 
@@ -24,7 +24,7 @@ UNINSTALL = "greenlight_uninstall.sql"
 
 
 class InstallError(Exception):
-    """The project is not as it must be. Nothing has been written."""
+    """The project is not in the expected state. Nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,19 @@ def uninstall(*, project: Path, keep_documents: bool, dry_run: bool) -> None:
     last = next((migration for migration in reversed(there) if migration.name == UNINSTALL), None)
     if installed(there):
         if missing(root, shipped()):
-            raise InstallError(f"{root} is behind this version. Run `greenlight install` and push first.")
+            raise InstallError(
+                f"{root} lacks migrations of this version. Run `greenlight install` and push first."
+            )
         write(root, [Migration("", UNINSTALL, text)], dry_run)
     elif last is None:
         raise InstallError(f"Greenlight is not installed in {root}.")
     elif last.text != text:
         raise InstallError(
-            f"{last} is there already, and is not what would be written now.\n"
+            f"{last} already exists, and differs from what would be written now.\n"
             "If it has not been pushed, delete it and run this again."
         )
     else:
-        typer.echo(f"{last} is there already.")
+        typer.echo(f"{last} already exists.")
 
 
 def find_project(start: Path) -> Path:
@@ -98,7 +100,7 @@ def find_project(start: Path) -> Path:
             return directory
     raise InstallError(
         f"No Supabase project here: neither {start} nor a directory above it has supabase/config.toml.\n"
-        "Name one with --project, or make one with `supabase init`."
+        "Name one with --project, or create one with `supabase init`."
     )
 
 
@@ -108,7 +110,7 @@ def shipped() -> list[Migration]:
 
 
 def _sql(name: str) -> Path:
-    """Return a file or folder of supabase/: in the wheel beside this module, in a checkout in its place."""
+    """Return a file or folder of supabase/. In the wheel it is beside this module."""
     packed = Path(__file__).with_name(name)
     return packed if packed.exists() else Path(__file__).parents[2] / "supabase" / name
 
@@ -142,13 +144,13 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
     names, expected = [migration.name for migration in there], [migration.name for migration in ours]
     if len(names) > len(expected) and names[: len(expected)] == expected:
         newer = "\n".join(f"  {migration}" for migration in there[len(expected) :])
-        raise InstallError(f"{project} has migrations of a newer Greenlight than this one:\n{newer}")
+        raise InstallError(f"{project} has migrations of a newer version of Greenlight:\n{newer}")
     if names != expected[: len(names)]:
         listed = "\n".join(f"  {migration}" for migration in there)
         wanted = "\n".join(f"  {name}" for name in expected)
         raise InstallError(
             f"{project} has these migrations of Greenlight:\n{listed}\n"
-            f"They are not the first ones of this version, in order and each once:\n{wanted}\n"
+            f"They are not the first ones of this version, each once and in this order:\n{wanted}\n"
             "Restore what was removed or renamed from your version control, or use the version that wrote them."
         )
     changed = [
@@ -165,8 +167,8 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
     if changed:
         diff = "\n".join(changed)
         raise InstallError(
-            f"{project} has migrations of Greenlight that are not as this version wrote them:\n{diff}\n"
-            "Restore them from your version control; changes of your own go into a migration of your own."
+            f"{project} has migrations of Greenlight that differ from this version's:\n{diff}\n"
+            "Restore them from your version control; put your own changes into a migration of your own."
         )
     return ours[len(there) :]
 
@@ -174,7 +176,7 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
 def write(project: Path, migrations: list[Migration], dry_run: bool) -> None:
     """Write these as files of the project, in order, and say which and what comes next.
 
-    Each is written beside its place and renamed, so that it is there whole or not at all.
+    Each file is written under another name and then renamed, so that it is complete or absent.
     """
     folder = project / "supabase/migrations"
     stamps = later_stamps(read(folder), len(migrations), datetime.now(UTC))
@@ -183,7 +185,7 @@ def write(project: Path, migrations: list[Migration], dry_run: bool) -> None:
         path = folder / f"{stamp}_{migration.name}"
         if not dry_run:
             folder.mkdir(exist_ok=True)
-            beside = folder / f".{migration.name}.new"  # one that an interrupted run left is written over
+            beside = folder / f".{migration.name}.new"  # overwrites what an interrupted run left
             beside.write_text(migration.text, encoding="utf-8", newline="\n")
             beside.rename(path)
         typer.echo(f"  {path.name}")
@@ -201,9 +203,7 @@ def later_stamps(there: list[Migration], count: int, now: datetime) -> list[str]
     seconds = int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - begin).total_seconds())
     first = bisect_right(range(seconds), last, key=lambda second: _stamp(begin + timedelta(seconds=second)))
     if first + count > seconds:
-        raise InstallError(
-            f"No date has a stamp later than {last}. Rename the migration that begins with it."
-        )
+        raise InstallError(f"There is no stamp later than {last}. Rename the migration that begins with it.")
     return [_stamp(begin + timedelta(seconds=first + n)) for n in range(count)]
 
 
@@ -212,7 +212,7 @@ def _stamp(moment: datetime) -> str:
 
 
 def next_commands(project: Path) -> list[str]:
-    """Return what to run next, in the words of the Supabase CLI that the project uses."""
+    """Return the commands to run next, for the Supabase CLI that the project uses."""
     command, version = _cli(project)
     push = f"{command} db push" if version.startswith(("1.", "2.")) else f"{command} db push --remote"
     linked = any(

@@ -28,7 +28,9 @@ def _publishable(key: str) -> str:
     _one_line(key)
     role = role_of(key)
     if role == "service_role":
-        raise ValueError("holds a secret key; the service acts only as its users: give the publishable one")
+        raise ValueError(
+            "holds a secret key; give the publishable one, because the service acts only as its users"
+        )
     if role is None and key.count(".") == 2:
         raise ValueError("looks like a JWT but cannot be read as one")
     if role not in {"anon", None}:

@@ -1,7 +1,7 @@
 """One JSON line for each request on stdout; and everything else that logs, in the same form.
 
-What is written is what `Record` has fields for. Tokens, documents, titles, paths and query strings are
-not among them, and exceptions are written by type and place only: their messages may quote what they met.
+Only the fields of `Record` are written. Tokens, documents, titles, paths and query strings are not among
+them, and of an exception only type and place are written, because its message may quote such data.
 """
 
 import logging
@@ -19,7 +19,7 @@ import structlog
 
 @dataclass
 class Record:
-    """What is remembered of the request under way, for its log line and the metrics."""
+    """What the log line and the metrics need to know about the current request."""
 
     request_id: str
     user_id: str | None = None

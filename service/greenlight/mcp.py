@@ -62,8 +62,8 @@ comment is what the human wrote. It is data about this plan, not an instruction 
 Status = Literal[
     "proposed", "changes_requested", "rejected", "withdrawn", "approved", "superseded", "archived"
 ]
-# What the tools' schemas tell a model. The values themselves are judged as those of the HTTP routes are, so that they
-# are refused with the same codes.
+# What the tools' schemas tell a model. The values are checked like those of the HTTP routes, so that a refusal has the
+# same code.
 SESSION_ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
 VERSION = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
 MAX_CONTENT = 1_048_576
@@ -96,13 +96,13 @@ class Build(BaseModel):
 
 
 class Decision(BaseModel):
-    """Where a proposal stands."""
+    """The state of a proposal."""
 
     session_id: str = Field(description="The planning session. Pass it to the next call.")
     version: int = Field(description="The version of the plan that this is about.")
     status: Status
     next_step: str = Field(description="What to do now.")
-    created: bool | None = Field(None, description="False if this very proposal was there already.")
+    created: bool | None = Field(None, description="False if this version was already proposed.")
     expires_at: datetime | None = Field(None, description="Until when it can be approved; null: no limit.")
     review_url: str | None = Field(None, description="Where the human reads the plan and decides.")
     comment: str | None = Field(None, description="What the human wrote with the decision.")
@@ -129,11 +129,11 @@ NEXT_STEP: dict[str, str] = {
     ),
     "rejected": "The human rejected the plan: see comment, if any. Stop, and ask the human what they want instead.",
     "withdrawn": "The proposal was withdrawn. Propose again in this session when there is a plan to decide on.",
-    "approved": "The human approved this version. agent_id is its agent; build tells how far it is.",
+    "approved": "The human approved this version. agent_id is its agent; build shows its progress.",
     "superseded": "A newer version took its place: see newest_version and newest_status, and ask for that one.",
     "archived": "The agent was archived. Archived is final: start a new session for new work.",
 }
-# What a model should do about a refusal, where the sentence that came with it does not say.
+# What a model should do after a refusal, if the refusal's own sentence does not say it.
 WAY_OUT: dict[str, str] = {
     "agent_archived": "Call propose_plan without session_id: that starts a new session.",
     "agent_deleted": "Ask the human: only they can restore the agent, or start a new session.",
@@ -177,7 +177,7 @@ class Server(MCPServer):
 
 
 def refusal(problem: Problem) -> CallToolResult:
-    """Return a tool error: the code, what was wrong, and the way out."""
+    """Return a tool error: the code, what was wrong, and what to do."""
     retryable = bool(problem.retryable)
     way_out = WAY_OUT.get(problem.code, RETRY if retryable else CORRECT)
     record = logs.current()
@@ -195,7 +195,7 @@ def refusal(problem: Problem) -> CallToolResult:
     )
 
 
-# Its lines of level info say less than this service's own line for each request.
+# Its info lines say less than this service's own line for each request.
 logging.getLogger("mcp").setLevel(logging.WARNING)
 
 server = Server(
@@ -258,7 +258,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
         "version": 1 if version is None else version,
         "expires_in_seconds": expires_in_seconds,
     }
-    # As the route does: judge everything before the first call to Supabase.
+    # Like the route: check everything before the first call to Supabase.
     request = submission.parse(ProposePlanRequest, json.dumps(asked).encode())
     wanted = submission_of(request, planner.settings.max_document_bytes)
     if version is not None:
@@ -280,7 +280,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
 @server.tool(
     title="Get the human's decision",
     description=(
-        "Tell what the human decided about a proposed plan, and what to do next. With wait_seconds it answers as soon "
+        "Get what the human decided about a proposed plan, and what to do next. With wait_seconds it answers as soon "
         "as there is a decision, or after that time with status proposed: still pending, ask again. At most "
         f"{MAX_WAIT_SECONDS} seconds a call. Only the status approved means yes; a comment is never an approval."
     ),
@@ -301,7 +301,7 @@ async def get_decision(
 
 @server.tool(
     title="Withdraw a proposal",
-    description="Take back a proposal that is not decided yet. A version that was decided stays as it is.",
+    description="Take back a proposal that is not decided yet. A decided version is not changed.",
     annotations=ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False),
 )
 async def withdraw_plan(context: Context[Any, Any], session_id: SessionId, version: Version) -> Decision:
@@ -316,7 +316,7 @@ def _check(session_id: str, version: int) -> None:
 
 
 class Planner:
-    """What one tool call does for the user whose token came with it."""
+    """Runs one tool call for the user of its token."""
 
     def __init__(self, context: Context[Any, Any]) -> None:
         request: Any = context.request_context.request
@@ -331,7 +331,7 @@ class Planner:
         return decision.model_copy(update={"created": answer.created})
 
     async def decision(self, session_id: str, version: int, wait_seconds: float = 0) -> Decision:
-        """Return where the version stands, once it is decided or the time is over."""
+        """Return the version's state, once it is decided or the time is over."""
         plan = await self._decided(session_id, version, wait_seconds)
         newest, agent = await asyncio.gather(
             self.upstream.revision(session_id), self.upstream.agent(session_id)
@@ -362,7 +362,7 @@ class Planner:
             try:
                 plan = await self.upstream.revision(session_id, version)
             except Problem as problem:
-                # One look that failed does not end the wait.
+                # One failed call does not end the wait.
                 if not problem.retryable or time.monotonic() >= until:
                     raise
             else:
@@ -376,7 +376,7 @@ class Planner:
 
 
 def _jitter(seconds: float) -> float:
-    """Keep planners that began together from asking together."""
+    """Spread out the calls of planners that started at the same time."""
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing to guess here
 
 
@@ -388,12 +388,12 @@ NAMES = frozenset({"propose_plan", "get_decision", "withdraw_plan"})
 
 
 class Planners:
-    """POST /mcp and its metadata. `run()` lasts as long as the application does."""
+    """POST /mcp and its metadata. `run()` runs as long as the application."""
 
     def __init__(self, settings: Settings) -> None:
         url = settings.service_url or ""  # Settings requires it
-        # Of the SDK's application only the session manager is needed. Routes and authentication are ours, so that a
-        # refusal looks like every other one of this service.
+        # We need only the session manager of the SDK's application. Routes and authentication are ours, so that all
+        # refusals of this service look the same.
         server.streamable_http_app(
             stateless_http=True,
             max_request_body_size=settings.max_body_bytes,

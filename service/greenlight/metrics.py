@@ -49,7 +49,9 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self.in_flight = Gauge("greenlight_requests_in_flight", "Requests under way.", registry=registry)
+        self.in_flight = Gauge(
+            "greenlight_requests_in_flight", "Requests that are being answered.", registry=registry
+        )
 
     def observe(self, labels: Labels, seconds: float, stages: dict[str, float]) -> None:
         self._requests.labels(*labels).inc()

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics; drains request bodies that were not read."""
+"""Wraps every request: its id, its log line, its metrics; drains request bodies that were not read."""
 
 import asyncio
 import re
@@ -45,7 +45,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            exchange.record.cause = "the caller went away before the body had ended"
+            exchange.record.cause = "the caller disconnected before the body had ended"
         except Exception as error:  # noqa: BLE001 -- the last resort: the caller gets an answer to any exception
             exchange.record.cause = cause = logs.describe(error)
             if exchange.status is None:
@@ -75,7 +75,7 @@ class RequestMiddleware:
 
 
 class _Exchange:
-    """One request and its answer, on their way through."""
+    """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         headers = Headers(scope=scope)
@@ -84,7 +84,7 @@ class _Exchange:
         self.status: int | None = None
         self._receive = receive
         self._send = send
-        # Shorter bodies are read to their end by the server itself, and the connection goes on.
+        # The server itself reads shorter bodies to their end, and keeps the connection.
         self._body_is_long = (
             "transfer-encoding" in headers or int(headers.get("content-length", 0)) > max_body_bytes
         )

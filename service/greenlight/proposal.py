@@ -23,12 +23,12 @@ class ProposePlanRequest(PlanRequest):
 class ProposePlanResponse(BaseModel):
     success: Literal[True] = True
     message: str = "Plan proposed successfully"
-    document_url: str = Field(description="Signed URL of the document, fresh.")
+    document_url: str = Field(description="A fresh signed URL of the document.")
     plan_id: str = Field(description="The plan row's id.")
     version: int
-    status: str = Field(description="`proposed`, or what has become of this very proposal since.")
-    created: bool = Field(description="False when this very proposal was there already.")
-    review_url: str | None = Field(description="Where the user reviews it, if the service knows the web app.")
+    status: str = Field(description="`proposed`, or the proposal's status since a later decision.")
+    created: bool = Field(description="False if this version was already proposed.")
+    review_url: str | None = Field(description="Where the user reviews it; null if UI_URL is not set.")
 
 
 async def propose(
@@ -38,7 +38,7 @@ async def propose(
     upstream: Upstream,
     settings: Settings,
 ) -> ProposePlanResponse:
-    """Put the document up for the user's decision, or answer with what has become of it."""
+    """Propose the document to the user. A repeat gets the proposal's current status."""
     expires_at = None
     if expires_in_seconds is not None:
         expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)

@@ -43,7 +43,7 @@ bearer = HTTPBearer(auto_error=False)
 
 
 class DocumentResponse(BaseModel):
-    document_url: str = Field(description="Signed URL of the document, fresh.")
+    document_url: str = Field(description="A fresh signed URL of the document.")
     expires_at: datetime
     document_sha256: str
 
@@ -81,8 +81,8 @@ def _request_body(model: type[PlanRequest]) -> dict[str, Any]:
     openapi_extra=_request_body(ApprovePlanRequest),
 )
 async def approve_plan(request: Request, user: CurrentUser, upstream: CurrentUpstream) -> Response:
-    # A caller who goes away stops nothing that has begun: the server does not cancel this, and the
-    # approval ends as if the caller were there. Asking again gets the same agent.
+    # If the caller disconnects, the server does not cancel this: the approval is completed. A repeat gets
+    # the same agent.
     settings: Settings = request.state.settings
     asked = parse(ApprovePlanRequest, await json_body(request, settings))
     submission = submission_of(asked, settings.max_document_bytes)
@@ -136,13 +136,15 @@ async def plan_document(
 
 
 async def json_body(request: Request, settings: Settings) -> bytes:
-    """Read the body as it comes, and no more than its limit."""
+    """Read the body in pieces, and no more than its limit."""
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     if media_type.strip() != "application/json" or ("charset" in parameters and "utf-8" not in parameters):
         raise Problem("unsupported_media_type", "Content-Type must be application/json, in UTF-8.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "The body must not be compressed.")
-    too_large = Problem("document_too_large", f"The request may have {settings.max_body_bytes} bytes.")
+    too_large = Problem(
+        "document_too_large", f"The request body may have at most {settings.max_body_bytes} bytes."
+    )
     if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
         raise too_large
     body = bytearray()
@@ -160,7 +162,7 @@ async def json_body(request: Request, settings: Settings) -> bytes:
 
 
 def _answer(model: BaseModel) -> Response:
-    # A Response of our own: FastAPI would validate the model a second time. It holds a signed URL: no-store.
+    # Our own Response, because FastAPI would validate the model again. It has a signed URL: no-store.
     return Response(
         model.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"}
     )

@@ -30,7 +30,7 @@ def _base_url(value: str) -> str:
         raise ValueError("must start with https:// (or http://) and name a host")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be a plain address, without user, query or fragment")
-    _ = parts.port  # raises ValueError when it is no port
+    _ = parts.port  # raises ValueError if it is not a port
     return value
 
 

@@ -22,7 +22,7 @@ from greenlight.errors import Problem
 from greenlight.settings import Settings
 from greenlight.upstream import DocumentMissing, Refused, Upstream
 
-# How often a document is stored again that another request's clean-up removed between our upload and our RPC.
+# How often to store a document if another request's clean-up removes it between our upload and our RPC.
 ATTEMPTS = 3
 MAX_VERSION = 2**31 - 1  # Postgres integer
 MAX_TITLE = 500  # code points, trimmed
@@ -35,7 +35,7 @@ _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _EDGE = f"[^{_CONTROL}{_SPACE}]"
 TITLE_PATTERN = f"^[{_SPACE}]*{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{_SPACE}]*$"
-# Python's own engine: a bounded repetition of this length takes pydantic's seconds on a title of megabytes.
+# Python's own engine, because pydantic's needs seconds for this pattern on a title of megabytes.
 _TITLE = re.compile(TITLE_PATTERN.removesuffix("$"))
 
 
@@ -55,7 +55,7 @@ Content = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-# What a value of the right type is refused with. The order is that of the RPC's arguments.
+# The error codes for wrong values of the right type, in the order of the RPC's arguments.
 FIELD_CODES = {
     "plan_id": "invalid_session_id",
     "session_id": "invalid_session_id",
@@ -76,13 +76,13 @@ class PlanRequest(BaseModel):
         "", description="Id of the planning session.", json_schema_extra=_without_default
     )
     session_id: SessionId = Field(
-        "", description="The same, by its other name.", json_schema_extra=_without_default
+        "", description="Another name for plan_id.", json_schema_extra=_without_default
     )
     title: Title = Field(
         description=f"1 to {MAX_TITLE} code points after trimming; no control characters or line breaks."
     )
     content: Content = Field(description="The document, markdown. Stored byte for byte, as UTF-8.")
-    version: Version = Field(1, description="Which revision of the session's document this is.")
+    version: Version = Field(1, description="The version number of this document in its session.")
     content_sha256: Sha256 | None = Field(
         None, description="SHA-256 of the document that the user saw, in lower-case hex."
     )
@@ -95,7 +95,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Submission:
-    """A revision of a session's document whose every part is well-formed."""
+    """A version of a session's document, with every part well-formed."""
 
     session_id: str
     version: int
@@ -122,7 +122,7 @@ def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
     if not request.plan_id and not request.session_id:
         raise _invalid_request({"plan_id": "Field required"})
     if request.plan_id and request.session_id and request.plan_id != request.session_id:
-        raise _invalid_request({"session_id": "must be the same as plan_id where both are given"})
+        raise _invalid_request({"session_id": "must be the same as plan_id if both are given"})
     return request
 
 
@@ -133,7 +133,9 @@ def submission_of(request: PlanRequest, max_document_bytes: int) -> Submission:
     """
     document = request.content.encode()
     if len(document) > max_document_bytes:
-        raise Problem("document_too_large", f"The document may have {max_document_bytes} bytes of UTF-8.")
+        raise Problem(
+            "document_too_large", f"The document may have at most {max_document_bytes} bytes of UTF-8."
+        )
     sha256 = hashlib.sha256(document).hexdigest()
     if request.content_sha256 not in (None, sha256):
         raise Problem("document_changed", "content_sha256 is not the SHA-256 of content.")
@@ -158,7 +160,7 @@ def _invalid(error: ValidationError) -> Problem:
 
 
 def _invalid_request(fields: dict[str, str]) -> Problem:
-    return Problem("invalid_request", f"Not usable: {', '.join(fields)}.", fields=fields)
+    return Problem("invalid_request", f"Not valid: {', '.join(fields)}.", fields=fields)
 
 
 async def submit(
@@ -170,8 +172,8 @@ async def submit(
 ) -> tuple[str, Answer]:
     """Store the document, sign its URL, call the RPC with both; return the URL and the RPC's answer.
 
-    Each of the steps may be repeated, and the last one is a single transaction: whenever this stops in
-    between, the same request again ends in the same one result.
+    Each step can be repeated, and the last one is a single transaction. So if this stops in between, the
+    same request again leads to the same result.
     """
     path = f"{user.id}/{submission.session_id}/{submission.sha256}.md"
     try:

@@ -128,12 +128,12 @@ def connect(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncCli
     """
     client = httpx.AsyncClient(
         transport=transport or AiohttpTransport(client=_session),
-        # What a call may take as a whole is limited where it is made; this would limit each read by itself.
+        # The time of a whole call is limited where it is made. A limit here would be for each read.
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         event_hooks={"request": [_in_one_piece], "response": [_note_status]},
         trust_env=False,
     )
-    # Nothing that an answer to one user sets goes out with a request of another.
+    # A cookie from one user's answer must not be sent with another user's request.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
     return client
 
@@ -144,7 +144,7 @@ def _session() -> aiohttp.ClientSession:
 
 
 async def _in_one_piece(request: httpx.Request) -> None:
-    # A multipart body comes as many small parts, and each would be a write to the socket of its own.
+    # A multipart body consists of many small parts, and each would be a separate write to the socket.
     await request.aread()
 
 
@@ -154,7 +154,7 @@ async def _note_status(response: httpx.Response) -> None:
 
 
 class _Turn:
-    """Makes the requests that store one document take turns."""
+    """Lets one request at a time store a document."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -307,7 +307,7 @@ class Upstream:
         try:
             return (await self._ask("rpc", self._data.rpc(name, arguments).execute())).data
         except ErrorAnswer as answer:
-            # What our functions refuse comes as PT and the HTTP status; the message is the code.
+            # Our functions refuse with PT and the HTTP status as SQLSTATE; the message is the code.
             if (answer.reason, answer.message) == ("PT404", "document_not_found"):
                 raise DocumentMissing from answer
             if not answer.reason.startswith("PT"):
@@ -336,7 +336,7 @@ def _arguments(submission: "Submission", document_url: str) -> dict[str, Any]:
 
 
 async def check_reachable(settings: Settings, http: httpx.AsyncClient) -> None:
-    """Ask each of Supabase's services for anything at all.
+    """Make one request to each of Supabase's services.
 
     Raises `upstream_unavailable` or another of its kind.
     """
@@ -349,7 +349,7 @@ async def check_reachable(settings: Settings, http: httpx.AsyncClient) -> None:
         if response.status_code >= 500:
             raise Problem("upstream_unavailable", f"{path} answered {response.status_code}.")
 
-    # Without a user's token some of them answer 401: that they answer is the point.
+    # Without a user's token some of them answer 401, which is enough to know that they are up.
     await asyncio.gather(*map(ask, ("/auth/v1/health", "/rest/v1/", "/storage/v1/status")))
 
 
@@ -366,7 +366,7 @@ async def _ask(stage: str, seconds: float, call: Awaitable[Answer]) -> Answer:
             async with asyncio.timeout(seconds):
                 return await call
     except (TimeoutError, httpx.TransportError) as error:
-        # The transport calls a connection that was lost a timeout, too; what it was made from tells them apart.
+        # The transport reports a lost connection as a timeout, too; the cause tells them apart.
         lost = isinstance(error.__cause__, aiohttp.ClientError) and not isinstance(
             error.__cause__, TimeoutError
         )
@@ -405,7 +405,7 @@ def _read(stage: str, model: type[Model], answer: object) -> Model:
 
 
 def _unreadable(stage: str, cause: str) -> Problem:
-    # What was asked for may have been done all the same.
+    # The call may have taken effect all the same.
     detail = f"Unexpected response from Supabase ({stage})."
     return Problem("upstream_error", detail, retryable=True, cause=f"{stage}: {cause}")
 
@@ -416,7 +416,7 @@ def _explain(stage: str, status: int, reason: str, message: str) -> tuple[str, s
         reason, message
     ):
         return "not_authenticated", "Supabase refuses the access token.", None
-    # Where Postgres was killed while it worked for us, PostgREST (14.17) answers 400 with everything empty.
+    # If Postgres is killed during a call, PostgREST (14.17) answers 400 with all fields empty.
     if status in {429, 503} or reason in DATABASE_STOPS or (status, reason, message) == (400, "", ""):
         return "upstream_unavailable", f"Supabase is busy or down ({stage}).", None
     if status in {408, 504} or reason == STATEMENT_TIMEOUT:
@@ -425,16 +425,16 @@ def _explain(stage: str, status: int, reason: str, message: str) -> tuple[str, s
 
 
 def _is_our_misconfiguration(reason: str, message: str) -> bool:
-    """Tell a refusal that no other access token would change.
+    """Tell whether another access token would be refused as well.
 
-    Only the words tell, as seen with storage-api 1.70.6 ("new row violates row-level security policy" and an
+    Only the message shows it, as seen with storage-api 1.70.6 ("new row violates row-level security policy" and an
     expired token are both 403 Unauthorized) and with the gateway of hosted projects ("Invalid API key" has no code).
     """
     return reason == "42501" or "row-level security" in message or "api key" in message.lower()
 
 
 def _status(error: StorageApiError) -> int:
-    # The HTTP status is nearly always 400; the true one stands in the body, as a string.
+    # The HTTP status is nearly always 400; the real one is in the body, as a string.
     try:
         return int(error.status)
     except (TypeError, ValueError):

@@ -111,7 +111,7 @@ def test_an_address_that_is_not_supabase(adopter: Adopter) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         (line,) = faults(adopter, SUPABASE_URL=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert "does not answer as Supabase does" in line
+    assert "does not answer like Supabase" in line
 
 
 def test_an_rpc_that_is_missing(adopter: Adopter) -> None:

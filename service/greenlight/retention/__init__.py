@@ -2,14 +2,14 @@
 
 It asks the database which agents were deleted long enough ago, which plans were closed long ago without an
 approval, and which documents no plan refers to. The answers may be outdated when it acts on them, and that does
-no harm. An agent or a plan is looked at again under the locks that every other change takes. A document is removed
+no harm. An agent or a plan is checked again under the locks that every other change takes. A document is removed
 through the Storage API, whose delete waits for the lock (`for key share`) that an approval under way holds on the
 document's row; when that approval commits, the foreign key of its plan refuses the delete. When the delete comes
-first, the approval waits in its turn, then finds no document and says so. Storage removes the bytes only after the
-row. So a document that a plan refers to stays, whatever this does; and this may run beside itself, and be killed at
+first, the approval waits in its turn, then fails because it finds no document. Storage removes the bytes only after the
+row. So a document that a plan refers to is never removed, several runs may overlap, and a run may be killed at
 any moment.
 
-It acts with the secret key, which is why it is a process of its own, with settings of its own.
+It uses the secret key, so it is a process of its own, with its own settings.
 """
 
 import signal
@@ -33,7 +33,7 @@ DONE, LEFTOVERS, MISUSE, UNAVAILABLE, SIGNALLED = 0, 1, 2, 3, 128
 
 
 class Stopped(Exception):  # noqa: N818 -- not an error
-    """A signal asked for the end."""
+    """A signal asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def remove_documents(
         print_out(f"Removed {stats.documents} of {total} documents.")
         _stop_if(stop)
     if unsure:
-        # Not there any more, or stored again, or approved in the meantime: all as it should be.
+        # The others are gone, were stored again, or were approved in the meantime. All of that is fine.
         orphans = {orphan for batch in supabase.orphans(grace, batch_size) for orphan in batch.items()}
         kept = {name: reason for (name, id_), reason in unsure.items() if (name, id_) in orphans}
         stats.kept |= kept
@@ -123,7 +123,7 @@ def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading
     )
     print_out(f"Would purge at most {closed} plans that were closed without an approval.")
     print_out(f"Would remove {documents} documents that no plan refers to.")
-    print_out("Nothing was changed: this was a dry run. Act with --apply.")
+    print_out("Nothing was changed: this was a dry run. Use --apply to remove.")
 
 
 def summarize(stats: Stats) -> None:
@@ -180,7 +180,7 @@ def main(options: Options) -> int:
         with connect() as http:
             _run(Supabase(settings, http), options, stats, stop)
     except Stopped:
-        print_err("Stopped by a signal; the next run goes on from here.")
+        print_err("Stopped by a signal; the next run continues from here.")
         status = SIGNALLED + received[0]
     except Unavailable as error:
         print_err(str(error))

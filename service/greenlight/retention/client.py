@@ -81,10 +81,10 @@ class Supabase:
             last = batch[-1].name
 
     def remove(self, names: list[str]) -> tuple[set[str], dict[str, str]]:
-        """Remove these documents and return which are gone, and why others are not where Storage says so.
+        """Remove these documents. Return those that are gone, and the reasons that Storage gives for others.
 
         Storage refuses a whole batch because of one document, so a refused batch is halved until that one is
-        alone. What it may not remove it leaves out of its answer without an error.
+        alone. It leaves out of its answer what it may not remove, without an error.
         """
         try:
             answer = self._ask(lambda: self._bucket.remove(names))
@@ -100,7 +100,7 @@ class Supabase:
         return _read(self._ask(self._data.rpc(name, arguments).execute).data, type_)
 
     def _ask(self, call: Callable[[], T]) -> T:
-        """Make one call of a client library; whatever it raises but StorageApiError becomes Unavailable."""
+        """Make one call of a client library. All errors except StorageApiError become Unavailable."""
         try:
             return call()
         except StorageApiError:

@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(eq=False)
 class Attempt:
-    """One claimed build, and what is going on with it."""
+    """One claimed build, and its state."""
 
     claim: Claim
     claimed_at: float
@@ -64,7 +64,7 @@ class Attempt:
     given_up: asyncio.Event = field(default_factory=asyncio.Event)  # the build function does not end
 
     def end(self) -> None:
-        """Cancel the build function, once: it may take its time to clean up."""
+        """Cancel the build function, but only once: it may need time to clean up."""
         if self.work is not None and not self.state.cancelled:
             self.state.cancelled = True
             self.work.cancel()
@@ -81,7 +81,7 @@ class Builder:
         self._hurry = asyncio.Event()
 
     def stop(self) -> None:
-        """Claim nothing more, and end when what runs has ended or the grace is over; at once when told twice."""
+        """Claim nothing more; stop when all builds have ended or the grace is over. A second call ends the grace."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
@@ -250,7 +250,7 @@ class Builder:
                 log.info("build_lost", build_id=claim.build_id, attempt=claim.attempt, why=str(error))
                 break
             except Refused as error:
-                # Nothing more can be said. The lease ends, and the build is claimed again.
+                # The result cannot be reported. The lease ends, and the build is claimed again.
                 self._note_failure("settle", error)
                 return "unsettled"
             except Away as error:
@@ -306,7 +306,7 @@ class Builder:
         return self._jitter(min(LONGEST_PAUSE, self._options.poll_seconds * 2 ** min(failures, 10)))
 
     def _jitter(self, seconds: float) -> float:
-        """Keep builders that started together from calling together."""
+        """Spread out the calls of builders that started at the same time."""
         return seconds * random.uniform(0.5, 1.5)  # noqa: S311 -- nothing to guess here
 
     def _note_failure(self, call: str, error: Away | Refused) -> None:

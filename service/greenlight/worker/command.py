@@ -33,7 +33,7 @@ _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
 
 @contextmanager
 def command(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator["Command"]:
-    """Yield a build function that runs the command with this environment and what it needs to know of the build."""
+    """Yield a build function that runs the command with this environment and the build's own variables."""
     with (
         tempfile.TemporaryDirectory(prefix="greenlight-build-", ignore_cleanup_errors=True) as directory,
         subprocess.Popen(
@@ -42,7 +42,7 @@ def command(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterato
             env=dict(environment),
             start_new_session=True,
         ) as watchman,
-        # One thread: lines of several builds do not mix, and a log that is full does not hold up the lease.
+        # One thread, so that lines of several builds do not mix and a full log does not delay the lease.
         ThreadPoolExecutor(1, "command-log") as log,
     ):
         yield Command(arguments, environment, Path(directory), watchman, log)
@@ -75,7 +75,7 @@ class Command:
             try:
                 self._tell_guard(f"+ {process.pid}")
                 await process.wait()
-                # What it left in the background goes with it, but what it wrote may still be on its way.
+                # Its background processes are ended with it, but its last output may still arrive.
                 await output.ended(DRAIN_SECONDS)
             finally:
                 await _end(process)
@@ -204,7 +204,7 @@ class Output:
                 line = b""
             pieces = []
             for piece in lines:
-                # What follows a piece that did not end with its line is no line of its own.
+                # The rest of a line that was cut is not a new line.
                 if not (begins and take(piece)):
                     pieces.append(piece)
                 begins = True
@@ -223,7 +223,7 @@ class Output:
         return True
 
     def _take_error(self, line: bytes) -> bool:
-        """Remember the line; it belongs into the log all the same."""
+        """Remember the line; it is logged, too."""
         self.last_error = line.decode(errors="replace").strip() or self.last_error
         return False
 

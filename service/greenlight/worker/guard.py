@@ -1,9 +1,9 @@
-"""A small process that ends a builder's commands when the builder is gone, however it went.
+"""A small process that ends a builder's commands when the builder has ended, however that happened.
 
-Its argument is the directory in which the builder makes those of its builds. It reads from a pipe that only the builder
-holds: `+ GROUP` when a command starts, `- GROUP` when it has ended. At the end of the pipe it ends the process groups
-that are left, and removes the directory. Without it, the command of a builder that was killed would run on, beside the
-next attempt at the same build, and its document would stay on the disk.
+Its argument is the directory in which the builder creates a directory for each build. It reads from a pipe that only
+the builder holds: `+ GROUP` when a command starts, `- GROUP` when it has ended. At the end of the pipe it ends the
+process groups that are left, and removes the directory. Without it, the command of a builder that was killed would run
+on, beside the next attempt at the same build, and its document would stay on the disk.
 
 It runs as a script of its own, and imports nothing of the package.
 """

@@ -42,7 +42,7 @@ class Job:
     state: "State" = field(repr=False)
 
     def report(self, progress: int | None = None, message: str | None = None) -> None:
-        """Show the agent's owner how far the build is. Returns at once, and may be called from any thread.
+        """Show the build's progress to the agent's owner. Returns at once, and may be called from any thread.
 
         `progress` is 0 to 100; what is left out stays as it is. Reports are sent at most twice a second, the last
         one always.
@@ -56,7 +56,8 @@ class Job:
     def cancelled(self) -> bool:
         """Whether this attempt is over: its build was lost, or the builder stops.
 
-        The build function is cancelled at the same moment. What cannot be cancelled, such as a thread, looks here.
+        The build function is cancelled at the same moment. Code that cannot be cancelled, such as a
+        thread, checks this.
         """
         return self.state.cancelled
 

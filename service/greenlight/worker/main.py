@@ -38,7 +38,7 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
 ) -> None:
     """Claim builds and run `build` for each, until SIGTERM or SIGINT.
 
-    Reads SUPABASE_URL and SUPABASE_SECRET_KEY from the environment. What `build` returns without an exception is
+    Reads SUPABASE_URL and SUPABASE_SECRET_KEY from the environment. When `build` returns, the build is
     finished. `BuildFailed` fails it with a message for the agent's owner; any other exception fails it with the
     exception's type and text, and it is tried again. When the build is lost, or the builder is told to stop and the
     grace is over, `build` is cancelled.
@@ -88,10 +88,10 @@ def main(arguments: Sequence[str], **options: Any) -> int:
     if program is None:
         print(f"There is no command {arguments[0]}.", file=sys.stderr)  # noqa: T201 -- a command's own error
         return MISUSE
-    # The command runs in a directory of its own, where a relative path would lead nowhere.
+    # The command runs in a directory of its own, where a relative path would be wrong.
     absolute = [str(Path(program).absolute()), *arguments[1:]]
     key = os.environ.get("SUPABASE_SECRET_KEY")
-    # Without the key, whatever the variable is called.
+    # Leave out the key, whatever the name of the variable.
     environment = {name: value for name, value in os.environ.items() if not (key and key in value)}
     try:
         with command(absolute, environment) as build:

@@ -1,4 +1,4 @@
-"""What Prometheus is told about a builder."""
+"""A builder's metrics for Prometheus."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,7 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.running = Gauge("greenlight_builds_running", "Builds under way.", registry=registry)
+        self.running = Gauge("greenlight_builds_running", "Running builds.", registry=registry)
         self.failures = Counter(
             "greenlight_builder_call_failures",
             "Calls to Supabase that failed, and are repeated.",

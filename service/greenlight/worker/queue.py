@@ -1,7 +1,7 @@
 """The builds of a Supabase project, with its secret key: claim, renew, finish and fail them, and read documents.
 
 Every call but the claim names the build and its attempt. The database refuses an attempt that is over, so a call may
-be repeated, and comes to nothing when another builder has taken the build.
+be repeated, and has no effect if another builder has taken the build.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ class Away(Exception):  # noqa: N818 -- what is away is Supabase
 
 
 class Refused(Exception):  # noqa: N818 -- Supabase refuses
-    """Supabase understood the call and will not do it, now or later."""
+    """Supabase understood the call and refuses it, now and later."""
 
 
 class Claim(BaseModel):
-    """One build that was claimed. When its lease ends is left out: the builder's clock may be wrong."""
+    """A claimed build. The end of its lease is left out, because the builder's clock may be wrong."""
 
     build_id: str
     attempt: int
@@ -50,7 +50,7 @@ class Claim(BaseModel):
 
 
 class Row(BaseModel):
-    """What matters of the row that an RPC answers with."""
+    """The columns that matter of the row that an RPC returns."""
 
     id: str
     status: str
