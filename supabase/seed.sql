@@ -1,2 +1,2 @@
--- Nothing to seed: users come from signing up, and plans from approving. A document's row without its bytes would
--- be a lie, so there is no way to seed a plan in SQL.
+-- Nothing to seed: users come from signing up, and plans from proposing or approving. A plan needs a stored document,
+-- and SQL cannot store its bytes.

@@ -87,14 +87,14 @@ $$;
 drop schema if exists greenlight;
 
 -- The bucket stays, private: SQL can remove neither a bucket nor a document. It takes no more uploads, and the mark
--- says to a later install that it may have it back.
+-- tells a later install that it may use the bucket again.
 update storage.buckets
 set
     public = false,
     allowed_mime_types = array['x-greenlight/uninstalled']
 where id = 'plans';
 
--- Documents are not left without their plans by accident. Nor are they left open: now that our restrictive policies
+-- Do not leave documents without their plans by accident. And do not leave them open: now that our restrictive policies
 -- are gone, a policy of the project for all of its buckets would let other users in. So look at the bucket as a user
 -- without documents, and refuse if one can be seen.
 do $$

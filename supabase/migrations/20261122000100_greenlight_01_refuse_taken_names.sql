@@ -105,7 +105,7 @@ begin
             polrelid = 'storage.objects'::regclass
             and polname like 'greenlight\_%'
 
-        -- SQL cannot remove a bucket: the one that an uninstall of ours left behind, and marked so, is ours.
+        -- SQL cannot remove a bucket. One that our uninstall left behind and marked is ours.
         union all
         select 'bucket plans'
         from storage.buckets

@@ -1,6 +1,6 @@
 -- What is stored: every plan that was proposed or approved, the agents built from them, the builds, and the audit
--- log. What a constraint can hold is a constraint here; what takes a trigger is in 06_triggers; the rest is kept by
--- the functions, which alone write these tables.
+-- log. Rules that a constraint can enforce are constraints here; those that need a trigger are in 06_triggers; the
+-- functions, which alone write these tables, enforce the rest.
 --
 -- Checks are few and short, because Postgres parses and plans each of them again for each insert or update: about 10 µs
 -- for 1,000 characters of its parsed form. `= any('{…}')` is `in (…)` at half the price, and a pattern without a count
@@ -67,13 +67,13 @@ create table public.plan (
     -- A superseded plan was either approved before (it keeps the time of that) or never decided (null).
     constraint plan_decided_at_check check (status = 'superseded' or (status = 'proposed') = (decided_at is null)),
 
-    -- What belongs to a decision is there only with a decision.
+    -- These columns are set only with a decision.
     constraint plan_decision_check check (decided_at is not null or coalesce(decided_aal, comment) is null),
     constraint plan_comment_check check (char_length(comment) between 1 and 4000)
 );
 
 comment on table public.plan is
-'One revision of a planning session''s document that was proposed or approved. What it says never changes; only '
+'One revision of a planning session''s document that was proposed or approved. Its contents never change; only '
 'status, the decision (decided_at, decided_aal, comment), updated_at and deleted_at do. Written by functions only.';
 comment on column public.plan.session_id is
 'The planning session in which the document was refined. The client chooses this id.';
@@ -189,7 +189,7 @@ comment on column public.agent_event.id is
 comment on column public.agent_event.plan_id is
 'The plan that the agent was built from right after the event; version and document_sha256 are that plan''s.';
 comment on column public.agent_event.kind is
-'approved (the agent was made), revised (a newer version was approved), status_changed, deleted or restored.';
+'approved (the agent was created), revised (a newer version was approved), status_changed, deleted or restored.';
 comment on column public.agent_event.from_status is
 'The agent''s status before the event. Null for approved, because there was no agent before.';
 comment on column public.agent_event.actor is
@@ -261,8 +261,8 @@ create table greenlight.trusted_client (
 comment on table greenlight.trusted_client is
 'OAuth client ids whose tokens count as the human''s own. Confidential first-party clients only.';
 
--- Plans that were never approved and are closed or can expire, with the time of that: what purge_closed_plans() may
--- remove. Of a session with an agent the newest plan is not here: it keeps its number taken.
+-- The plans that purge_closed_plans() may remove: never approved, and closed or going to expire, with the time of that.
+-- If a session has an agent, its newest plan is not here, so that its number is not used again.
 create view greenlight.closed_plan
 with (security_invoker = true) as
 select
@@ -289,8 +289,7 @@ where
         )
     );
 
--- What answers the functions, as types of their own: so the Data API answers one object, and the generated types name
--- its fields.
+-- The functions' results as types, so that the Data API returns one object and the generated types have its fields.
 create type public.plan_approval as (
     plan_id uuid,
     agent_id uuid,

@@ -46,6 +46,6 @@ using (
     )
 );
 
--- The functions in public are thin and run as their caller, so the caller must reach the functions in here.
+-- The functions in public are thin and run as their caller, so the caller needs access to those in this schema.
 revoke all on schema greenlight from public, anon, authenticated, service_role;
 grant usage on schema greenlight to authenticated, service_role;

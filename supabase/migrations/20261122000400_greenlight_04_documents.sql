@@ -42,8 +42,8 @@ create policy greenlight_insert_own on storage.objects
 for insert to authenticated
 with check (bucket_id = 'plans');
 
--- Whether a plan refers to the document is not asked here: plan_document_id_fkey knows, and only a foreign key can
--- know about an approval that commits at the same moment.
+-- This does not check whether a plan refers to the document: plan_document_id_fkey does, and only a foreign key sees an
+-- approval that commits at the same moment.
 create policy greenlight_delete_own on storage.objects
 for delete to authenticated
 using (bucket_id = 'plans');

@@ -3,8 +3,8 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
--- Every function as it stands today: the place to read and edit. The functions migration carries the same text; a
--- test proves that applying this file to a freshly migrated database changes nothing: bodies, attributes, grants.
+-- Every function in its current form: read and edit them here. The functions migration has the same text; a test
+-- checks that applying this file to a freshly migrated database changes nothing: bodies, attributes, grants.
 --
 -- Part 1: errors             refuse
 -- Part 2: who is calling     claims, actor_role, proposer, require_user, require_human, human_or_service_role,
@@ -53,13 +53,13 @@ begin
         ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
         ('human_required', 'PT403', 'The user has to do this in their own session, not through an OAuth client.'),
         ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
-        ('plan_not_found', 'PT404', 'Check session_id and version; they must be a plan of the user.'),
-        ('build_not_found', 'PT404', 'Stop the work. The build is gone, with its user or agent.'),
+        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
+        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
         ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
         ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
         ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
         ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
-        ('plan_expired', 'PT409', 'Have the plan proposed again, as a higher version.'),
+        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
         ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
         ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
         ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
@@ -71,7 +71,7 @@ begin
         (
             'invalid_document_url',
             'PT422',
-            'Use the signed URL that storage gave for the document''s own path, at most 2,048 characters.'
+            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
         ),
         ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
         ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
@@ -117,8 +117,8 @@ begin
 end;
 $$;
 
--- What plan.proposed_by says of the caller: service_role, user, or the id of the OAuth client. A client cannot pass
--- itself off as one of the first two: if its id is that very word, the id is stored in its JSON quotes.
+-- The caller as plan.proposed_by stores it: service_role, user, or the id of the OAuth client. A client cannot pose as
+-- one of the first two: if its id is one of these words, it is stored in its JSON quotes.
 create or replace function greenlight.proposer()
 returns text
 language plpgsql
@@ -157,7 +157,7 @@ begin
     for key share;
 
     if v_user is null then
-        perform greenlight.refuse('not_authenticated', 'The token names no user, or one who no longer exists.');
+        perform greenlight.refuse('not_authenticated', 'The token has no user, or the user no longer exists.');
     end if;
 
     return v_user;
@@ -183,7 +183,7 @@ begin
             where t.client_id = v_client #>> '{}'
         ) then
             perform greenlight.refuse(
-                'human_required', format('The token is of the OAuth client %s, which acts for the user.', v_client)
+                'human_required', format('The token belongs to the OAuth client %s, which acts for the user.', v_client)
             );
         end if;
     end if;
@@ -245,7 +245,7 @@ end;
 $$;
 
 -- Part 3: arguments ------------------------------------------------------------------------------------------
--- Each refuses what is wrong, in the order of the arguments. A null is wrong too, unless it is said otherwise.
+-- Each refuses wrong arguments, in their order. Null is wrong, too, unless a comment says otherwise.
 
 -- A text without the white space around it: the Unicode property White_Space, written out because Postgres' own
 -- classes depend on the locale.
@@ -302,7 +302,7 @@ begin
 end;
 $$;
 
--- What propose_plan() and approve_plan() are told of a document. Unless it is complete, title and URL may be null.
+-- Checks what propose_plan() and approve_plan() are told about a document. Unless complete, title and URL may be null.
 -- Returns the document's path.
 create or replace function greenlight.check_document(
     user_id uuid,
@@ -386,7 +386,7 @@ $$;
 
 -- Part 4: locks ----------------------------------------------------------------------------------------------
 
--- The key of a session's advisory lock. The lock is there before the session's first row is.
+-- The key of a session's advisory lock, which works even before the session has a row.
 create or replace function greenlight.session_key(user_id uuid, session_id text)
 returns bigint
 language plpgsql
@@ -536,12 +536,12 @@ security invoker
 set search_path = ''
 as $$
 begin
-    raise exception 'what % says and what was decided cannot be changed', tg_table_name
+    raise exception 'rows of % are final: contents and decisions cannot be changed', tg_table_name
         using errcode = 'insufficient_privilege';
 end;
 $$;
 
--- An event is deleted with its agent, whose row is gone by then. Alone it stays.
+-- An event can only be deleted with its agent, whose row is gone by then.
 create or replace function greenlight.keep_log()
 returns trigger
 language plpgsql
@@ -605,8 +605,8 @@ begin
 end;
 $$;
 
--- The one rule of builds, kept here alone: an agent that is building and not deleted has exactly one open build, of its
--- current plan; any other agent has none. So every function just updates the agent.
+-- The one rule of builds, enforced only here: an agent that is building and not deleted has exactly one open build, of
+-- its current plan; any other agent has none. So every function just updates the agent.
 create or replace function greenlight.keep_build()
 returns trigger
 language plpgsql
@@ -707,16 +707,16 @@ begin
     end if;
 
     if v_plan.id is not null then
-        perform greenlight.refuse('plan_conflict', format('Version %s is there with another document.', version));
+        perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
     end if;
 
     if not (isfinite(expires_at) and expires_at > clock_timestamp()) then
         perform greenlight.refuse('invalid_expires_at', 'expires_at is not in the future, or not finite.');
     end if;
 
-    -- What a human refused does not come back unchanged. Later versions are decided later, so the newest decision
-    -- is the one with the highest version. The stored document leads to the plans that have it: a session may have
-    -- thousands of others.
+    -- A document that a human refused cannot be proposed again unchanged. Later versions are decided later, so the
+    -- newest decision is the one with the highest version. Search by the stored document, because the session may have
+    -- thousands of other plans.
     select *
     into v_refused
     from public.plan as p
@@ -745,7 +745,7 @@ begin
 
     if version < v_newest then
         perform greenlight.refuse(
-            'plan_stale', format('Version %s is not above version %s, the newest.', version, v_newest)
+            'plan_stale', format('Version %s is not higher than version %s, the newest.', version, v_newest)
         );
     end if;
 
@@ -805,7 +805,7 @@ $$;
 comment on function public.propose_plan(text, integer, text, text, text, timestamptz, uuid) is
 'Proposes the stored document of a planning session to its user, who approves it, rejects it or requests changes. '
 'An undecided earlier proposal is superseded. The same session, version and hash again is a replay: created is false '
-'and status says what has become of it. Only the service role names a user_id.';
+'and status is its current status. Only the service role names a user_id.';
 
 create or replace function greenlight.approve_plan(
     session_id text, version integer, title text, document_sha256 text, document_url text
@@ -857,7 +857,7 @@ begin
     end if;
 
     if v_plan.document_sha256 <> document_sha256 then
-        perform greenlight.refuse('plan_conflict', format('Version %s is there with another document.', version));
+        perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
     end if;
 
     if v_plan.title <> v_title then
@@ -1188,7 +1188,7 @@ begin
 end;
 $$;
 comment on function public.transition_agent(uuid, text) is
-'Pauses, resumes or archives an agent; archived is final. To the status that it already has: nothing happens. For the '
+'Pauses, resumes or archives an agent; archived is final. If it already has the status, nothing happens. For the '
 'owner (humans only) and the service role.';
 
 -- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together.
@@ -1262,7 +1262,7 @@ as $$
 begin
     -- Not require_user(): a read takes no lock.
     if not exists (select from auth.users where id = (select auth.uid())) then
-        perform greenlight.refuse('not_authenticated', 'The token names no user, or one who no longer exists.');
+        perform greenlight.refuse('not_authenticated', 'The token has no user, or the user no longer exists.');
     end if;
 
     return query
@@ -1315,7 +1315,7 @@ begin
 
     v_lease_end := v_now + greenlight.check_lease(lease_seconds);
 
-    -- Builds whose fifth attempt has let its lease end are not tried again: they fail, and their agents with them.
+    -- If the lease of the fifth attempt has ended, a build is not tried again: it fails, and its agent with it.
     for v_build in
         select *
         from public.build as b
@@ -1338,7 +1338,7 @@ begin
 
         continue when not found;
 
-        -- For the event, which refers to the plan.
+        -- The event refers to the plan, so lock that, too.
         perform
         from public.plan as p
         where p.id = v_build.plan_id
@@ -1426,8 +1426,8 @@ end;
 $$;
 comment on function public.claim_builds(text, integer, integer) is
 'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
-'Name build_id and attempt to renew, finish or fail a build. A build whose fifth attempt has let its lease end fails '
-'instead. For the service role.';
+'Pass build_id and attempt to renew, finish or fail a build. If the lease of the fifth attempt has ended, the build '
+'fails instead. For the service role.';
 
 -- Refuses an attempt that cannot renew, finish or fail this build.
 create or replace function greenlight.refuse_attempt(build public.build, attempt integer)
@@ -1443,7 +1443,7 @@ begin
     end if;
 
     perform greenlight.refuse('build_lost', case
-        when (attempt >= 1) is not true then 'attempt is not that of a claim, which is 1 or more.'
+        when (attempt >= 1) is not true then 'attempt is not the number of a claim, which is 1 or more.'
         when build.status = 'cancelled' then 'The build was cancelled. ' || coalesce(build.message, '')
         when attempt > build.attempt then format('Attempt %s has not been claimed.', attempt)
         when attempt < build.attempt then format('Attempt %s is over: attempt %s was claimed.', attempt, build.attempt)
@@ -1564,7 +1564,7 @@ begin
 end;
 $$;
 comment on function public.finish_build(uuid, integer) is
-'Ends a running build well: its agent becomes active. A repeat answers the agent as it is now. For the service role.';
+'Finishes a running build: its agent becomes active. A repeat returns the agent as it is now. For the service role.';
 
 create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
 returns public.build
@@ -1635,8 +1635,8 @@ begin
 end;
 $$;
 comment on function public.fail_build(uuid, integer, text, boolean) is
-'Ends an attempt badly. With retry the build is queued again, after 10 s, 40 s, 160 s and 640 s; without it, or at the '
-'fifth attempt, the build fails, and its agent with it. A null message keeps the last. Repeats are no-ops. For the '
+'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and 640 s; without it, or at the '
+'fifth attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are no-ops. For the '
 'service role.';
 
 create or replace function greenlight.retry_build(agent_id uuid)
@@ -1659,7 +1659,7 @@ begin
 
     if v_agent.status <> 'failed' then
         perform greenlight.refuse(
-            'illegal_transition', format('The agent is %s; only a failed one is built again.', v_agent.status)
+            'illegal_transition', format('The agent is %s; only a failed agent can be built again.', v_agent.status)
         );
     end if;
 
@@ -1684,7 +1684,7 @@ begin
 end;
 $$;
 comment on function public.retry_build(uuid) is
-'Builds a failed agent again, from its current plan. Of a building agent: nothing happens. For the owner (humans only) '
+'Builds a failed agent again, from its current plan. If it is building, nothing happens. For the owner (humans only) '
 'and the service role.';
 
 -- Part 9: retention, for the service role --------------------------------------------------------------------
@@ -1789,11 +1789,11 @@ end;
 $$;
 comment on function public.purge_deleted_agents(timestamptz, integer) is
 'Removes for good the agents deleted before deleted_before, with their plans, events and builds, at most 1,000 at a '
-'time, and answers how many. Call it until it answers 0; locked agents are left to the next time. For the service '
+'time, and returns how many. Call it until it returns 0; locked agents are left for the next call. For the service '
 'role.';
 
--- Plan by plan, in the same manner. What must stay is not in closed_plan, and what is locked is skipped: neither uses
--- up the batch.
+-- Plan by plan, in the same way. Plans that must stay are not in closed_plan, and locked plans are skipped: neither
+-- counts towards the batch.
 create or replace function greenlight.purge_closed_plans(closed_before timestamptz, batch_size integer)
 returns bigint
 language plpgsql
@@ -1859,8 +1859,8 @@ end;
 $$;
 comment on function public.purge_closed_plans(timestamptz, integer) is
 'Removes for good the plans that were never approved and that were decided, expired or superseded before '
-'closed_before, at most 1,000 at a time, and answers how many. Of a session with an agent the newest plan stays. Call '
-'it until it answers 0; locked plans are left to the next time. For the service role.';
+'closed_before, at most 1,000 at a time, and returns how many. Of a session with an agent the newest plan stays. Call '
+'it until it returns 0; locked plans are left for the next call. For the service role.';
 
 -- Part 10: grants --------------------------------------------------------------------------------------------
 -- By default every role may execute a new function, and older projects grant it to the API roles by name as well.

@@ -1,9 +1,9 @@
--- What happens by itself with every change, and what no change may do. These hold for every role, superusers included.
+-- What happens automatically with every change, and what no change may do. This applies to every role, superusers, too.
 
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
--- What a plan says never changes.
+-- The contents of a plan never change.
 create trigger keep_plan
 before update on public.plan
 for each row
@@ -38,8 +38,8 @@ when (
 )
 execute function greenlight.refuse_rewrite();
 
--- A decision is final: a proposal is decided once, and what was approved can only be superseded or archived. A proposal
--- is superseded undecided: decided_at of a superseded plan tells that it was approved once.
+-- A decision is final: a proposal is decided once, and an approved plan can only be superseded or archived. A proposal
+-- that is superseded has no decided_at, so a superseded plan with one was approved before.
 create trigger keep_decision
 before update on public.plan
 for each row
