@@ -42,7 +42,7 @@ export async function listAgents(supabase, { status, page = 1, pageSize = 20 } =
     .order("id", NEWEST_FIRST)
     .order("created_at", { referencedTable: "build", ...NEWEST_FIRST })
     .limit(1, { referencedTable: "build" })
-    // One more than is returned tells whether there is another page.
+    // One row more than is returned shows whether there is another page.
     .range(from, from + pageSize);
   const rows = checked(found).data.map(({ build: builds, ...agent }) => ({
     ...agent,

@@ -23,14 +23,14 @@ export function typed(supabase) {
  */
 export function checked(response) {
   if (response.error) throw databaseError(response.error, response.status);
-  // postgrest-js takes an empty 404 for a success without data.
+  // postgrest-js treats an empty 404 as a success without data.
   if (response.status !== 200 && response.status !== 206) throw databaseError({}, response.status);
   return /** @type {Extract<Response, { error: null }>} */ (response);
 }
 
 /**
  * Calls a function. Its arguments are checked against the database's types; the answer has the type that the caller
- * declares, which knows more than the database tells: which columns can be null, which statuses there are.
+ * declares, which says more than the database's types: which columns can be null, and which statuses exist.
  *
  * @template {keyof Functions} Name
  * @template Answer

@@ -5,15 +5,15 @@ import { authError, GreenlightError, storageError } from "./errors.js";
 
 const BUCKET = "plans";
 const MAX_BYTES = 1024 * 1024;
-// storage-api refuses an upload of what is there before it has read the body, and a connection with more than 150 kB
-// unread hangs for the next request on it. Of a larger document, ask first whether it is there.
+// storage-api refuses an upload of an existing document before it has read the body, and if more than 150 kB are unread,
+// the next request on that connection hangs. So check first whether a larger document exists.
 const ASK_FIRST_BYTES = 100_000;
-// A clean-up may take the document between the upload and the call that needs it. That does not happen often in a row.
+// A clean-up may remove the document between the upload and the call that needs it. It hardly happens twice in a row.
 const ATTEMPTS = 3;
 const SIGNED_URL_SECONDS = 3600;
 
 /**
- * Postgres cannot store NUL, and UTF-8 has no lone surrogates: encoding would replace them with another character than
+ * Postgres cannot store NUL, and UTF-8 has no lone surrogates: encoding would replace them by another character than
  * the one that was shown.
  *
  * @param {string | undefined} text
@@ -31,7 +31,7 @@ export function assertText(text) {
  * @param {string} [expected]
  */
 export async function read(content, expected) {
-  // A copy: what is hashed is what is sent, whatever the caller does with the array meanwhile.
+  // A copy, so that the hashed bytes are the sent bytes, even if the caller changes the array meanwhile.
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : new Uint8Array(content);
   if (bytes.length < 1 || bytes.length > MAX_BYTES)
     throw new GreenlightError("document_too_large", { details: "A document has 1 byte to 1 MiB." });
@@ -117,7 +117,7 @@ async function put(supabase, path, bytes) {
     if (url) return url;
   }
   const { error } = await bucket.upload(path, bytes, { contentType: "text/markdown" });
-  // The path holds the hash: what is there already is this very document.
+  // The path contains the hash, so an existing object is the same document.
   if (error && error.statusCode !== "409") throw storageError(error);
   return sign();
 }
@@ -144,7 +144,7 @@ export async function getDocument(supabase, plan) {
   const { data, error } = await supabase.storage
     .from(BUCKET)
     .download(plan.document_path)
-    // storage-js throws where the connection is lost while the bytes arrive.
+    // storage-js throws if the connection is lost while the bytes arrive.
     .catch((/** @type {unknown} */ cause) => {
       throw new GreenlightError("upstream_unavailable", { cause });
     });

@@ -4,8 +4,8 @@
 // Raised by the database's functions: the message is the code.
 const REFUSAL = /^PT4\d\d$/;
 // PostgREST without a database, without its schema cache or without a free connection; Postgres shutting down, starting,
-// out of connections, or lost. An empty code is PostgREST's (HTTP 400) where Postgres was lost during the call, and
-// postgrest-js's where there was no answer.
+// out of connections, or lost. An empty code comes from PostgREST (HTTP 400) if Postgres was lost during the call, and
+// from postgrest-js if there was no answer.
 const UNAVAILABLE = /^(|PGRST00[0-3]|57P0[1-3]|53300|08...)$/;
 const STATEMENT_TIMEOUT = "57014";
 // What does not parse as the type of its argument: an id that is not a UUID, a character that Postgres cannot store.
@@ -30,7 +30,7 @@ export class GreenlightError extends Error {
 }
 
 /**
- * What the Data API's answer means.
+ * The error for an answer of the Data API.
  *
  * @param {Partial<PostgrestError>} error
  * @param {number} status
@@ -48,7 +48,7 @@ export function databaseError(error, status) {
 }
 
 /**
- * What storage's answer means. It answers nearly every error as a 400, with the true status in the body.
+ * The error for an answer of storage, which answers nearly every error as a 400, with the real status in the body.
  *
  * @param {{ message: string, status?: number | undefined, statusCode?: string | undefined }} error
  */
@@ -68,7 +68,7 @@ export function storageError(error) {
 }
 
 /**
- * What Auth's answer to getClaims() means. Without a session there is no error.
+ * The error for Auth's answer to getClaims(). Without a session there is no error.
  *
  * @param {{ name: string, message: string, status?: number | undefined } | null} error
  */
@@ -92,7 +92,7 @@ function gatewayError(status, error) {
     return new GreenlightError("upstream_timeout", { details, cause: error });
   if (status === 429 || status === 502 || status === 503)
     return new GreenlightError("upstream_unavailable", { details, cause: error });
-  // A success that cannot be read may have done what was asked; asking again is safe.
+  // If a success cannot be read, the call may have taken effect; it is safe to repeat.
   return new GreenlightError("upstream_error", {
     details,
     retryable: status >= 500 || status < 300,

@@ -1,4 +1,4 @@
-// For Deno where it imports this file itself.
+// For Deno, if it imports this file directly.
 // @ts-self-types="./types.d.ts"
 
 export {

@@ -112,7 +112,7 @@ export async function getPlanningSession(supabase, sessionId) {
 }
 
 /**
- * The path of a document is made of the session's id, and what is not an integer would not reach the function.
+ * The document's path contains the session's id, and a version that is not an integer would not reach the function.
  *
  * @param {string} sessionId
  * @param {number} version

@@ -29,7 +29,7 @@ export type AgentDetails = Agent & { plan: Plan; build: Build | null; plans: Pla
 /** An agent in a list. */
 export type AgentSummary = Agent & { plan: Plan; build: Build | null };
 
-/** What the database refuses with. `docs/errors.md` says what each one means. */
+/** The codes of the database's refusals. `docs/errors.md` says what each one means. */
 export type DatabaseErrorCode =
   | "not_authenticated"
   | "human_required"
@@ -71,10 +71,10 @@ export type ErrorCode =
   /** Supabase could not be reached, or is restarting or busy. */
   | "upstream_unavailable"
   | "upstream_timeout"
-  /** An answer of Supabase that nothing else describes; `cause` has it. */
+  /** Any other unexpected answer of Supabase; `cause` has it. */
   | "upstream_error";
 
-/** Everything that fails in this package fails with this. */
+/** The error that every function of this package throws. */
 export class GreenlightError extends Error {
   readonly name: "GreenlightError";
   readonly code: ErrorCode;
@@ -82,9 +82,9 @@ export class GreenlightError extends Error {
   readonly details: string | null;
   /** What to do about it. */
   readonly hint: string | null;
-  /** Whether the very same call may succeed later. Repeating a call is always safe. */
+  /** Whether the same call may succeed later. It is always safe to repeat a call. */
   readonly retryable: boolean;
-  /** supabase-js's own error, where there is one. */
+  /** supabase-js's own error, if there is one. */
   readonly cause: unknown;
   constructor(
     code: ErrorCode,
@@ -104,7 +104,7 @@ export interface NewDocument extends PlanVersion {
   content: string | Uint8Array;
   /** The SHA-256 of what was shown, in hex. If the content has another one, `document_changed`. */
   sha256?: string | undefined;
-  /** Whose plan it is. Needed only where the client has no session of its own: see the README. */
+  /** Whose plan it is. Needed only if the client has no session of its own: see the README. */
   userId?: string | undefined;
 }
 
@@ -113,7 +113,7 @@ export interface Approval {
   agent_id: string;
   agent_status: AgentStatus;
   version: number;
-  /** False where this version had been approved before. */
+  /** False if this version was already approved. */
   created: boolean;
 }
 
@@ -121,17 +121,17 @@ export interface Proposal {
   plan_id: string;
   version: number;
   status: PlanStatus;
-  /** False where this version had been proposed before. */
+  /** False if this version was already proposed. */
   created: boolean;
 }
 
 /**
- * Approves a plan: makes its agent, or moves the session's agent to this version.
+ * Approves a plan: creates its agent, or moves the session's agent to this version.
  *
- * Without a title: the version that was proposed. One call. The hash of `content` goes with it, and the database refuses
- * with `plan_conflict` where that is not the proposal's document. A version that was not proposed is `invalid_title`.
+ * Without a title it approves a proposed version, in one call with the hash of `content`. The database refuses with
+ * `plan_conflict` if that is not the proposal's document, and with `invalid_title` if the version was not proposed.
  *
- * With a title: a version that need not have been proposed. The document is stored first.
+ * With a title, the version does not have to be proposed. The document is stored first.
  */
 export function approvePlan(
   supabase: Supabase,
@@ -169,8 +169,8 @@ export function withdrawPlan(
 ): Promise<Plan>;
 
 /**
- * Plans of one status or several, newest first, and how many there are in all. Without a status: what waits for a decision,
- * also what has expired since (`expires_at`).
+ * Plans with one status or several, newest first, and how many there are in all. Without a status: the proposals that wait
+ * for a decision, including those that have expired since (`expires_at`).
  */
 export function listProposals(
   supabase: Supabase,
@@ -186,7 +186,7 @@ export function getPlanningSession(
   sessionId: string,
 ): Promise<{ agent: Agent | null; plans: Plan[] }>;
 
-/** The bytes of a plan's document, their SHA-256, and whether that is the plan's. */
+/** The bytes of a plan's document, their SHA-256, and whether this is the plan's hash. */
 export function getDocument(
   supabase: Supabase,
   plan: Pick<Plan, "document_path" | "document_sha256">,
@@ -218,16 +218,16 @@ export function restoreAgent(supabase: Supabase, agentId: string): Promise<Agent
 export function deletedAgents(supabase: Supabase): Promise<Agent[]>;
 
 export interface WatchOptions<Value> {
-  /** The value as it is known already. The first look then comes after its interval, not at once. */
+  /** The value that is already known. The first load then comes after its interval, not at once. */
   initial?: Value | undefined;
-  /** Told of each failure. Watching goes on: the next look comes later after each one, at most a minute. */
+  /** Called after each failure. Watching continues; the pause grows with each failure, up to a minute. */
   onError?: ((error: unknown) => void) | undefined;
   /** Another way to stop. */
   signal?: AbortSignal | undefined;
 }
 
 export interface RealtimeOptions<Value> extends WatchOptions<Value> {
-  /** Look as soon as Realtime reports a change, and poll rarely. Its publication needs the tables: see the README. */
+  /** Load as soon as Realtime reports a change, and poll rarely. Its publication needs the tables: see the README. */
   realtime?: boolean | undefined;
 }
 

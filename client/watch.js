@@ -58,13 +58,13 @@ function follow(supabase, tables, load, isChanging, onChange, { realtime = false
   });
   if (!realtime || stopped.aborted) return stop;
 
-  // A name of its own: watchers with the same one would share a channel, and the first to stop would end it.
+  // A unique name: watchers with the same name would share a channel, and the first one to stop would close it.
   let channel = supabase.channel(`greenlight-${crypto.randomUUID()}`);
   for (const [table, filter] of Object.entries(tables))
     channel = channel.on("postgres_changes", { event: "*", schema: "public", table, filter }, look);
   channel.subscribe((/** @type {string} */ status) => {
     subscribed = status === "SUBSCRIBED";
-    // For what changed before the subscription, or while it was lost.
+    // Load changes from before the subscription, or from while it was lost.
     look();
   });
   stopped.addEventListener("abort", () => void supabase.removeChannel(channel));
@@ -101,7 +101,7 @@ function start(load, onChange, { intervalMs, initial, onError, signal }) {
   const look = () => {
     clearTimeout(timer);
     if (loading) askedMeanwhile = true;
-    // A tab that becomes visible looks at once.
+    // Load at once when the tab becomes visible.
     else if (!stopped.aborted && page?.visibilityState !== "hidden") void attempt();
   };
   const attempt = async () => {
@@ -111,7 +111,7 @@ function start(load, onChange, { intervalMs, initial, onError, signal }) {
     if (stopped.aborted) return;
     timer = setTimeout(look, askedMeanwhile ? 0 : delay);
     askedMeanwhile = false;
-    // Last: an exception of the caller's does not end the watching.
+    // Last, so that an exception in the caller's code does not stop the watching.
     tell();
   };
   const succeeded = (/** @type {Value} */ value) => {

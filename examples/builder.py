@@ -1,4 +1,4 @@
-"""An example builder, to copy and to change: it reads the plan's steps, reports each of them, and builds nothing.
+"""An example builder to copy and change: it reads the plan's steps, reports each of them, and builds nothing.
 
 `make up` runs it as `greenlight build -- python /path/to/examples/builder.py`. Replace `work_on` with work of your own.
 """

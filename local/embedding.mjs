@@ -1,7 +1,7 @@
-// Lite 0.10.0 takes any table with foreign keys to two others for a many-to-many relationship between them, and then
+// Lite 0.10.0 treats any table with foreign keys to two others as a many-to-many relationship between them, and then
 // refuses `agent?select=*,plan(*)` as ambiguous, because agent_event and build refer to both. PostgREST (since 10) asks
 // for a primary key that contains both foreign keys: https://github.com/PostgREST/postgrest/issues/2070. So where
-// exactly one foreign key lies between two tables, it is named for Lite: `agent?select=*,plan!agent_plan_fkey(*)`.
+// there is exactly one foreign key between two tables, it is named for Lite: `agent?select=*,plan!agent_plan_fkey(*)`.
 
 /** The select parameter with every embedding's foreign key named, where there is one and the caller named none. */
 export function nameForeignKeys(select, table, foreignKeys) {

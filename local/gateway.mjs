@@ -1,6 +1,6 @@
-// The local Supabase's front door: @supabase/lite for Auth, the Data API and buckets, behind what mends its
-// differences from a hosted project, so that clients and services need not know which one they talk to. Every mend
-// stands beside a comment that says what the real thing does.
+// Takes all requests of the local Supabase: @supabase/lite for Auth, the Data API and buckets, and the code that
+// bridges its differences from a hosted project, so that clients and services need not know which one they talk to.
+// Each bridge has a comment that says what the real service does.
 //
 // Settings come from the environment (see stack.py). Ends with its parent: when stdin closes, so does this.
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -15,7 +15,7 @@ import { assertLite } from './lite.mjs'
 import { createStorage, StorageError } from './storage.mjs'
 import { createTokens } from './tokens.mjs'
 
-// Lite makes the tables of storage only when told so; it reads the variable while it is being loaded.
+// Lite creates the tables of storage only if this is set; it reads the variable while it is being loaded.
 process.env.EXPERIMENTAL_STORAGE = '1'
 const { App } = await import('@supabase/lite')
 const { createPostgresConnection } = await import('@supabase/lite/postgres')
@@ -74,7 +74,7 @@ const app = new App({
   studio: { enabled: false },
 })
 assertLite(app, connection)
-// Lite wants somewhere to keep objects; here it only keeps their buckets.
+// Lite needs a place to keep objects; here it only keeps their buckets.
 app._storageAdapter = {}
 await app.init()
 
@@ -89,7 +89,7 @@ class SchemaCacheError extends Error {
   message = 'Could not query the database for the schema cache. Retrying.'
 }
 
-// What went wrong in the database, as it said it, beside the request that it went wrong in.
+// The database's own error for each request.
 const databaseErrors = new AsyncLocalStorage()
 function noteError(error) {
   const outcome = databaseErrors.getStore()
@@ -100,13 +100,13 @@ connection.normalizeDbError = noteError
 const introspect = connection.introspect.bind(connection)
 connection.introspect = async (options) => {
   const schema = await introspect(options)
-  // Without a database Lite takes the schema for empty, and everything for unknown.
+  // Without a database Lite thinks that the schema is empty, and answers 404 to everything.
   if (schema.functions === undefined) throw new SchemaCacheError()
-  // Lite takes a unique index for a promise of one row, even a partial one, and embeds an object instead of a list.
-  // PostgREST looks at primary keys and unique constraints only.
+  // Lite treats even a partial unique index as a promise of one row, and embeds an object instead of a list. PostgREST
+  // looks at primary keys and unique constraints only.
   for (const index of schema.indexes ?? []) index.unique = false
-  // By a foreign key that is named (see embedding.mjs) Lite joins on its first column alone, where PostgREST takes all.
-  // Where one of the columns refers to a primary key, that one is enough.
+  // By a foreign key that is named (see embedding.mjs) Lite joins on its first column only, PostgREST on all.
+  // If one of the columns refers to a primary key, that one is enough.
   const primary = new Set(schema.primary_keys?.map(({ table, columns }) => `${table}.${columns}`))
   const isEnough = (key) => primary.has(`${key.ref_table}.${key.ref_column}`)
   const reducible = new Set(schema.foreign_keys?.filter(isEnough).map((key) => key.foreign_key_name))
@@ -204,7 +204,7 @@ function credentials(request) {
   const key = request.headers.get('apikey') ?? new URL(request.url).searchParams.get('apikey')
   const bearer = /^Bearer(?:\s+(.*))?$/i.exec(request.headers.get('authorization') ?? '')
   const token = bearer ? (bearer[1] ?? '') : undefined
-  // Clients without a session send the key a second time, as a token. The hosted gateway takes that for no token.
+  // Clients without a session send the key a second time, as a token. The hosted gateway treats that like no token.
   return { keyRole: { [publishableKey]: 'anon', [secretKey]: 'service_role' }[key], token: token === key ? undefined : token }
 }
 
@@ -246,7 +246,7 @@ async function authToken(token) {
   try {
     return await tokens.incoming(await tokens.read(token))
   } catch {
-    // GoTrue tells a wrong signature (bad_jwt) from what is no token at all. Lite does so for HS256 alone.
+    // GoTrue distinguishes a wrong signature (bad_jwt) from something that is not a token. Lite does so only for HS256.
     return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token) ? tokens.forged() : token
   }
 }
@@ -293,7 +293,7 @@ async function data(request, path) {
       const details = 'None of the keys was able to decode the JWT'
       return dataError(401, 'PGRST301', 'No suitable key or wrong key type', details)
     }
-    // PostgREST logs in as authenticator, which can become these three roles and no other. Lite can become any.
+    // PostgREST logs in as authenticator, which can become only these three roles. Lite can become any.
     role = claims.role ?? 'anon'
     if (!['anon', 'authenticated', 'service_role'].includes(role))
       return dataError(403, '42501', `permission denied to set role "${role}"`)
@@ -360,7 +360,7 @@ async function objects(request, { incoming }) {
   const [, path = '/'] = /^\/storage\/v1(\/.*)?$/.exec(new URL(request.url).pathname)
   const { keyRole, token } = credentials(request)
   const identify = async () => {
-    // The hosted gateway turns an API key into a token of its role where the request brings none.
+    // The hosted gateway turns an API key into a token of its role if the request has none.
     if (token === undefined && keyRole) return { role: keyRole, claims: { role: keyRole } }
     if (token === undefined)
       throw new StorageError(400, 'InvalidRequest', "headers must have required property 'authorization'", 'Error')
@@ -376,7 +376,7 @@ async function objects(request, { incoming }) {
   if (own) return own
   const claims = token && (await tokens.read(token).catch(() => undefined))
   const response = claims ? await liteWith(request, await tokens.incoming(claims)) : await lite(request)
-  // Storage-api's errors name a stable code beside the older `error`.
+  // Storage-api's errors have a stable code in addition to the older `error`.
   const body = response.ok ? undefined : await jsonOf(response)
   if (!body || body.code || typeof body.statusCode !== 'string') return response
   const codes = { Duplicate: 'BucketAlreadyExists', 'Bucket not found': 'NoSuchBucket', Unauthorized: 'AccessDenied' }
@@ -384,7 +384,7 @@ async function objects(request, { incoming }) {
 }
 
 // On hosted projects and in `supabase start`, storage-api is a server of its own, behind a gateway that keeps its
-// connections to it and hands them to the next request of any client. What goes wrong on such a connection (see
+// connections open and uses them for the next request of any client. What goes wrong on such a connection (see
 // storage.mjs) has to go wrong here, too.
 const storageServer = createAdaptorServer({ fetch: objects, autoCleanupIncoming: false })
 storageServer.keepAliveTimeout = 72_000 // Fastify's
@@ -431,7 +431,7 @@ async function toStorage(request) {
 const routes = { auth, rest: data, storage: toStorage }
 
 async function handle(request) {
-  // A hosted project lets every origin in; the browser's own question needs no key.
+  // A hosted project allows every origin; a preflight request needs no key.
   const cors = {
     'access-control-allow-origin': '*',
     'access-control-allow-methods': 'GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS',
@@ -467,8 +467,8 @@ server.on('error', (error) => {
 })
 server.listen(Number(API_PORT), '127.0.0.1', () => console.log(`listening on ${SUPABASE_URL}`))
 
-// The database client writes what it has buffered a moment later, and does not look whether its connection is still
-// there. What was asked on a lost connection has been answered with an error by then.
+// The database client writes its buffer a moment later, and does not check whether its connection still exists. The
+// requests on a lost connection have been answered with an error by then.
 process.on('uncaughtException', (error) => {
   console.error(error)
   if (!/nextWrite .*postgres\/src\/connection\.js/.test(error.stack)) process.exit(1)

@@ -1,5 +1,5 @@
-// What the gateway uses of @supabase/lite that is no part of its interface. Another version may have renamed any of it;
-// better to learn so at the start, by name, than from an answer that is subtly wrong.
+// The internal parts of @supabase/lite that the gateway uses. Another version may have renamed any of them, so check
+// their names at the start, and do not wait for an answer that is slightly wrong.
 import { readFileSync } from 'node:fs'
 
 const TRIED = '0.10.0'
@@ -8,7 +8,7 @@ const PRIVATE = {
   connection: ['applyJwtSessionContext', 'clearSchemaCache', 'introspect', 'normalizeDbError', 'rlsState'],
 }
 
-/** Throws unless Lite has everything that the gateway takes from its inside. */
+/** Throws unless Lite has all the internal parts that the gateway uses. */
 export function assertLite(app, connection) {
   const manifest = new URL('../package.json', import.meta.resolve('@supabase/lite'))
   const { version } = JSON.parse(readFileSync(manifest, 'utf8'))

@@ -1,5 +1,5 @@
--- What a hosted Supabase project offers on the day it is made, as far as Greenlight meets it: roles and their
--- settings, schemas, owners, grants, and the real definitions of what it uses of auth and storage. Run once for each
+-- What a new hosted Supabase project has, as far as Greenlight needs it: roles and their settings, schemas, owners,
+-- grants, and the real definitions of the parts of auth and storage that it uses. Run once for each
 -- database, by the superuser supabase_admin, before the migrations run as postgres, which is not a superuser.
 --
 -- Two places run it. The local stack runs it after Lite has made its own tables of auth and storage, which stay
@@ -22,8 +22,8 @@ begin
 
     grant anon, authenticated, service_role to authenticator, postgres, supabase_storage_admin;
 
-    -- On hosted projects the extension supautils lets postgres make policies on storage.objects; membership does it
-    -- here.
+    -- On hosted projects the extension supautils lets postgres create policies on storage.objects; here membership
+    -- does.
     grant supabase_storage_admin to postgres;
 
     -- Postgres applies a role's settings when the role logs in. The API roles never do: PostgREST applies their
@@ -155,7 +155,7 @@ alter table storage.objects owner to supabase_storage_admin;
 alter table storage.buckets enable row level security;
 alter table storage.objects enable row level security;
 
--- All the roles of the API hold everything here: row level security alone protects the tables.
+-- All API roles have all privileges here: only row level security protects the tables.
 grant all on storage.buckets, storage.objects to postgres with grant option;
 grant all on storage.buckets, storage.objects to anon, authenticated, service_role;
 
@@ -169,7 +169,7 @@ $$;
 create trigger update_objects_updated_at before update on storage.objects
 for each row execute function storage.update_updated_at_column();
 
--- A row deleted by SQL would leave its bytes behind, so only the Storage API may delete rows.
+-- Deleting a row by SQL would leave its bytes behind, so only the Storage API may delete rows.
 create function storage.protect_delete() returns trigger language plpgsql as $$
 begin
     if coalesce(current_setting('storage.allow_delete_query', true), 'false') != 'true' then

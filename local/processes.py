@@ -17,11 +17,11 @@ STOP_SECONDS = 15.0
 
 
 class LocalError(Exception):
-    """Something that the person at the keyboard can do something about; the message says what."""
+    """An error that the person at the keyboard can fix; the message says how."""
 
 
 class Child:
-    """One process with its own log file, and its own session so that Ctrl-C reaches the supervisor alone."""
+    """One process with its own log file, and its own session so that only the supervisor gets Ctrl-C."""
 
     def __init__(  # noqa: PLR0913 - named, and each as subprocess has it
         self,
@@ -52,7 +52,7 @@ class Child:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                # Never written to: a child that reads it learns when the supervisor is gone, however it went.
+                # Never written to: a child that reads it sees the end when the supervisor has ended in any way.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -116,7 +116,7 @@ class Child:
 
 
 class Pids:
-    """The file that says which processes belong to a data directory: a new supervisor ends what a killed one left."""
+    """The file that lists the processes of a data directory, so that a new supervisor ends what a killed one left."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -128,14 +128,14 @@ class Pids:
         self._path.write_text(json.dumps(entries))
 
     def end_leftovers(self) -> None:
-        """Stop them gently (SIGINT is Postgres' fast shutdown), then with force; wait until they are gone."""
+        """Stop them gently (SIGINT is Postgres' fast shutdown), then by force; wait until they have ended."""
         if not self._path.exists():
             return
         leftovers = []
         for pid, created in json.loads(self._path.read_text()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                # The start time tells them from another process that has the same number now.
+                # The start time distinguishes them from another process with the same number.
                 if process.create_time() == created:
                     leftovers += [process, *process.children(recursive=True)]
         end(leftovers)

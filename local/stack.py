@@ -1,4 +1,4 @@
-"""The local Supabase and the service in front of it, as one thing that starts, is ready, and stops."""
+"""Starts and stops the local Supabase, and the service, the builder and the web app in front of it."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ CLI = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a stack lives and which ports it takes, all of them on 127.0.0.1."""
+    """The directory and the ports of a stack, all of them on 127.0.0.1."""
 
     directory: Path = ROOT / ".local"
     api_port: int = 54321
@@ -70,7 +70,7 @@ def _port(variable: str, default: int) -> int:
 
 @dataclass(frozen=True)
 class Keys:
-    """A project's keys, made once for a data directory and kept with it."""
+    """A project's keys, created once for a data directory and kept with it."""
 
     publishable: str
     secret: str
@@ -122,7 +122,7 @@ class Stack:
         self.children: list[Child] = []
 
     def start(self, report: Callable[[str, float], None] = lambda _name, _seconds: None) -> Self:
-        """Start everything, in order, each when the one before is ready; stop it all when one fails.
+        """Start all parts in order, each when the one before is ready. Stop all if one fails.
 
         `report` is told the name of each part that is ready, and the seconds that it took.
 
@@ -199,14 +199,14 @@ class Stack:
         return next(child for child in self.children if child.name == name)
 
     def restart(self, name: str) -> None:
-        """Start a child again that was stopped or killed, and wait until it is ready."""
+        """Start a child again after it was stopped or killed, and wait until it is ready."""
         child = self.child(name)
         child.start()
         self._pids.write(self.children)
         child.wait_until(self._ready[name])
 
     def variables(self) -> dict[str, str]:
-        """Return what .local/env says."""
+        """Return the variables of .local/env."""
         return {
             "SUPABASE_URL": self.settings.supabase_url,
             "SUPABASE_PUBLISHABLE_KEY": self.keys.publishable,
@@ -256,13 +256,13 @@ class Stack:
                 POSTGRES_PASSWORD=keys.postgres_password,
                 STORAGE_DIRECTORY=str(settings.directory / "storage"),
             ),
-            # Lite looks for a project's settings where it is started: here it finds none.
+            # Lite reads a project's settings from where it is started: here are none.
             cwd=settings.directory,
         )
         self._start(child, lambda: accepts_connections(settings.api_port))
 
     def _push(self) -> None:
-        """Apply what the database has not seen yet, as `postgres`, who is no superuser here either."""
+        """Apply the new migrations as `postgres`, which is not a superuser here either."""
         migrations = {
             path.name.split("_")[0] for path in (self.project / "supabase" / "migrations").glob("*.sql")
         }
@@ -276,7 +276,7 @@ class Stack:
             check=False,
             capture_output=True,
             text=True,
-            # Where it keeps what it remembers of its user: nothing of that matters here.
+            # Where it keeps its user's settings, which do not matter here.
             env=environment(HOME=str(self.settings.directory)),
         )
         (self.settings.directory / "logs" / "push.log").write_text(result.stdout + result.stderr)
@@ -352,7 +352,7 @@ class Stack:
 def service(
     supabase_url: str, publishable_key: str, port: int, log: Path, ui_url: str | None = None
 ) -> Child:
-    """Return the HTTP service in front of a Supabase, be it this one or another; not started yet."""
+    """Return the HTTP service in front of this Supabase or another one; not started yet."""
     return Child(
         "service",
         [sys.executable, "-m", "greenlight", "serve"],

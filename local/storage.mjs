@@ -7,13 +7,13 @@ import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const MAX_OBJECT_BYTES = 50 * 1024 * 1024
-// Observed with storage-api 1.70.6: an upload that is refused before its body was read, with this much of it unread or
-// more, leaves a connection on which no later request is ever answered. 100 kB did no harm, 200 kB always did.
+// Observed with storage-api 1.70.6: if an upload is refused before its body was read, and this much of it or more is
+// unread, no later request on that connection is ever answered. 100 kB did no harm, 200 kB always did.
 const STOPS_READING_BYTES = 150_000
 const SIGNED_UPLOAD_SECONDS = 2 * 60 * 60
 const VALID_KEY = /^[A-Za-z0-9_/!.*'() &$=@;:+,?-]+$/
 
-/** Answers HTTP 400 with the true status as a string in the body, whatever the status (500 and 544 aside). */
+/** Answers HTTP 400 with the real status as a string in the body, whatever the status (except 500 and 544). */
 export class StorageError extends Error {
   constructor(status, code, message, error = code) {
     super(message)
@@ -98,7 +98,7 @@ export function createStorage({ sql, directory, tokens }) {
       return work(tx)
     })
 
-  /** Whether the caller may write this row: storage-api writes it, lets the policies speak, and rolls back. */
+  /** Whether the caller may write this row: storage-api writes it, so that the policies apply, and rolls back. */
   const probe = async (caller, operation, row, upsert) => {
     const allowed = Symbol('allowed')
     try {
@@ -142,7 +142,7 @@ export function createStorage({ sql, directory, tokens }) {
     return row
   }
 
-  /** Puts the bytes of a new version in place of whatever the key holds. Racing uploads: the last one wins. */
+  /** Replaces the bytes at the key by those of a new version. If uploads race, the last one wins. */
   const complete = async (operation, row) => {
     const [id, previous] = await superuser(operation, async (tx) => {
       await tx`select pg_advisory_xact_lock(hashtextextended(${`${row.bucket_id}/${row.name}`}, 0))`
@@ -192,7 +192,7 @@ export function createStorage({ sql, directory, tokens }) {
       const metadata = request.headers.get('x-metadata')
       upload.userMetadata = metadata && parseJson(Buffer.from(metadata, 'base64').toString())
       assertType(upload.mimetype)
-      // A chunked body tells no length, and the real one lets it pass the bucket's limit.
+      // A chunked body has no length, and the real storage-api lets it pass the bucket's limit.
       if (Number(request.headers.get('content-length')) > limit) throw errors.entityTooLarge()
       upload.bytes = Buffer.from(await request.arrayBuffer())
     }
@@ -210,8 +210,8 @@ export function createStorage({ sql, directory, tokens }) {
   const upload = async (request, caller, operation, bucketId, name, { upsert, asOwner, abandonConnection }) => {
     const bucket = await findBucket(bucketId)
     const contentLength = Number(request.headers.get('content-length'))
-    // storage-api asks the database before it reads any body. That shows with large ones only, so only those are
-    // treated so: the content type of a small one is known first.
+    // storage-api asks the database before it reads any body. That matters for large bodies only, so only those are
+    // handled in this way: the content type of a small one is known first.
     const large = contentLength >= STOPS_READING_BYTES
     if (large && !asOwner)
       await probe(caller, operation, rowOf(caller, bucketId, name, { version: '1' }), upsert).catch((error) => {
@@ -223,7 +223,7 @@ export function createStorage({ sql, directory, tokens }) {
     const row = (metadata, version) =>
       rowOf(caller, bucketId, name, { metadata, user_metadata: file.userMetadata, version })
     const declared = { mimetype: file.mimetype, contentLength }
-    // A signed upload URL is itself the permission; what it does not allow is to replace an object.
+    // A signed upload URL is itself the permission; it does not allow to replace an object.
     if (asOwner) {
       const [taken] = await sql`select from storage.objects where bucket_id = ${bucketId} and name = ${name}`
       if (taken && !upsert) throw errors.keyAlreadyExists()
@@ -245,7 +245,8 @@ export function createStorage({ sql, directory, tokens }) {
       const id = await complete(operation, row(metadata, version))
       return { Id: id, Key: `${bucketId}/${name}` }
     } catch (error) {
-      // With the connection lost it is unknown whether the row is there: then bytes too many do less harm than too few.
+      // After a lost connection it is unknown whether the row exists. Then keep the bytes: it does less harm to have too
+      // many than too few.
       if (error.name === 'PostgresError') await discard(version)
       throw error
     }
@@ -318,14 +319,14 @@ export function createStorage({ sql, directory, tokens }) {
   }
 
   const expiry = ({ expiresIn }) => {
-    // storage3 sends a string; the real one's validation turns it into a number.
+    // storage3 sends a string; the real storage-api turns it into a number.
     const seconds = Number(expiresIn)
     if (!Number.isInteger(seconds)) throw errors.invalidRequest('body/expiresIn must be integer')
     if (seconds < 1) throw errors.invalidRequest('body/expiresIn must be >= 1')
     return seconds
   }
 
-  // A hand-made table, in the order in which the real router would try: [method, path, needs a token, handler].
+  // The routes, in the order in which the real router tries them: [method, path, needs a token, handler].
   const routes = [
     ['POST', /^\/object\/list\/([^/]+)$/, async ({ json, caller, bucket }) => {
       const { prefix = '', limit = 100, offset = 0, search = '', sortBy = {} } = await json()
@@ -356,7 +357,7 @@ export function createStorage({ sql, directory, tokens }) {
     ['POST', /^\/object\/move$/, async ({ json, caller }) => {
       const { bucketId, sourceKey, destinationKey, destinationBucket = bucketId } = await json()
       if (!VALID_KEY.test(destinationKey)) throw errors.invalidKey(destinationKey)
-      // The bytes stay where they are: their place follows from the version, not from the key.
+      // The bytes stay where they are: their place depends on the version, not on the key.
       const [moved] = await as(caller, 'storage.object.move', async (tx) => {
         const [source] = await tx`
           select id from storage.objects where bucket_id = ${bucketId} and name = ${sourceKey}`

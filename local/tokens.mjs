@@ -1,6 +1,6 @@
 // Access tokens as a hosted project's are: ES256 with a key id and an issuer, verified through a JWKS. Lite knows
-// HS256 alone, so tokens are signed again on their way out and turned back on their way in. Tokens that the caller
-// signed with the project's shared secret are good too, as they are on hosted projects until that secret is revoked.
+// only HS256, so tokens are signed again on their way out and turned back on their way in. Tokens that the caller
+// signed with the project's shared secret are valid, too, as on hosted projects until that secret is revoked.
 import { createHash, randomBytes } from 'node:crypto'
 import * as jose from 'jose'
 
@@ -16,7 +16,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
   const { d: _, ...publicJwk } = signingKey
   const publicKey = await jose.importJWK(publicJwk, 'ES256')
 
-  // Signed URLs have a key of their own on hosted projects: neither kind of token passes for the other.
+  // Signed URLs have their own key on hosted projects, so one kind of token cannot be used as the other.
   const urlKey = createHash('sha256').update(`storage url signing key ${jwtSecret}`).digest()
 
   const keyOf = (header) => {
@@ -35,7 +35,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
       id_token_signing_alg_values_supported: ['RS256', 'HS256', 'ES256'],
     },
 
-    /** The claims of a token that this project gave out and that is valid now; throws otherwise. */
+    /** The claims of a token that this project issued and that is valid now; throws otherwise. */
     async verify(token) {
       const { payload } = await jose.jwtVerify(token, keyOf, { algorithms: ['ES256', 'HS256'] })
       return payload
@@ -58,7 +58,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
         .sign(privateKey)
     },
 
-    /** The claims of a token that this project signed, valid now or not; throws where the signature is wrong. */
+    /** The claims of a token that this project signed, valid now or not; throws if the signature is wrong. */
     async read(token) {
       const { payload } = await jose.compactVerify(token, keyOf, { algorithms: ['ES256', 'HS256'] })
       return JSON.parse(new TextDecoder().decode(payload))
@@ -75,7 +75,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
       return new jose.SignJWT({}).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(randomBytes(32))
     },
 
-    /** A token of Lite's kind for a short internal errand as this user. */
+    /** A token of Lite's kind for a short internal call as this user. */
     async internal(userId) {
       const now = Math.floor(Date.now() / 1000)
       return this.incoming({ sub: userId, role: 'authenticated', aud: 'authenticated', iat: now, exp: now + 60 })
@@ -88,7 +88,7 @@ export async function createTokens({ url, jwtSecret, signingKey }) {
         .sign(urlKey)
     },
 
-    /** The claims of a signed URL's token. A user's own token is readable too; it then names no object. */
+    /** The claims of a signed URL's token. A user's own token can be read, too, but names no object. */
     async verifyUrl(token) {
       const keyOfUrl = ({ alg, kid }) => (alg === 'ES256' && kid === signingKey.kid ? publicKey : urlKey)
       const { payload } = await jose.jwtVerify(token, keyOfUrl, { algorithms: ['ES256', 'HS256'] })

@@ -1,4 +1,4 @@
-"""The types of the database in the npm package, as the Supabase CLI generates them from a fresh one."""
+"""Writes the database's types for the npm package, as the Supabase CLI generates them from a fresh database."""
 
 import difflib
 import subprocess
@@ -37,7 +37,7 @@ def _generate() -> str:
         with Stack(Settings(Path(directory), *free_ports(4)), service=False) as stack:
             url = f"{stack.postgres.url()}?sslmode=disable"
             types = _output([NODE, CLI, "gen", "types", f"--remote={url}", "--schema=public"], directory)
-        # A declaration file has no values, and the package has none for these: the lists of enums are empty.
+        # A declaration file cannot have values, and the package has none for these: the lists of enums are empty.
         declarations = types.partition("export const Constants")[0]
         return _output([NODE, PRETTIER, "--stdin-filepath", TYPES], directory, declarations)
 
