@@ -15,7 +15,7 @@ export PLAN ?= docs/example-plan.md
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed node_modules/.installed ## install what the other commands need; they do so by themselves
+setup: .venv/.installed node_modules/.installed ## install what the other commands need; they also run it themselves
 
 demo: setup ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
 	@python -m local demo
@@ -26,7 +26,7 @@ up: setup ## start the local Supabase, the service, the web app and an example b
 reset: setup ## wipe the local data
 	@python -m local reset
 
-retention: setup ## tell what is there to purge and to remove (ARGS=--apply does it), on the local Supabase unless the environment names one
+retention: setup ## list old data that would be removed (ARGS=--apply removes it), on the local Supabase unless the environment names one
 	@[ -n "$$SUPABASE_SECRET_KEY" ] || { set -a; . "$${LOCAL_DIR:-.local}/env"; }; greenlight retention $(ARGS)
 
 check: setup ## formatters, linters, type checkers, database linters, drift checks
@@ -60,14 +60,14 @@ debian: setup
 	elif ! command -v chromium >/dev/null; then \
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
 
-soak: setup ## the faults and attacks with random seeds (SEED=… for the same again), ten minutes at most; then every install with both CLIs and both kinds of database
+soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run), ten minutes at most; then every install with both CLIs and both kinds of database
 	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
 	SOAK=1 pytest tests/install
 
 audit: setup ## check the locked packages for known vulnerabilities, where the advisory data can be reached
 	@python -m tests.security.audit
 
-bench: setup ## measure the service beside its peers, in about half an hour (BENCH=quick: a few minutes)
+bench: setup ## compare the service with others, in about half an hour (BENCH=quick: a few minutes)
 	@python -m bench
 
 types: setup ## write client/database.d.ts from the migrations

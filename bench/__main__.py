@@ -1,4 +1,4 @@
-"""`make bench`: everything that docs/benchmarks.md says, measured again. `BENCH=quick` measures less of it."""
+"""`make bench`: measures everything in docs/benchmarks.md again. `BENCH=quick` measures less."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ WAITING = 100
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: what the two runs differ in."""
+    """How much is measured: the difference between the two runs."""
 
     mode: str
     plans: int
@@ -240,7 +240,7 @@ class Run:
     async def _round(
         self, content: bytes, servers: dict[str, Server], peers: dict[str, Approve], users: list[User]
     ) -> dict[str, Served]:
-        """A few by each in turns: whatever else the machine does meets them all alike."""
+        """A few by each in turns, so that other load on the machine affects all of them alike."""
         served = {name: Served() for name in peers}
         before = servers[SERVICE].stages()
         for turn in range(self.effort.single // TURN):
@@ -423,7 +423,7 @@ class Run:
                 for _ in range(samples):
                     await approve_all(approve, users, contents, 16, count // samples)
                     used.append(service.memory_mib())
-            # The first half fills what is made once and kept: code, pools, buffers.
+            # The first half fills what is created once and kept: code, pools, buffers.
             half, tenth = samples // 2, samples // 10
             middle, end = used[half - tenth : half], used[-tenth:]
             name = "the service with MCP" if mcp == "true" else "the service"
@@ -442,14 +442,14 @@ class Run:
 
 
 def in_turn(items: list[Of], number: int) -> list[Of]:
-    """Forwards and backwards by turns, so that none is always first, or always after the same one."""
+    """Forwards and backwards in turn, so that none is always first, or always after the same one."""
     return items if number % 2 == 0 else items[::-1]
 
 
 def main() -> int:
     effort = QUICK if os.environ.get("BENCH") == "quick" else FULL
     began = time.monotonic()
-    # `kill` is to end in the same orderly way as Ctrl-C.
+    # `kill` stops everything in the same orderly way as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = Run(effort)
     try:

@@ -1,4 +1,4 @@
-"""What the database does by itself: approvals per second, and what a million plans change.
+"""The database alone: approvals per second, and what a million plans change.
 
 Two clones of the migrated database, one small and one large, each approval and each read as the Data API makes it: the
 role and the claims of the user, then one statement, in one transaction, through the policies.
@@ -22,13 +22,13 @@ from psycopg import sql
 from local.stack import Stack
 
 Connection = psycopg.Connection[Any]
-# Both sizes have users alike: what grows is their number.
+# Users are the same in both sizes; only their number grows.
 PLANS_PER_USER = 200
 TURN = 10
 BATCH = 250
 
-# `replica` leaves out foreign keys and triggers, row by row: with them this would take half an hour. What they
-# stand for holds.
+# `replica` switches off foreign keys and triggers, with which this would take half an hour. The rows follow
+# their rules anyway.
 SEED: list[LiteralString] = [
     "set session_replication_role = 'replica'",
     """
@@ -158,7 +158,7 @@ class Document:
 
 
 def give_memory(stack: Stack) -> None:
-    """Let Postgres have a quarter of the machine's memory, as hosted projects do; its default is 128 MB."""
+    """Give Postgres a quarter of the machine's memory, as in hosted projects; its default is 128 MB."""
     memory = psutil.virtual_memory().total // 4 // 2**20
     with psycopg.connect(stack.postgres.url("supabase_admin"), autocommit=True) as admin:
         for setting, megabytes in (("shared_buffers", memory), ("max_wal_size", 8192)):
@@ -166,7 +166,7 @@ def give_memory(stack: Stack) -> None:
 
 
 class Clone:
-    """A database of its own, made of the migrated one, to which there must be no other connection."""
+    """A copy of the migrated database, to which there must be no other connection."""
 
     def __init__(self, stack: Stack, name: str, plans: int) -> None:
         self._stack = stack
@@ -182,7 +182,7 @@ class Clone:
 
     def connect(self, role: str, *, autocommit: bool = False) -> Connection:
         url = self._stack.postgres.url(role).rsplit("/", 1)[0]
-        # Waiting for the disk at each commit would be most of what is measured, and the same for all.
+        # Waiting for the disk at each commit would be most of the time, and the same for all.
         options = "-c synchronous_commit=off"
         return psycopg.connect(f"{url}/{self.name}", autocommit=autocommit, options=options)
 
@@ -316,7 +316,7 @@ def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[
         acts = {clone.name: _acts(clone, connections[clone.name], count) for clone in clones}
         for act in next(iter(acts.values())):
             times: dict[str, list[float]] = {clone.name: [] for clone in clones}
-            # In turns, a few at a time: whatever else the machine does meets them all alike.
+            # In turns, a few at a time, so that other load on the machine affects all of them alike.
             for first in range(0, count, TURN):
                 for clone in clones if number % 2 else reversed(clones):
                     for position in range(first, min(first + TURN, count)):

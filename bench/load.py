@@ -1,4 +1,4 @@
-"""The work: documents, one approval by each of the compared, and many of them at a time."""
+"""The work: documents, one approval by each candidate, and many at a time."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-# Approvals wait in line at the slowest peer, 64 at a time and 300 ms away for each of their calls.
+# At the slowest peer approvals wait in line, 64 at a time, with 300 ms for each of their calls.
 TIMEOUT_SECONDS = 300
 DRAIN_SECONDS = 30
 TURN = 5
@@ -61,7 +61,7 @@ class User:
 
 @dataclass
 class Served:
-    """Approvals by one of the compared: seconds of each, of their stages, and of their server's CPU."""
+    """Approvals by one candidate: seconds of each, of their stages, and of their server's CPU."""
 
     seconds: list[float] = field(default_factory=list)
     stages: Counter[str] = field(default_factory=Counter)
@@ -220,7 +220,7 @@ async def many_clients(  # noqa: PLR0913 -- named, and of different types
         before, began = done, time.perf_counter()
         await asyncio.sleep(seconds)
         rate = (done - before) / (time.perf_counter() - began)
-        # What is still under way must not be under way in the next measurement, unless the server goes anyway.
+        # Requests of this measurement must not run into the next one, unless the server stops anyway.
         over = True
         _, unanswered = await asyncio.wait(everybody, timeout=DRAIN_SECONDS if drain else 0)
         for task in unanswered:

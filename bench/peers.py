@@ -133,7 +133,7 @@ def sqlalchemy(url: str, *, in_threads: bool = False) -> FastAPI:
         f"{url}/storage/v1/", headers, http_client=httpx.Client(timeout=60, trust_env=False)
     ).from_("plans")
     database = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
-    # Left to expire, the ids would be read from the database once more after the commit.
+    # If they expired, the ids would be read from the database once more after the commit.
     sessions = sessionmaker(create_engine(database, pool_size=20), expire_on_commit=False)
     app = FastAPI()
 

@@ -99,7 +99,7 @@ class Planners:
     async def waiting(
         self, server: str, users: list[User], content: bytes, count: int
     ) -> AsyncIterator[None]:
-        """Have so many planners wait for decisions that do not come."""
+        """Let so many planners wait for decisions that do not come."""
         proposals = [await self.propose(users[number % len(users)], content) for number in range(count)]
         tasks = [asyncio.create_task(self._wait(server, proposal)) for proposal in proposals]
         try:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 INTERVAL_SECONDS = 0.02
-# What has no answer by then counts as this much.
+# A request without an answer by then counts as this much.
 PATIENCE_SECONDS = 60.0
 
 

@@ -13,7 +13,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    """Write what is read, each piece when its time has come."""
+    """Write what was read, each piece after the delay."""
     loop = asyncio.get_running_loop()
     on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 

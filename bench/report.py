@@ -1,4 +1,4 @@
-"""The results for readers: plots, tables in the docs, and the few figures that the README names.
+"""Shows the results: plots, tables in the docs, and the few figures in the README.
 
 Texts are written by hand; what stands between `<!-- bench … -->` and `<!-- /bench -->` in them is filled here.
 `python -m bench.report` does it again from the latest results.
@@ -102,7 +102,7 @@ def summary(results: Results) -> str:
 
 
 def scale(results: Results) -> str:
-    """Return the figures that docs/scale.md reckons with."""
+    """Return the figures that docs/scale.md uses."""
     value = results.value
     plans = next(group for group in results.groups() if group.endswith(" plans"))
     cpu = value(f"CPU of one approval, 16 kB: {SERVICE}")

@@ -1,4 +1,4 @@
-"""What was measured: rows with a goal and whether it is met, and the machine that they come from."""
+"""The results: rows with a goal and whether it is met, and the machine that they come from."""
 
 import datetime as dt
 import json
