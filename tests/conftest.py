@@ -38,7 +38,7 @@ class RunningStack:
     publishable_key: str
     secret_key: str
     service_url: str
-    # What only a local Supabase tells: the shared secret, the database (as postgres), the processes.
+    # Known only of a local Supabase: the shared secret, the database (as postgres), the processes.
     jwt_secret: str | None = None
     database_url: str | None = None
     local: Stack | None = None

@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The documentation agrees with the code."""
 
 import re
 import shlex
@@ -53,13 +53,13 @@ def test_errors_md_has_exactly_the_codes_of_the_service() -> None:
     }
 
 
-def test_the_service_answers_the_database_s_codes_with_the_database_s_status() -> None:
+def test_service_and_database_use_the_same_status_for_a_code() -> None:
     for code, sqlstate in raised_by_the_database().items():
         if code in ERRORS:
             assert ERRORS[code].status == int(sqlstate.removeprefix("PT")), code
 
 
-def test_configuration_md_has_exactly_the_settings_of_the_service_with_their_defaults() -> None:
+def test_configuration_md_has_all_settings_with_their_defaults() -> None:
     on_the_page = {cells[0].strip("`"): cells[1] for cells in table_rows(CONFIGURATION) if cells[0][0] == "`"}
     assert on_the_page.keys() == {name.upper() for name in Settings.model_fields}
     for name, setting in Settings.model_fields.items():
@@ -122,7 +122,7 @@ def test_each_pre_commit_hook_passes_on_what_is_committed() -> None:
         assert [file.read_bytes() for file in files] == before
 
 
-# They were all over this project once, and readers stumbled over them. Each has a plain replacement.
+# Readers stumble over these words. Each has a plain replacement.
 OLD_WORDS = re.compile(
     r"\b([Nn]obody|[Ss]omebody|[Ww]hoever|[Aa]new|[Aa]mid|(?<![Tt]here )is none|to be had|makes no sense|[Tt]he way of"
     r"|passed over)\b"

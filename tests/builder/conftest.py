@@ -124,7 +124,7 @@ def superuser(stack: RunningStack) -> str:
 
 
 def until(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until it is so, and return what it is."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + seconds
     while not (found := fact()):
         assert time.monotonic() < deadline, "it did not come to be"
@@ -133,7 +133,7 @@ def until(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 async def eventually(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Do as `until`, but let builders in this process go on."""
+    """Like `until`, but builders in this process keep running."""
     deadline = time.monotonic() + seconds
     while not (found := await asyncio.to_thread(fact)):
         assert time.monotonic() < deadline, "it did not come to be"

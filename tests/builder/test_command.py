@@ -193,7 +193,7 @@ async def test_a_flood_of_output_takes_no_memory(
 
 
 async def start(script: str, pids: Path, count: int) -> tuple["asyncio.Task[Reports]", list[int]]:
-    """Start a script that writes so many process ids to $PIDS, one a line; return when they are there."""
+    """Start a script that writes so many process ids to $PIDS, one a line; return when it has written them."""
     task = asyncio.create_task(run(f"PIDS={pids}; {script}"))
     await eventually(lambda: pids.exists() and pids.read_text().count("\n") == count)
     return task, [int(line) for line in pids.read_text().splitlines()]
@@ -245,7 +245,7 @@ async def test_what_it_leaves_in_the_background_ends_with_it(tmp_path: Path) -> 
     await eventually(lambda: gone(pids))
 
 
-async def test_a_process_that_left_the_group_and_holds_the_output_does_not_hold_up_the_build(
+async def test_a_process_that_left_the_group_does_not_delay_the_build(
     tmp_path: Path,
 ) -> None:
     script = (

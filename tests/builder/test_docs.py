@@ -53,7 +53,7 @@ def test_the_five_calls(stack: RunningStack, owner: Owner, tmp_path: Path) -> No
     assert owner.build(agent)["message"] == "The oven is broken."
 
     hurry(stack, agent)
-    assert '"active"' in shell(stack, tmp_path, rpc, claim, finish, finish)  # a repeat answers alike
+    assert '"active"' in shell(stack, tmp_path, rpc, claim, finish, finish)  # a repeat gets the same answer
     assert owner.status(agent) == ("active", "succeeded", 3)
 
 

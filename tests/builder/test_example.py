@@ -1,4 +1,4 @@
-"""The example builder: which steps it finds, what it says of itself, and `make demo`, which shows it at work."""
+"""The example builder: which steps it finds, what it prints, and `make demo`, which runs it."""
 
 import importlib.util
 import os

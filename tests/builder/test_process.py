@@ -166,7 +166,7 @@ async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
         await eventually(lambda: not psutil.pid_exists(int(pids.read_text())))
         await eventually(lambda: logged(late)[-1].get("outcome") == "lost")
     assert owner.status(agent) == ("active", "succeeded", 2)
-    assert owner.build(agent)["progress"] is None  # what the late one reported is gone with its attempt
+    assert owner.build(agent)["progress"] is None  # the late report ended with its attempt
 
 
 # The clock ----------------------------------------------------------------------------------------------

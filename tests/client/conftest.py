@@ -1,4 +1,4 @@
-"""The package as an adopter has it: packed, and installed into an empty project outside of the checkout."""
+"""The package as adopters install it: packed, into an empty project outside of the checkout."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The lines that the READMEs show, run as they stand there from an empty project with the packed file."""
+"""Runs the code of the READMEs from an empty project with the packed file."""
 
 import json
 import re
@@ -25,7 +25,7 @@ const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY, email, password } = process.env;
 const shown = [];
 const show = (text) => shown.push(text);
 """
-# The watcher tells of the agent in its own time.
+# The watcher reports the agent some time later.
 THEN = """
 while (shown.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
 stop();

@@ -334,7 +334,7 @@ class Project:
         self.backdate(user, session, version, created_at=made, expires_at=ended)
 
     def plan_in(self, user: User, state: str, session: str = "s1") -> Row:
-        """Make version 1 of this session what the state says; `replaced` is superseded undecided."""
+        """Bring version 1 of this session into this state; `replaced` is superseded undecided."""
         if state == "directly-approved":
             self.store_and_approve(user, session)
             return self.plan(user, session)
@@ -433,7 +433,7 @@ class Project:
 
 @contextmanager
 def refused(code: str, sqlstate: str) -> Iterator[pytest.ExceptionInfo[psycopg.Error]]:
-    """The block ends with this error and no other; its details say something beyond the code."""
+    """The block raises this error and no other; its details say more than the code."""
     with pytest.raises(psycopg.Error) as caught:
         yield caught
     diagnosis = caught.value.diag

@@ -1,4 +1,4 @@
-"""What must hold of every row at all times, whatever was called, in any order, by any number of callers at once."""
+"""What must be true of every row at all times, after any calls in any order by any number of callers at once."""
 
 from .conftest import Project
 

@@ -33,7 +33,7 @@ def test_01_the_owner_reads_their_own_rows_and_a_stranger_reads_none(any_project
             count(connection, table)
 
 
-def test_02_deleted_rows_are_hidden_from_their_owner_and_not_from_the_service_role(
+def test_02_deleted_rows_are_hidden_from_owners_but_not_the_service_role(
     any_project: Project,
 ) -> None:
     owner = any_project.new_user()
@@ -117,7 +117,7 @@ AGENTS_CALLS = ("propose_plan", "withdraw_plan", "deleted_agents")
 
 
 def attempt(request: Any, function: str, arguments: dict[str, Any]) -> str:
-    """What happens: 'denied' before the function, 'human_required', or 'entered' whatever it then answers."""
+    """What happens: 'denied' before the function, 'human_required', or 'entered' with any answer."""
     named = ", ".join(f"{name} => %({name})s" for name in arguments)
     try:
         with request as connection:

@@ -186,7 +186,7 @@ def test_approving_again_is_a_replay_that_writes_nothing(project: Project, state
     assert project.everything() == before
 
 
-def test_an_approved_proposal_is_still_a_replay_after_it_would_have_expired(project: Project) -> None:
+def test_an_approved_proposal_is_a_replay_even_after_its_expiry(project: Project) -> None:
     user = project.new_user()
     first = project.plan_in(user, "approved")
     project.expire(user)
@@ -244,7 +244,7 @@ def test_an_old_tab_does_not_approve_what_was_replaced(any_project: Project) -> 
     assert any_project.approve_proposed(user, version=4)["created"] is True
 
 
-def test_an_old_tab_does_not_approve_its_draft_below_what_was_proposed_since(project: Project) -> None:
+def test_an_old_tab_cannot_approve_below_a_newer_proposal(project: Project) -> None:
     """Stale is judged by what was proposed, not only by what was approved."""
     user = project.new_user()
     project.store_and_approve(user, version=1)

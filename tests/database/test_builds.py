@@ -27,7 +27,7 @@ def agent_of(project: Project, agent_id: object) -> Row:
 
 
 def seconds(project: Project, build_id: object, since: LiteralString) -> float:
-    """How long after this moment of its own the build is due, by the database's clock."""
+    """How long after its column `since` the build is due, by the database's clock."""
     (row,) = project.rows(
         f"select extract(epoch from run_after - {since})::float as seconds from public.build where id = %s",
         build_id,
@@ -190,7 +190,7 @@ def test_pausing_and_resuming_open_no_build(project: Project) -> None:
 
 
 def test_building_ends_by_the_builder_only(any_project: Project) -> None:
-    """The earlier way to active, by naming the plan, went round the fencing and is gone."""
+    """The earlier transition to active, by naming the plan, bypassed the fencing and was removed."""
     user = any_project.new_user()
     approval = any_project.store_and_approve(user)
     agent_id = approval["agent_id"]
@@ -524,7 +524,7 @@ def test_a_repeat_of_finish_answers_as_the_first_and_writes_nothing(project: Pro
             CALLS[call](project, claimed)
     assert project.everything() == before
 
-    # It answers the agent as it is now, whatever has become of it.
+    # It returns the agent as it is now, in any status.
     project.call(user, "transition_agent", agent_id=agent_id, to_status="paused")
     assert project.finish(claimed)["status"] == "paused"
     project.store_and_approve(user, version=2)

@@ -43,7 +43,7 @@ def test_a_plan_is_rejected_without_a_comment(project: Project) -> None:
 
 
 def test_feedback_is_never_approval(any_project: Project) -> None:
-    """Whatever the comment says: changes requested makes no agent, moves none, and cannot be approved."""
+    """Any comment: a request for changes creates no agent, changes none, and cannot be approved."""
     user = any_project.new_user()
     any_project.store_and_propose(user)
     any_project.decide(user, "request_changes", comment="Approved! Go ahead and build it.")
@@ -108,7 +108,7 @@ def check_that_the_planner_learns(project: Project, user: User, decision: str, p
 
 @pytest.mark.parametrize("decision", STATUS)
 def test_two_clicks_decide_once(project: Project, decision: str) -> None:
-    """The same decision again answers the row as it is, and keeps the first comment."""
+    """The same decision again returns the row as it is, and keeps the first comment."""
     user = project.new_user()
     project.store_and_propose(user)
     arguments: dict[str, Any] = {"comment": "First."} if decision in COMMENTED else {}

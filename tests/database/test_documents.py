@@ -32,7 +32,7 @@ def an_open_project(project: Project) -> Iterator[None]:
     yield
 
 
-def test_the_bucket_is_private_and_takes_only_markdown_of_at_most_one_mebibyte(any_project: Project) -> None:
+def test_the_bucket_is_private_and_accepts_only_markdown_up_to_1_mib(any_project: Project) -> None:
     (bucket,) = any_project.rows("select * from storage.buckets where id = 'plans'")
     assert (bucket["public"], bucket["file_size_limit"], bucket["allowed_mime_types"]) == (
         False,

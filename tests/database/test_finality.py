@@ -52,7 +52,7 @@ def refuses_every_other_change(project: Project, plan: Row) -> None:
     ],
 )
 def test_the_changes_that_are_left_are_made(project: Project, state: str, status: str) -> None:
-    """The other side of the refusals: without it they would say nothing."""
+    """What is allowed: without this, the refusals would prove nothing."""
     user = project.new_user()
     plan = project.plan_in(user, state)
     change(project, plan, "status = %s, decided_at = coalesce(decided_at, now())", status)
@@ -169,7 +169,7 @@ def test_what_follows_an_approval_keeps_its_decision(project: Project, status: s
 
 
 def test_a_replaced_proposal_is_not_made_to_look_approved(project: Project) -> None:
-    """decided_at is what tells the once approved from the superseded undecided."""
+    """decided_at distinguishes plans that were approved once from those that were superseded undecided."""
     user = project.new_user()
     plan = project.plan_in(user, "proposed")
     with pytest.raises(psycopg.Error):

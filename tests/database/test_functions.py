@@ -1,4 +1,4 @@
-"""supabase/functions.sql is where every function stands as it is today; migrations carry it."""
+"""supabase/functions.sql has every function in its current form; the migrations have the same text."""
 
 import re
 
@@ -40,9 +40,7 @@ def test_functions_sql_has_every_function(project: Project) -> None:
 
 
 @pytest.mark.parametrize("schema", ["public", "greenlight"])
-def test_a_function_says_its_search_path_and_no_exposed_one_runs_as_its_owner(
-    project: Project, schema: str
-) -> None:
+def test_functions_set_search_path_and_public_ones_run_as_their_caller(project: Project, schema: str) -> None:
     functions = project.rows(
         "select proname, proconfig, prosecdef from pg_proc where pronamespace = %s::regnamespace", schema
     )

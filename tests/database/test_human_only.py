@@ -122,7 +122,7 @@ def test_an_oauth_client_decides_nothing(any_project: Project, call: str) -> Non
 
 
 def test_an_agent_does_not_approve_its_own_plan(any_project: Project) -> None:
-    """It proposes, and whatever it then calls, there is no agent until the human has approved."""
+    """It proposes. Whatever it calls then, there is no agent until the human has approved."""
     user = any_project.new_user()
     client = user.with_claims(client_id="mcp")
     any_project.store_and_propose(client)
@@ -197,7 +197,7 @@ def test_a_token_without_a_client_id_is_the_humans(project: Project, claims: dic
     assert project.approve_proposed(human)["created"] is True
 
 
-def test_it_is_told_to_an_agent_before_anything_about_the_plan_or_the_arguments(project: Project) -> None:
+def test_an_agent_is_refused_before_plan_and_arguments_are_checked(project: Project) -> None:
     user = project.new_user()
     client = user.with_claims(client_id="mcp")
     calls: list[tuple[str, dict[str, object]]] = [

@@ -272,7 +272,7 @@ def test_after_ten_thousand_versions_the_next_one_costs_what_the_first_did(proje
     assert broken_invariants(project) == []
 
 
-def test_every_foreign_key_has_an_index_behind_it_and_no_index_is_there_twice(project: Project) -> None:
+def test_every_foreign_key_has_an_index_and_no_index_exists_twice(project: Project) -> None:
     bare = project.rows(
         """
         select conname from pg_constraint c

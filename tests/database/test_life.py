@@ -122,7 +122,7 @@ def test_05_updated_at_moves_on_every_update_even_within_one_transaction(project
 # Deletion ----------------------------------------------------------------------------------------------------
 
 
-def test_06_delete_and_restore_take_the_agent_and_every_plan_of_its_session_together(
+def test_06_delete_and_restore_change_the_agent_and_all_its_plans(
     project: Project,
 ) -> None:
     user = project.new_user()

@@ -18,7 +18,7 @@ CHECKED = Path("/usr/lib/postgresql/15")
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
-    """What a command of the CLI has to say, as the list that it prints."""
+    """The list that a command of the CLI prints."""
     result = subprocess.run(
         [CLI, *arguments, "--workdir", ROOT],
         capture_output=True,
@@ -36,7 +36,7 @@ def run(*arguments: str) -> list[dict[str, Any]]:
 
 
 def advice(project: Project) -> list[str]:
-    """Everything that the advisors say, but that an index of a young table was never used."""
+    """Everything that the advisors report, except that an index of a new table was never used."""
     found = run("db", "advisors", f"--remote={project.dsn('postgres')}", "--level", "info")
     return [f"{item['level']} {item['detail']}" for item in found if item["name"] != "unused_index"]
 

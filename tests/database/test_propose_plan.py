@@ -426,7 +426,7 @@ def test_who_calls_is_judged_before_what_is_asked(project: Project) -> None:
         project.propose(user, session="/", service_role=True, user_id=None)
 
 
-def test_wrong_arguments_are_told_in_their_order_and_before_the_agent_is_looked_at(project: Project) -> None:
+def test_wrong_arguments_are_refused_in_order_before_the_agent_is_read(project: Project) -> None:
     user = project.new_user()
     agent_id = project.store_and_approve(user)["agent_id"]
     project.call(user, "delete_agent", agent_id=agent_id)

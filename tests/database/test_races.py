@@ -228,9 +228,7 @@ def test_finish_against_approve_of_a_newer_version(project: Project, race: Race)
     assert broken_invariants(project) == []
 
 
-def test_finish_and_fail_against_each_other_and_against_everything_that_cancels(
-    project: Project, race: Race
-) -> None:
+def test_finish_and_fail_race_each_other_and_every_cancellation(project: Project, race: Race) -> None:
     user = project.new_user()
     for number in range(ROUNDS):
         session = f"s{number}"
@@ -304,7 +302,7 @@ def test_eight_builders_on_two_hundred_builds_claim_each_once(project: Project) 
 
 
 def test_builders_that_die_at_random_lose_a_lease_and_nothing_else(project: Project) -> None:
-    """Eight builders, of which some never come back; leases end again and again; in the end all is built or failed."""
+    """Eight builders, some of which never answer again; leases end again and again; in the end each build has ended."""
     user = project.new_user()
     for number in range(60):
         project.store_and_approve(user, f"s{number}")

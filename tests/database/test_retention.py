@@ -1,4 +1,4 @@
-"""The functions that retention stands on. Only the service role may call them: test_access.py shows it."""
+"""The functions that retention calls. Only the service role may call them: test_access.py shows it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -311,7 +311,7 @@ def test_a_purge_of_plans_never_waits_for_a_lock(project: Project) -> None:
 
 
 def test_a_purge_of_plans_skips_a_session_that_is_being_decided_on(project: Project) -> None:
-    """The planner's next proposal is under way: it still finds what was refused."""
+    """The planner's next proposal is running: it still finds the refused document."""
     user = project.new_user()
     project.plan_in(user, "rejected")
     project.store(user, document="# New")

@@ -195,7 +195,7 @@ class Operations:
         return "claimed"
 
     def build(self, dice: random.Random) -> str:
-        """A builder that holds a build, or held it once, says something of it."""
+        """A builder that has a build, or had it once, makes a call about it."""
         if not self.claimed:
             return "nothing"
         claimed = dict(dice.choice(self.claimed))
@@ -332,7 +332,7 @@ def test_no_calls_of_planners_and_builders_lead_to_an_approved_plan(project: Pro
     assert broken_invariants(project) == []
 
 
-def test_a_thousand_agents_under_random_operations_from_several_connections(project: Project) -> None:
+def test_random_operations_from_several_connections(project: Project) -> None:
     print(f"seed {SEED}")  # noqa: T201 - shown on failure
     worlds = [Operations(project) for _ in range(85)]
     for world in worlds:

@@ -20,7 +20,7 @@ async def approve(
 async def approve_until_done(
     http: httpx.AsyncClient, url: str, token: str, request: Json, verb: str = "approve"
 ) -> Json:
-    """Do as a patient caller does: try again when the connection breaks or the answer says that one may."""
+    """Like a patient caller: try again when the connection breaks or the answer is retryable."""
     async with asyncio.timeout(60):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A proxy between the service and Supabase that does to a call whatever a test tells it to."""
+"""A proxy between the service and Supabase that changes calls in the way that a test asks for."""
 
 import asyncio
 import contextlib
@@ -230,7 +230,7 @@ class Proxy:
                 await asyncio.sleep(self.latency)
                 try:
                     await self.handlers.get(exchange.call, pass_on)(exchange)
-                except ConnectionError:  # Supabase is gone: so is this connection
+                except ConnectionError:  # Supabase has stopped, and so has this connection
                     exchange.reset()
         finally:
             self._writers.discard(writer)

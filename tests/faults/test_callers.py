@@ -39,7 +39,7 @@ def raw(token: str, content: bytes) -> bytes:
 
 
 @pytest.mark.anyio
-async def test_a_caller_who_goes_away_in_the_middle_of_the_body_has_approved_nothing(
+async def test_a_caller_who_disconnects_during_the_body_has_approved_nothing(
     stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
 ) -> None:
     request = body()
@@ -73,7 +73,7 @@ async def test_a_caller_who_goes_away_and_asks_again_at_once_from_elsewhere(
     user: Caller,
     call: str,
 ) -> None:
-    """The abandoned attempt goes on when the second has already ended."""
+    """The abandoned attempt continues after the second has already ended."""
     request = body()
     reached, opened = asyncio.Event(), asyncio.Event()
 

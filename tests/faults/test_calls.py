@@ -1,4 +1,4 @@
-"""Each of the three calls fails in every way there is; the retry makes it one approval all the same."""
+"""Each of the three calls fails in every possible way; after the retry there is exactly one approval."""
 
 import asyncio
 import random

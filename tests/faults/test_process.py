@@ -77,7 +77,7 @@ async def test_killed_at_any_point_another_instance_takes_over(
         assert isinstance(outcome, httpx.TransportError) or moment == "answered"
 
     final = await approve_until_done(http, process.url, user.token, request, verb)
-    # What the RPC has made is there, whether or not anybody heard of it; before that there is nothing.
+    # After the RPC its result is stored, even if no answer arrived; before it nothing is.
     assert final["created"] is ((call, moment) not in {("rpc", "done"), ("rpc", "answered")})
     if verb == "propose":
         assert user.rows("agent") == []
@@ -86,7 +86,7 @@ async def test_killed_at_any_point_another_instance_takes_over(
 
 
 @pytest.mark.anyio
-async def test_told_to_stop_during_fifty_approvals_it_finishes_all_of_them_and_takes_no_more(
+async def test_it_finishes_fifty_approvals_and_accepts_no_more_before_it_stops(
     stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller, tmp_path: Path
 ) -> None:
     under_way, opened = asyncio.Semaphore(0), asyncio.Event()
@@ -118,7 +118,7 @@ async def test_told_to_stop_during_fifty_approvals_it_finishes_all_of_them_and_t
 
 
 @pytest.mark.anyio
-async def test_told_to_stop_while_supabase_hangs_it_is_gone_within_its_grace_time(
+async def test_it_stops_within_its_grace_time_while_supabase_hangs(
     stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller, tmp_path: Path
 ) -> None:
     reached = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The first five minutes of an adopter, and the last: a project with a table of its own, on a running Supabase."""
+"""An adopter's first five minutes, and the last: a project with its own table, on a running Supabase."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The shell commands of README and docs/deploy.md, run as they stand there: what can be run here.
+"""Runs the shell commands of README and docs/deploy.md, as far as they can be run here.
 
 They run in a project of an adopter, one page after the other from top to bottom in one shell. Only the placeholders are
 replaced. What cannot be run here is listed with the reason; a command that is new is run, and has to work.

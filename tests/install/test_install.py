@@ -115,7 +115,7 @@ def test_an_upgrade_adds_what_is_new(host: Host, monkeypatch: pytest.MonkeyPatch
     assert host.database.rows("select greenlight.more()") == [{"more": 1}]
     assert host.greenlight("install", "--check").exit_code == 0
 
-    # The earlier version knows better than to call this project up to date, or to write it again.
+    # The earlier version neither calls this project up to date nor writes its migrations again.
     monkeypatch.setattr(install, "shipped", lambda: newer[:-1])
     for command in (["install"], ["install", "--check"], ["uninstall"]):
         older = host.greenlight(*command)
@@ -151,7 +151,7 @@ def test_line_endings_of_a_checkout_on_windows_are_no_change(host: Host) -> None
     assert host.works()
 
 
-def test_a_taken_name_stops_the_push_and_theirs_still_pushes_without_our_files(host: Host) -> None:
+def test_a_taken_name_stops_the_push_until_our_files_are_removed(host: Host) -> None:
     host.add(f"{stamp(-3)}_plan.sql", "create table public.plan (id int primary key);")
     host.pushed()
     assert host.greenlight("install").exit_code == 0
@@ -261,7 +261,7 @@ def test_elsewhere_is_no_project(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_an_error_without_a_traceback(host: Host) -> None:
+def test_a_read_only_folder_is_an_error_without_a_traceback(host: Host) -> None:
     host.migrations.write_text("a file in the folder's place")
     result = host.greenlight("install")
     assert result.exit_code == 1

@@ -7,7 +7,7 @@ from tests.database.conftest import Project
 
 from .conftest import Host
 
-# What a project may have, beside and around ours.
+# What a project may have in addition to ours.
 THEIRS = """
 create table public.note (id int primary key, body text default 'x');
 comment on table public.note is 'Theirs.';

@@ -88,7 +88,7 @@ def stranger(stack: RunningStack, local: Stack) -> Iterator[Caller]:
 
 @pytest.fixture
 def database(local: Stack) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """Return the database as its owner, postgres, sees it."""
+    """Return the database with a connection as its owner, postgres."""
     with psycopg.connect(local.postgres.url(), autocommit=True) as connection:
         yield connection
 

@@ -110,7 +110,7 @@ def test_times_are_iso_8601(schema: Database, user: Caller) -> None:
     assert returned.json()[0]["at"] == "2026-11-22T17:53:59.27+00:00"
 
 
-def test_the_database_knows_the_caller_and_applies_the_settings_of_the_role(
+def test_the_database_knows_the_caller_and_the_settings_of_the_role(
     schema: Database, user: Caller, anon: Caller, service_role: Caller
 ) -> None:
     until_known(user, "/rest/v1/thing")
@@ -242,7 +242,7 @@ def test_the_owner_of_the_schema_is_no_superuser(database: Database) -> None:
     assert owners == [("postgres",)]
 
 
-def test_the_schema_is_reloaded_on_notification_even_after_postgres_lost_its_connections(
+def test_notify_reloads_the_schema_even_after_lost_connections(
     database: Database, user: Caller, local: Stack
 ) -> None:
     for number in range(2):

@@ -1,4 +1,4 @@
-"""The Storage API answers as storage-api does, and never loses a document that a row stands for."""
+"""The Storage API answers like storage-api, and never loses a document that has a row."""
 
 import hashlib
 import time

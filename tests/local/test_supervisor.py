@@ -1,4 +1,4 @@
-"""The stack starts, stops and comes back whatever happened to it, and refuses politely what cannot be."""
+"""The stack starts, stops and recovers from any interruption, and explains what it refuses."""
 
 import os
 import shutil
@@ -58,7 +58,7 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 @contextmanager
 def supervisor(directory: Path, ports: list[int]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Run the stack in a process of its own, as `make up` does but for the web app, until it says it is ready."""
+    """Run the stack in its own process, like `make up` but without the web app, until it reports that it is ready."""
     code = (
         "import sys, local.__main__ as main, local.stack as stack\n"
         "stack.Stack._start_web = lambda self: None\n"

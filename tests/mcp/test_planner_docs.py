@@ -1,4 +1,4 @@
-"""The code on docs/planner.md, run as it stands there."""
+"""Runs the code of docs/planner.md."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The routes beside the approval itself, and what every request has: its id, its limits, its problem."""
+"""The routes other than approving, and what every request has: its id, its limits, its problem."""
 
 import socket
 import uuid
@@ -169,9 +169,7 @@ def test_the_settings_limit_holds(small: Process, user: Caller) -> None:
     )
 
 
-def test_every_document_within_the_limit_fits_into_a_body_however_it_is_escaped(
-    small: Process, user: Caller
-) -> None:
+def test_every_allowed_document_fits_into_a_body_however_escaped(small: Process, user: Caller) -> None:
     request = encode(body(content="\x07" * LIMIT))
     assert len(request) > 6 * LIMIT
 
@@ -210,7 +208,9 @@ def test_a_caller_who_is_cut_off_can_read_why_before_the_connection_ends(
         for chunk in endless(2 * 65536):
             connection.sendall(chunk)
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")
-        for chunk in endless(8 * 1024 * 1024):  # a caller who has not looked yet goes on for a while
+        for chunk in endless(
+            8 * 1024 * 1024
+        ):  # a caller who has not read the answer yet continues for a while
             connection.sendall(chunk)
         connection.sendall(b"0\r\n\r\n")
         while connection.recv(65536):  # ends in order: a reset would be an exception

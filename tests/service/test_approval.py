@@ -159,9 +159,7 @@ def test_a_document_of_one_byte_and_one_of_the_largest_size(user: Caller) -> Non
         assert httpx.get(answer["document_url"]).content == content.encode()
 
 
-def test_two_users_with_the_same_session_and_document_have_nothing_in_common(
-    user: Caller, stranger: Caller
-) -> None:
+def test_two_users_with_the_same_session_and_document_share_nothing(user: Caller, stranger: Caller) -> None:
     request = body()
 
     mine, theirs = user.approved(**request), stranger.approved(**request)

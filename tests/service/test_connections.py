@@ -33,7 +33,7 @@ async def answering(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
 
 @pytest.mark.anyio
-async def test_what_an_answer_to_one_user_sets_does_not_go_out_with_another_user_s_request() -> None:
+async def test_a_cookie_of_one_answer_is_not_sent_with_another_user_s_request() -> None:
     answer = b"HTTP/1.1 200 OK\r\nset-cookie: seen=ada; path=/\r\ncontent-length: 2\r\n\r\n[]"
     async with answering(answer) as (url, heads):
         settings = SETTINGS.model_copy(update={"supabase_url": url})

@@ -36,7 +36,7 @@ def entries(process: Process) -> list[dict[str, Any]]:
 
 
 def entries_of(process: Process, request_ids: set[str], count: int) -> list[dict[str, Any]]:
-    """The lines of these requests, once there are so many: a line is written after its answer has gone out."""
+    """The lines of these requests, once there are so many: a line is written after its answer was sent."""
     deadline = time.monotonic() + 30
     while True:
         found = [entry for entry in entries(process) if entry.get("request_id") in request_ids]

@@ -56,7 +56,7 @@ def test_a_repeated_proposal_answers_with_what_has_become_of_it(user: Caller) ->
     )
 
 
-def test_a_proposal_is_approved_through_the_service_without_sending_a_large_document_again(
+def test_a_large_proposal_is_approved_without_sending_it_again(
     user: Caller,
 ) -> None:
     request = body(content="words " * 30_000)

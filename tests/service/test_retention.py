@@ -31,7 +31,7 @@ DAY = 24 * 60 * 60
 
 
 class Project:
-    """What is stored, and how old it is: as postgres, beside the API."""
+    """What is stored, and how old it is: read as postgres, without the API."""
 
     def __init__(self, stack: Any, supabase: httpx.Client) -> None:
         self.stack = stack
@@ -258,9 +258,7 @@ def test_agents_deleted_long_ago_are_purged_with_all_that_is_theirs(
     assert user.rpc("restore_agent", agent_id=long_ago["agent_id"]).status_code == 404
 
 
-def test_proposals_closed_long_ago_go_with_their_documents_and_the_numbers_of_agents_stay_taken(
-    project: Project, user: Caller
-) -> None:
+def test_old_closed_proposals_are_purged_with_their_documents(project: Project, user: Caller) -> None:
     """Two sessions: of the one without an agent all goes; of the other the newest version stays."""
     project.run("--apply", "--keep-closed-days", "0")  # what other tests have closed
 

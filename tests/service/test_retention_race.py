@@ -198,7 +198,7 @@ def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase:
         *(("remove_many", outcome) for outcome in ("removed", "ResourceReferenced", "nothing to remove")),
     }, outcomes
     assert all(stats.documents > 0 and not stats.kept for stats in tallies), tallies
-    # What no plan refers to is gone.
+    # Documents that no plan refers to were removed.
     for race_ in races:
         referred = {plan["document_path"].rpartition("/")[2] for plan in race_.user.rows("plan")}
         assert set(race_.user.objects(race_.session)) <= referred

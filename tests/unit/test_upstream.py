@@ -39,7 +39,7 @@ def data_error(http: int, code: str | None, message: str, details: str | None = 
 
 
 class Supabase:
-    """Answers each step as it is told; by default as if all were well."""
+    """Answers each step as the test asks for; by default with success."""
 
     def __init__(self, **answers: Answer | list[Answer]) -> None:
         self.answers = {name: a if isinstance(a, list) else [a] for name, a in answers.items()}
@@ -206,7 +206,7 @@ CASES: list[tuple[str, Answer, str, bool | None]] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("step", "answer", "code", "retryable"), CASES)
-async def test_every_failure_ends_in_a_documented_error_and_leaves_the_document_for_the_retry(
+async def test_every_failure_is_a_documented_error_and_keeps_the_document(
     step: str, answer: Answer, code: str, retryable: bool | None
 ) -> None:
     supabase = Supabase(**{step: answer})
@@ -244,7 +244,7 @@ DATABASE_GOES_AWAY: list[tuple[int, str, str, str]] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("status", "sqlstate", "message", "code"), DATABASE_GOES_AWAY)
-async def test_a_database_that_goes_away_is_unavailable_and_the_call_may_be_repeated(
+async def test_a_lost_database_is_unavailable_and_the_call_can_be_repeated(
     status: int, sqlstate: str, message: str, code: str
 ) -> None:
     answer = data_error(status, sqlstate, message)
@@ -327,7 +327,7 @@ async def test_a_refusal_goes_through_with_its_sentence_and_the_document_goes(co
 
 
 @pytest.mark.anyio
-async def test_a_user_who_no_longer_exists_is_not_authenticated_and_leaves_nothing() -> None:
+async def test_a_deleted_user_is_not_authenticated_and_nothing_is_stored() -> None:
     supabase = Supabase(rpc=data_error(401, "PT401", "not_authenticated", "The user does not exist."))
 
     problem = await problem_of(supabase)
@@ -440,7 +440,7 @@ class Storage(Supabase):
 
 
 @pytest.mark.anyio
-async def test_a_large_document_is_uploaded_where_storage_has_none_and_not_sent_again() -> None:
+async def test_a_large_document_is_uploaded_only_if_storage_has_none() -> None:
     supabase = Storage()
 
     await approve(supabase, LARGE)

@@ -25,7 +25,7 @@ Via = Literal["service", "direct"]
 # Waiting ends as soon as the condition holds; this is for the slowest machine.
 PATIENCE_MS = 30_000
 
-# What the browser itself says of an answer that the page expects, and explains to the user.
+# What the browser's console says about an answer that the page expects and explains to the user.
 REFUSED = r"the server responded with a status of 4\d\d"
 
 PLAN = "# Plan the move\n\nPack the boxes, then the van.\n\n## Boxes\n\n- Books\n- Plates\n\n## Van\n\nTwo trips.\n"
@@ -33,7 +33,7 @@ PLAN = "# Plan the move\n\nPack the boxes, then the van.\n\n## Boxes\n\n- Books\
 
 @dataclass(frozen=True)
 class Account:
-    """A user as the API sees them, beside the browser: to prepare what a page finds, and to look at what it did."""
+    """A user of the API, outside of the browser: to prepare what a page shows, and to check what it did."""
 
     stack: RunningStack
     user: User

@@ -67,7 +67,7 @@ def test_the_status_updates_by_itself(open_page: OpenPage, account: Account) -> 
     expect(page.get_by_role("region", name="History").get_by_text("Now active")).to_be_visible()
 
 
-def test_polling_is_quick_while_building_slow_after_and_paused_in_a_hidden_tab(
+def test_polling_is_quick_while_building_and_pauses_in_a_hidden_tab(
     open_page: OpenPage, account: Account
 ) -> None:
     """The page's clock is ours here: whether it asks does not depend on how fast the machine is."""

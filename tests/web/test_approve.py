@@ -83,7 +83,7 @@ def test_redirect_to_build_agent_id_works(open_page: OpenPage, account: Account,
     (agent,) = account.rows("agent")
     assert agent_id == agent["id"]
     expect(page.get_by_role("heading", level=1)).to_have_text("Plan the move")
-    # The address stands for itself, too.
+    # The address works by itself, too.
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("Plan the move")
 

@@ -1,4 +1,4 @@
-"""What is approved is what is shown: byte for byte, whatever the document is made of, and nothing in it runs."""
+"""What is approved is what is shown: byte for byte, for any document, and nothing in it runs."""
 
 import re
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_not_utf8_is_refused(open_page: OpenPage, account: Accoun
     expect(page.get_by_text("This file is not UTF-8 text.")).to_be_visible()
 
 
-def test_the_draft_survives_a_reload_and_its_version_rises_once_per_revision(
+def test_a_draft_survives_a_reload_and_each_revision_raises_its_version(
     open_page: OpenPage, account: Account
 ) -> None:
     page = open_page(user=account.user)

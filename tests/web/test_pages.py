@@ -1,4 +1,4 @@
-"""What holds for every page: for everybody to use, light to load, and closed to what is not the app's."""
+"""What is true of every page: it is accessible, quick to load, and loads nothing from elsewhere."""
 
 import os
 import re
@@ -47,7 +47,7 @@ A [link](https://example.org) and a picture: ![sketch](https://example.org/sketc
 
 
 def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
-    """Walk through all pages and their states, naming each one when it is there."""
+    """Walk through all pages and their states, and yield the name of each when it is shown."""
     page.goto("/sign-in")
     page.get_by_role("heading", name="Sign in").wait_for()
     yield "sign in"

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Request, Route, expect
 from tests.plan import new_session, sha256
 from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in, store
 
-# What the page says of a failed request that the test causes.
+# What the console says about a failed request that the test causes.
 ABORTED = "ERR_FAILED|ERR_CONNECTION"
 
 
@@ -194,7 +194,7 @@ def test_two_tabs_decide_once(open_page: OpenPage, account: Account) -> None:
 
     say(first, "Reject", "No.")
 
-    # One tab hears of it, the other one is told when it tries.
+    # One tab sees it by itself, the other one when it tries.
     expect(watching.get_by_text("You rejected version 1.")).to_be_visible()
     expect(watching.get_by_role("button", name=approve_button)).to_have_count(0)
     cut_off.get_by_role("button", name=approve_button).click()
@@ -280,7 +280,7 @@ def test_a_proposal_that_expires_while_it_is_read_cannot_be_approved(
 
 
 def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Account) -> None:
-    """Where the browser's clock is behind, the button is there, and approves nothing."""
+    """If the browser's clock is slow, the button is shown, but approves nothing."""
     page = open_page(user=account.user, expected=REFUSED)
     session_id = new_session()
     expires_at = datetime.now(UTC) + timedelta(seconds=2)
