@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -166,11 +167,19 @@ def refuse_taken_port(port: int, variable: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
+    """Return ports that are free now, and most likely still are when a server takes them.
+
+    They are drawn at random, so that processes that ask at the same time get different ones, and from below the range
+    of outgoing connections, one of which might take a port before its server does.
+    """
+    ports: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            port = 20_000 + secrets.randbelow(12_000)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports
 
 
 def accepts_connections(port: int) -> bool:

@@ -1,5 +1,6 @@
 """The web app: built when its sources are newer than what is there, and served."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -19,11 +20,14 @@ def build() -> None:
     Raises:
         LocalError: it does not build.
     """
-    if BUILD_ID.exists() and max(_changes()) < BUILD_ID.stat().st_mtime:
-        return
-    result = subprocess.run(
-        [NODE, NEXT, "build", UI], check=False, capture_output=True, text=True, env=_environment()
-    )
+    with (UI / "package.json").open() as lock:
+        # A second process waits here, and finds it built.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if BUILD_ID.exists() and max(_changes()) < BUILD_ID.stat().st_mtime:
+            return
+        result = subprocess.run(
+            [NODE, NEXT, "build", UI], check=False, capture_output=True, text=True, env=_environment()
+        )
     if result.returncode != 0:
         raise LocalError(f"The web app does not build:\n{result.stdout}{result.stderr}")
 
