@@ -1,5 +1,6 @@
 """A real browser in front of the built web app, in front of the running stack."""
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -153,8 +154,9 @@ def stranger(stack: RunningStack) -> Account:
 def browser() -> Iterator[Browser]:
     """Return Debian's Chromium where there is one, else the one that Playwright has downloaded."""
     expect.set_options(timeout=PATIENCE_MS)
+    debian = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        browser = playwright.chromium.launch(executable_path=debian)
         yield browser
         browser.close()
 
@@ -202,10 +204,10 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(browser: Browser, served: dict[Via, str]) -> Iterator[OpenPage]:
+def open_page(browser: Browser, served: dict[Via, str], stack: RunningStack) -> Iterator[OpenPage]:
     """Return a function that opens a browser of its own for a visitor, and fails the test for any console error.
 
-    `expected` is a pattern for what a test provokes. `context` is Playwright's.
+    `user` is signed in. `expected` is a pattern for what a test provokes. `context` is Playwright's.
     """
     with ExitStack() as opened:
         complaints: list[str] = []
@@ -230,13 +232,32 @@ def open_page(browser: Browser, served: dict[Via, str]) -> Iterator[OpenPage]:
             visitor.on(
                 "weberror", lambda error: complaints.append(f"{error.page and error.page.url}: {error.error}")
             )
-            page = visitor.new_page()
             if user is not None:
-                sign_in(page, user)
-            return page
+                visitor.add_cookies(session_cookies(stack, user, url or served[via]))
+            return visitor.new_page()
 
         yield open_page
     assert complaints == []
+
+
+def session_cookies(stack: RunningStack, user: User, url: str) -> list[Json]:
+    """Sign in without the form, and return the cookies in which @supabase/ssr keeps the session."""
+    credentials = {"email": user.email, "password": user.password}
+    answer = httpx.post(
+        f"{stack.supabase_url}/auth/v1/token",
+        params={"grant_type": "password"},
+        json=credentials,
+        headers={"apikey": stack.publishable_key},
+        timeout=30,
+    ).raise_for_status()
+    value = "base64-" + base64.urlsafe_b64encode(answer.content).decode().rstrip("=")
+    parts = [value[at : at + 3180] for at in range(0, len(value), 3180)]
+    name = f"sb-{urlsplit(stack.supabase_url).netloc.split('.')[0]}-auth-token"
+    names = [name] if len(parts) == 1 else [f"{name}.{number}" for number in range(len(parts))]
+    return [
+        {"name": name, "value": part, "url": url, "sameSite": "Lax"}
+        for name, part in zip(names, parts, strict=True)
+    ]
 
 
 def sign_in(page: Page, user: User, path: str = "/agents") -> None:

@@ -240,6 +240,7 @@ def test_agents_are_listed_newest_first_by_status_and_page(open_page: OpenPage, 
 
 def test_signing_out_ends_it(open_page: OpenPage, account: Account, stack: RunningStack) -> None:
     page = open_page(user=account.user)
+    page.goto("/agents")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     page.goto("/agents")

@@ -53,6 +53,7 @@ def test_the_list_of_agents_shows_progress(open_page: OpenPage, account: Account
     agent_id = account.approve(title="On its way")["agent_id"]
     build = account.claim(agent_id)
     page = open_page(user=account.user)
+    page.goto("/agents")
     bar = page.get_by_role("progressbar", name="Progress of On its way")
     expect(bar).to_be_visible()
 
