@@ -44,20 +44,21 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 unit: setup ## the tests that need neither a stack nor a browser, in seconds
 	pytest --quiet tests/unit
 
+# Three at a time, since tests wait half of their time. Each worker takes neighbours, for what they start together.
 test: setup debian ## everything that is tested
-	pytest
+	pytest --numprocesses=3 --dist=worksteal
 
 # A browser, and the extension of Postgres that `supabase db lint` needs: Debian's where there is apt and root. Elsewhere
 # the browser is Playwright's, and the linter's tests say that they were skipped. (RUNLEVEL: apt starts no server.)
 debian: setup
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    dpkg -s chromium postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
-	        echo "Installing with apt-get: chromium, for the tests of the web app, and postgresql-15-plpgsql-check, a linter"; \
+	    dpkg -s chromium-headless-shell postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
+	        echo "Installing with apt-get: chromium-headless-shell, for the tests of the web app, and postgresql-15-plpgsql-check, a linter"; \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-	            apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	            apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null; \
 	        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
 	            postgresql-15-plpgsql-check >/dev/null || echo "plpgsql_check is not available; its tests are skipped"; }; \
-	elif ! command -v chromium >/dev/null; then \
+	elif ! { command -v chromium-headless-shell || command -v chromium; } >/dev/null; then \
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
 
 soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run), ten minutes at most; then every install with both CLIs and both kinds of database
