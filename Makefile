@@ -62,7 +62,8 @@ debian: setup
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
 
 soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run), ten minutes at most; then every install with both CLIs and both kinds of database
-	SOAK=1 timeout --signal=INT 600 pytest tests/faults tests/security tests/builder/test_process.py
+	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
+	    tests/builder/test_process.py tests/database/test_stateful.py tests/service/test_retention_race.py
 	SOAK=1 pytest tests/install
 
 audit: setup ## check the locked packages for known vulnerabilities, where the advisory data can be reached

@@ -100,7 +100,7 @@ class Host:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "DO_NOT_TRACK": "1"},
         )
 
@@ -191,7 +191,7 @@ class Adopter:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
 
     def greenlight(self, *arguments: str, **variables: str) -> Result:

@@ -8,7 +8,7 @@ plan is made; the service stores the document again and asks once more. A policy
 the delete, could not do this: both decide on a snapshot that may be older than the plan. And the bytes: storage
 removes them after the row, by the version of that very upload.
 
-`SOAK=1` runs five times as many rounds.
+The races end when each side has won and met the other. `SOAK=1` runs many more rounds.
 """
 
 import os
@@ -32,7 +32,17 @@ from tests.plan import new_session, sha256
 from tests.service.test_retention import own_project
 
 OWNERS = 3  # who race at the same time, each with documents of their own
-ROUNDS = 70 * (5 if os.environ.get("SOAK") else 1)  # of each owner
+ROUNDS = (150, 150) if os.environ.get("SOAK") else (20, 100)  # of each owner: at least, at most
+# Each side has won at times, and met the other.
+MET = {
+    ("approve_directly", "approved"),
+    ("approve_through_the_service", "approved"),
+    ("approve_too_late", "plan_stale"),
+    ("remove_one", "removed"),
+    ("remove_one", "ResourceReferenced"),
+    ("remove_many", "removed"),
+    ("remove_many", "ResourceReferenced"),
+}
 APPROVALS = ("approve_directly", "approve_through_the_service")
 
 
@@ -139,7 +149,10 @@ class Race:
 def race(user: Caller) -> Race:
     race = Race(user)
     with ThreadPoolExecutor(4) as pool:
-        for number in range(ROUNDS):
+        least, most = ROUNDS
+        for number in range(most):
+            if number >= least and race.outcomes.keys() >= MET:
+                break
             race.round(pool, number)
     return race
 
@@ -178,17 +191,9 @@ def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase:
     outcomes = sum((race.outcomes for race in races), Counter[tuple[str, str]]())
     lost = [plan["document_path"] for user in users for plan in user.rows("plan") if not intact(user, plan)]
     assert lost == [], outcomes
-    # Each side has won at times, and met the other; nothing happened that has no name.
+    # Nothing happened that has no name.
     met = set(outcomes)
-    assert {
-        ("approve_directly", "approved"),
-        ("approve_through_the_service", "approved"),
-        ("approve_too_late", "plan_stale"),
-        ("remove_one", "removed"),
-        ("remove_one", "ResourceReferenced"),
-        ("remove_many", "removed"),
-        ("remove_many", "ResourceReferenced"),
-    } <= met, outcomes
+    assert met >= MET, outcomes
     assert met <= {
         *((act, outcome) for act in APPROVALS for outcome in ("approved", "document_not_found")),
         *((act, "upstream_error") for act in ("approve_through_the_service", "approve_too_late")),
