@@ -45,13 +45,25 @@ def _trimmed(title: str) -> str:
     return title.strip(WHITE_SPACE)
 
 
+def _without_nul(content: str) -> str:
+    # As a pattern it would take most of the time that reading a large request takes.
+    if "\x00" in content:
+        raise ValueError("must not contain U+0000")
+    return content
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Title = Annotated[str, AfterValidator(_trimmed), WithJsonSchema({"type": "string", "pattern": TITLE_PATTERN})]
-Content = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+Content = Annotated[
+    str,
+    StringConstraints(min_length=1),
+    AfterValidator(_without_nul),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
+]
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
