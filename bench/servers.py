@@ -69,8 +69,9 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of the process so far, as the operating system counts it."""
-        times = self._process.cpu_times()
-        return times.user + times.system
+        # Linux names each process's clock by its id (CPUCLOCK_SCHED). It counts nanoseconds, and also the threads
+        # that have ended; /proc counts ticks of 10 ms.
+        return time.clock_gettime(~self.child.pid << 3 | 2)
 
     def memory_mib(self) -> float:
         return self._process.memory_info().rss / 2**20
