@@ -1,6 +1,6 @@
 """`greenlight build` as a process: its exit codes, its logs, its signals, and what its death costs.
 
-`SOAK=1` kills a builder at a hundred random moments instead of a few. SEED=… repeats a run.
+`SOAK=1` kills a builder at forty random moments instead of a few. SEED=… repeats a run.
 """
 
 import asyncio
@@ -293,7 +293,7 @@ async def test_any_fault_at_any_time(
 
 # kill -9 ------------------------------------------------------------------------------------------------
 
-KILLS, BUILDERS = (100, 6) if SOAK else (4, 3)
+KILLS, BUILDERS = (40, 6) if SOAK else (4, 3)
 
 
 def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
@@ -321,7 +321,8 @@ def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
             agents += [owner.approve()["agent_id"] for _ in range(4)]
             ready = until(lambda: [each for each in running if logged(each)])
             time.sleep(chance.uniform(0, 0.5))
-            victim = chance.choice(ready)
+            # Whatever is ready, the same seed draws the same number.
+            victim = ready[int(chance.random() * len(ready))]
             victim.process.kill()
             victim.process.wait()
             running.remove(victim)
