@@ -14,6 +14,7 @@ import httpx
 from bench.load import Clients, User
 
 WAIT_SECONDS = 45
+BEGIN_SECONDS = 24  # planners that wait have not all begun at the same moment
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,14 @@ class Planners:
     ) -> AsyncIterator[None]:
         """Let so many planners wait for decisions that do not come."""
         proposals = [await self.propose(users[number % len(users)], content) for number in range(count)]
-        tasks = [asyncio.create_task(self._wait(server, proposal)) for proposal in proposals]
+        delays = [BEGIN_SECONDS * number / count for number in range(count)]
+        tasks = [
+            asyncio.create_task(self._wait(server, proposal, delay))
+            for proposal, delay in zip(proposals, delays, strict=True)
+        ]
         try:
-            await asyncio.sleep(1)  # until all of them wait
+            if tasks:
+                await asyncio.sleep(BEGIN_SECONDS)  # until all of them wait
             yield
             for task in tasks:
                 if task.done():
@@ -114,7 +120,8 @@ class Planners:
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks)
 
-    async def _wait(self, server: str, proposal: Proposal) -> None:
+    async def _wait(self, server: str, proposal: Proposal, delay: float) -> None:
+        await asyncio.sleep(delay)
         arguments = {"session_id": proposal.session_id, "version": 1, "wait_seconds": WAIT_SECONDS}
         call = {
             "jsonrpc": "2.0",
