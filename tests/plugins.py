@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from tests import SOAK
 from tests.caller import Caller
 from tests.conftest import RunningStack
 from tests.faults.proxy import Proxy, behind
-from tests.services import Process, running_service
+from tests.services import Process, ServiceWith, running_service
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +83,24 @@ async def process(shared_process: Process, proxy: Proxy) -> AsyncIterator[Proces
     await proxy.heal()
     yield shared_process
     await proxy.heal()
+
+
+@pytest.fixture(scope="module")
+def service_with(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWith]:
+    """Return a function that starts a service with more settings. It runs until the module's tests have ended."""
+    with ExitStack() as running:
+
+        def start(**settings: str) -> Process:
+            return running.enter_context(
+                running_service(
+                    tmp_path_factory.mktemp("service"),
+                    SUPABASE_URL=stack.supabase_url,
+                    SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
+                    **settings,
+                )
+            )
+
+        yield start
 
 
 @pytest.fixture

@@ -3,14 +3,19 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local.processes import Child, free_ports
 from local.stack import answers
+
+JSON = "Content-Type: application/json\r\n"
+BLOCK = b" " * 65536
 
 _SERVE = ["-m", "greenlight", "serve"]
 _SERVE_WITH_CONSTANTS = """
@@ -40,6 +45,37 @@ class Process(Child):
 
     def lines(self) -> str:
         return self.log.read_text()
+
+    def approve_raw(self, head: str, chunks: Iterable[bytes] = (), token: str = "") -> tuple[int, bytes]:
+        """Send these bytes as they are; return how many bytes of the chunks were taken, and the answer."""
+        address = urlsplit(self.url)
+        bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+        start = f"POST /plan/approve HTTP/1.1\r\nHost: x\r\n{bearer}{JSON}{head}\r\n\r\n"
+        with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+            connection.sendall(start.encode())
+            sent, answer = 0, b""
+            try:
+                for chunk in chunks:
+                    connection.sendall(chunk)
+                    sent += len(chunk)
+            except OSError:
+                pass
+            while b"\r\n\r\n" not in answer and (data := connection.recv(65536)):
+                answer += data
+            return sent, answer
+
+
+ServiceWith = Callable[..., Process]  # the fixture `service_with`
+
+
+def plain(size: int) -> Iterator[bytes]:
+    for _ in range(size // len(BLOCK)):
+        yield BLOCK
+
+
+def chunked(size: int) -> Iterator[bytes]:
+    for block in plain(size):
+        yield b"%x\r\n%s\r\n" % (len(block), block)
 
 
 @contextmanager

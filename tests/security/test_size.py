@@ -2,13 +2,10 @@
 
 import gzip
 import json
-import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -18,31 +15,24 @@ from tests import SOAK
 from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.plan import body
-from tests.services import Process, running_service
+from tests.services import Process, ServiceWith, chunked, plain
 
 MIB = 1024 * 1024
-JSON = "Content-Type: application/json\r\n"
-BLOCK = b" " * 65536
 
 
 @pytest.fixture(scope="module")
-def own(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with running_service(
-        tmp_path_factory.mktemp("size"),
-        SUPABASE_URL=stack.supabase_url,
-        SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
-        BODY_TIMEOUT_SECONDS="20",
-    ) as process:
-        # What it needs in ordinary life counts as there before.
-        account = stack.sign_up()
-        for _ in range(20):
-            httpx.post(
-                f"{process.url}/plan/approve",
-                json=body(content="x" * MIB),
-                headers={"Authorization": f"Bearer {account.token}"},
-                timeout=60,
-            ).raise_for_status()
-        yield process
+def own(stack: RunningStack, service_with: ServiceWith) -> Process:
+    process = service_with(BODY_TIMEOUT_SECONDS="20")
+    # What it needs in ordinary life counts as there before.
+    account = stack.sign_up()
+    for _ in range(20):
+        httpx.post(
+            f"{process.url}/plan/approve",
+            json=body(content="x" * MIB),
+            headers={"Authorization": f"Bearer {account.token}"},
+            timeout=60,
+        ).raise_for_status()
+    return process
 
 
 class Memory:
@@ -68,34 +58,6 @@ class Memory:
             self.growth = max(self.growth, self._info().rss - self._before)
 
 
-def send(process: Process, head: str, chunks: Iterable[bytes], token: str) -> tuple[int, bytes]:
-    """Send these bytes as they are; return how many were taken, and the answer."""
-    address = urlsplit(process.url)
-    start = f"POST /plan/approve HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{JSON}{head}\r\n\r\n"
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        connection.sendall(start.encode())
-        sent, answer = 0, b""
-        try:
-            for chunk in chunks:
-                connection.sendall(chunk)
-                sent += len(chunk)
-        except OSError:
-            pass
-        while b"\r\n\r\n" not in answer and (data := connection.recv(65536)):
-            answer += data
-        return sent, answer
-
-
-def chunked(total: int) -> Iterator[bytes]:
-    for _ in range(total // len(BLOCK)):
-        yield b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)
-
-
-def plain(total: int) -> Iterator[bytes]:
-    for _ in range(total // len(BLOCK)):
-        yield BLOCK
-
-
 def test_bodies_beyond_the_limit_are_refused_while_being_read_and_cost_no_memory(
     own: Process, user: Caller
 ) -> None:
@@ -105,7 +67,7 @@ def test_bodies_beyond_the_limit_are_refused_while_being_read_and_cost_no_memory
     ]
     with Memory(own) as memory:
         for head, chunks in attacks * (5 if SOAK else 1):
-            sent, answer = send(own, head, chunks(400 * MIB), user.token)
+            sent, answer = own.approve_raw(head, chunks(400 * MIB), user.token)
             assert answer.startswith(b"HTTP/1.1 413 "), answer
             assert sent < 100 * MIB
     assert memory.growth < 40 * MIB, memory.growth  # six MiB and a bit are read, twice over while it grows
@@ -116,7 +78,7 @@ def test_many_of_them_at_once_cost_no_more_than_each_its_limit(own: Process, use
     answers: list[bytes] = []
 
     def attack() -> None:
-        answers.append(send(own, "Transfer-Encoding: chunked", chunked(200 * MIB), user.token)[1])
+        answers.append(own.approve_raw("Transfer-Encoding: chunked", chunked(200 * MIB), user.token)[1])
 
     with Memory(own) as memory:
         threads = [threading.Thread(target=attack) for _ in range(8)]
@@ -134,7 +96,7 @@ def test_a_body_declared_small_and_sent_large_is_no_more_than_declared(own: Proc
     request = json.dumps(body()).encode()
     declared = len(request) - 5
     with Memory(own) as memory:
-        _, answer = send(own, f"Content-Length: {declared}", [request, *plain(50 * MIB)], user.token)
+        _, answer = own.approve_raw(f"Content-Length: {declared}", [request, *plain(50 * MIB)], user.token)
     assert answer.startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 ")), answer
     assert memory.growth < 40 * MIB
     assert user.has_nothing()
@@ -172,19 +134,13 @@ def test_json_that_is_deep_or_full_of_numbers_is_refused_and_costs_little(own: P
     assert user.has_nothing()
 
 
-def test_a_caller_who_sends_slowly_is_given_up(stack: RunningStack, user: Caller, tmp_path: Path) -> None:
-    settings = {
-        "SUPABASE_URL": stack.supabase_url,
-        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
-        "BODY_TIMEOUT_SECONDS": "1",
-    }
-
+def test_a_caller_who_sends_slowly_is_given_up(service_with: ServiceWith, user: Caller) -> None:
     def trickle() -> Iterator[bytes]:
         for _ in range(600):
             yield b"1\r\n \r\n"
             time.sleep(0.1)
 
-    with running_service(tmp_path, **settings) as process:
-        sent, answer = send(process, "Transfer-Encoding: chunked", trickle(), user.token)
+    process = service_with(BODY_TIMEOUT_SECONDS="1")
+    sent, answer = process.approve_raw("Transfer-Encoding: chunked", trickle(), user.token)
     assert answer.startswith(b"HTTP/1.1 422 "), answer
     assert sent < 600 * 6

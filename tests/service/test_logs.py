@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,22 +10,13 @@ import pytest
 from local.processes import free_ports
 from tests.caller import Caller
 from tests.plan import body, encode, new_session
-from tests.services import Process, running_service
+from tests.services import Process, ServiceWith
 
 
 @pytest.fixture(scope="module")
-def own(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def own(service_with: ServiceWith) -> Process:
     (port,) = free_ports(1)
-    with running_service(
-        tmp_path_factory.mktemp("logs"),
-        PORT=str(port),
-        MCP="true",
-        SERVICE_URL=f"http://127.0.0.1:{port}",
-        SUPABASE_URL=stack.supabase_url,
-        SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
-        LOG_LEVEL="debug",
-    ) as process:
-        yield process
+    return service_with(LOG_LEVEL="debug", MCP="true", PORT=str(port), SERVICE_URL=f"http://127.0.0.1:{port}")
 
 
 def entries(process: Process) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.caller import Caller
 from tests.plan import body, encode
-from tests.services import refused_to_start, running_service
+from tests.services import ServiceWith, refused_to_start, running_service
 
 GOOD = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_abc"}
 
@@ -50,9 +50,8 @@ def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_was_accepted_finish_and_ends_with_0(
-    stack: Any, user: Caller, tmp_path: Path, number: signal.Signals
+    service_with: ServiceWith, user: Caller, number: signal.Signals
 ) -> None:
-    settings = {"SUPABASE_URL": stack.supabase_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
     headers = {"Authorization": f"Bearer {user.token}"}
     half_sent, answers = threading.Event(), []
 
@@ -73,17 +72,17 @@ def test_a_signal_lets_what_was_accepted_finish_and_ends_with_0(
         )
 
     stopping = threading.Event()
-    with running_service(tmp_path, **settings) as service:
-        caller = threading.Thread(target=call, args=(service.url,))
-        caller.start()
-        assert half_sent.wait(30)
-        # The request has reached the service once its keep-alive neighbour is answered.
-        httpx.get(f"{service.url}/healthz")
-        service.send(number)
-        _wait_until_refused(service.url)
-        stopping.set()
-        caller.join(30)
-        assert service.wait(30) == 0
+    service = service_with()
+    caller = threading.Thread(target=call, args=(service.url,))
+    caller.start()
+    assert half_sent.wait(30)
+    # The request has reached the service once its keep-alive neighbour is answered.
+    httpx.get(f"{service.url}/healthz")
+    service.send(number)
+    _wait_until_refused(service.url)
+    stopping.set()
+    caller.join(30)
+    assert service.wait(30) == 0
     assert [answer.status_code for answer in answers] == [200]
     assert len(user.rows("agent")) == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.caller import Caller, expect_problem
 from tests.plan import body, new_session, sha256
-from tests.services import running_service
+from tests.services import ServiceWith
 
 
 @pytest.fixture
@@ -154,15 +154,14 @@ def test_the_session_goes_by_either_name(user: Caller) -> None:
     assert [plan["session_id"] for plan in user.rows("plan")] == [session]
 
 
-def test_the_review_url_leads_to_the_web_app(stack: Any, user: Caller, tmp_path: Any) -> None:
-    settings = {"SUPABASE_URL": stack.supabase_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
+def test_the_review_url_leads_to_the_web_app(user: Caller, service_with: ServiceWith) -> None:
+    process = service_with(UI_URL="https://app.example.com/")
     session = new_session()
-    with running_service(tmp_path, **settings, UI_URL="https://app.example.com/") as process:
-        answer = httpx.post(
-            f"{process.url}/plan/propose",
-            json=body(plan_id=session),
-            headers={"Authorization": f"Bearer {user.token}"},
-        )
+    answer = httpx.post(
+        f"{process.url}/plan/propose",
+        json=body(plan_id=session),
+        headers={"Authorization": f"Bearer {user.token}"},
+    )
     assert answer.json()["review_url"] == f"https://app.example.com/build?session={session}"
 
 
