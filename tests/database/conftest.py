@@ -6,9 +6,12 @@ hosted projects, and `narrow`, with those of new ones.
 
 import json
 import os
+import random
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -477,3 +480,43 @@ def bare_project(bare_database: psycopg.Connection[Any]) -> Iterator[Project]:
     """A project that Greenlight has not been pushed to."""
     with project_of(bare_database) as project:
         yield project
+
+
+# Races -------------------------------------------------------------------------------------------------------
+
+SEED = 20261124
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """`done`, or the code of the refusal. Anything else, a deadlock for one, fails the test."""
+    try:
+        call()
+    except psycopg.errors.ForeignKeyViolation:
+        return "referenced"
+    except psycopg.Error as error:
+        assert (error.sqlstate or "").startswith("PT"), error
+        return str(error.diag.message_primary)
+    return "done"
+
+
+class Race:
+    """Runs the calls of a round at the same time, submitted in random order."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        print(f"seed {SEED}")  # noqa: T201 - shown on failure
+        self.pool, self.dice = pool, random.Random(SEED)
+        self.seen: Counter[tuple[str, ...]] = Counter()
+
+    def __call__(self, **calls: Callable[[], object]) -> dict[str, str]:
+        names = list(calls)
+        self.dice.shuffle(names)
+        running = {name: self.pool.submit(outcome, calls[name]) for name in names}
+        outcomes = {name: running[name].result() for name in calls}
+        self.seen[tuple(outcomes.values())] += 1
+        return outcomes
+
+
+@pytest.fixture
+def race() -> Iterator[Race]:
+    with ThreadPoolExecutor(8) as pool:
+        yield Race(pool)

@@ -1,7 +1,5 @@
 """The life of an agent: its status machine, deletion and restoring, and the races between them."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -10,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from .conftest import Project, Row, User, refused
+from .conftest import Project, Race, Row, User, refused
 from .invariants import broken_invariants
 
 STATUSES = ("building", "active", "paused", "failed", "archived")
@@ -175,98 +173,74 @@ def test_08_deleted_agents_lists_the_callers_own_newest_first(project: Project) 
 # Races -------------------------------------------------------------------------------------------------------
 
 
-def outcome(call: Callable[[], object]) -> str:
-    try:
-        call()
-    except psycopg.Error as error:
-        return str(error.diag.message_primary)
-    return "done"
-
-
-def race(pool: ThreadPoolExecutor, *calls: Callable[[], object]) -> tuple[str, ...]:
-    return tuple(future.result() for future in [pool.submit(outcome, call) for call in calls])
-
-
-def test_09_an_agent_never_becomes_active_on_a_plan_that_was_not_built(project: Project) -> None:
+def test_09_an_agent_never_becomes_active_on_a_plan_that_was_not_built(project: Project, race: Race) -> None:
     user = project.new_user()
-    seen = set()
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(60):
-            session = f"s{number}"
-            agent_id = project.store_and_approve(user, session)["agent_id"]
-            project.store(user, session, "# two")
-            calls: list[Callable[[], object]] = [
-                partial(project.finish, project.claim_agent(agent_id)),
-                partial(project.approve, user, session, 2, document="# two"),
-            ]
-            order = 1 if number % 2 else -1
-            seen.add(race(pool, *calls[::order])[::order])
-            assert status_of(project, agent_id) == "building"
-    assert seen <= {("done", "done"), ("build_lost", "done")}
+    for number in range(60):
+        session = f"s{number}"
+        agent_id = project.store_and_approve(user, session)["agent_id"]
+        project.store(user, session, "# two")
+        race(
+            finish=partial(project.finish, project.claim_agent(agent_id)),
+            approve=partial(project.approve, user, session, 2, document="# two"),
+        )
+        assert status_of(project, agent_id) == "building"
+    assert set(race.seen) <= {("done", "done"), ("build_lost", "done")}
     assert broken_invariants(project) == []
 
 
-def test_10_delete_against_approval_is_one_after_the_other(project: Project) -> None:
+def test_10_delete_against_approval_is_one_after_the_other(project: Project, race: Race) -> None:
     user = project.new_user()
-    seen = set()
-    with ThreadPoolExecutor(3) as pool:
-        for number in range(60):
-            session = f"s{number}"
-            agent_id = project.store_and_approve(user, session)["agent_id"]
-            project.store(user, session, "# two")
-            seen.add(
-                race(
-                    pool,
-                    partial(project.approve, user, session, 2, document="# two"),
-                    partial(project.call, user, "delete_agent", agent_id=agent_id),
-                    partial(project.call, user, "delete_agent", agent_id=agent_id),
-                )
-            )
-            kinds = [event["kind"] for event in project.events(agent_id)]
-            assert kinds in (["approved", "revised", "deleted"], ["approved", "deleted"])
-    assert seen <= {("done", "done", "done"), ("agent_deleted", "done", "done")}
+    for number in range(60):
+        session = f"s{number}"
+        agent_id = project.store_and_approve(user, session)["agent_id"]
+        project.store(user, session, "# two")
+        race(
+            approve=partial(project.approve, user, session, 2, document="# two"),
+            delete=partial(project.call, user, "delete_agent", agent_id=agent_id),
+            delete_too=partial(project.call, user, "delete_agent", agent_id=agent_id),
+        )
+        kinds = [event["kind"] for event in project.events(agent_id)]
+        assert kinds in (["approved", "revised", "deleted"], ["approved", "deleted"])
+    assert set(race.seen) <= {("done", "done", "done"), ("agent_deleted", "done", "done")}
     assert broken_invariants(project) == []
 
 
-def test_11_restore_against_purge_leaves_all_or_nothing(project: Project) -> None:
+def test_11_restore_against_purge_leaves_all_or_nothing(project: Project, race: Race) -> None:
     user = project.new_user()
     future = datetime.now(UTC) + timedelta(days=1)
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(60):
-            agent_id = project.store_and_approve(user, f"s{number}")["agent_id"]
-            project.call(user, "delete_agent", agent_id=agent_id)
-            restored, purged = race(
-                pool,
-                partial(project.call, user, "restore_agent", agent_id=agent_id),
-                partial(project.call, None, "purge_deleted_agents", deleted_before=future),
-            )
-            assert purged == "done"
-            there = project.rows("select deleted_at from public.agent where id = %s", agent_id)
-            assert there == ([{"deleted_at": None}] if restored == "done" else [])
-            assert restored in ("done", "agent_not_found")
-            assert bool(project.events(agent_id)) == (restored == "done")
+    for number in range(60):
+        agent_id = project.store_and_approve(user, f"s{number}")["agent_id"]
+        project.call(user, "delete_agent", agent_id=agent_id)
+        answers = race(
+            restore=partial(project.call, user, "restore_agent", agent_id=agent_id),
+            purge=partial(project.call, None, "purge_deleted_agents", deleted_before=future),
+        )
+        restored = answers["restore"] == "done"
+        assert answers["purge"] == "done"
+        there = project.rows("select deleted_at from public.agent where id = %s", agent_id)
+        assert there == ([{"deleted_at": None}] if restored else [])
+        assert restored or answers["restore"] == "agent_not_found"
+        assert bool(project.events(agent_id)) == restored
     assert broken_invariants(project) == []
 
 
-def test_12_a_user_is_deleted_while_they_approve_archive_and_delete(project: Project) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        for number in range(40):
-            user = project.new_user()
-            agent_id = project.store_and_approve(user)["agent_id"]
-            project.store(user, document="# two")
-            calls: list[Callable[[], object]] = [
-                partial(project.approve, user, version=2, document="# two"),
-                partial(project.call, None, "transition_agent", agent_id=agent_id, to_status="archived"),
-                partial(project.call, user, "delete_agent", agent_id=agent_id),
-            ]
-            calls.insert(number % 4, partial(project.delete_user, user))
-            answers = race(pool, *calls)
-            assert set(answers) <= {
-                "done",
-                "not_authenticated",
-                "agent_not_found",
-                "agent_deleted",
-                "agent_archived",
-            }
+def test_12_a_user_is_deleted_while_they_approve_archive_and_delete(project: Project, race: Race) -> None:
+    for _ in range(40):
+        user = project.new_user()
+        agent_id = project.store_and_approve(user)["agent_id"]
+        project.store(user, document="# two")
+        answers = race(
+            approve=partial(project.approve, user, version=2, document="# two"),
+            archive=partial(project.call, None, "transition_agent", agent_id=agent_id, to_status="archived"),
+            delete=partial(project.call, user, "delete_agent", agent_id=agent_id),
+            delete_user=partial(project.delete_user, user),
+        )
+        assert set(answers.values()) <= {
+            "done",
+            "not_authenticated",
+            "agent_not_found",
+            "agent_deleted",
+            "agent_archived",
+        }
     assert project.rows("select from public.agent_event") == []
     assert project.rows("select from public.plan") == []

@@ -5,56 +5,16 @@ Where two calls exclude each other, the rows say who won, not the answers alone.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import psycopg
-import pytest
-
 from tests.plan import sha256
 
-from .conftest import Project, Row, User, document_of
+from .conftest import SEED, Project, Race, Row, User, document_of, outcome
 from .invariants import broken_invariants
 
 ROUNDS = 200
-SEED = 20261124
-
-
-def outcome(call: Callable[[], object]) -> str:
-    """`done`, or the code of the refusal. Anything else, a deadlock for one, fails the test."""
-    try:
-        call()
-    except psycopg.errors.ForeignKeyViolation:
-        return "referenced"
-    except psycopg.Error as error:
-        assert (error.sqlstate or "").startswith("PT"), error
-        return str(error.diag.message_primary)
-    return "done"
-
-
-class Race:
-    """Runs the calls of a round at the same time, submitted in random order."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        print(f"seed {SEED}")  # noqa: T201 - shown on failure
-        self.pool, self.dice = pool, random.Random(SEED)
-        self.seen: Counter[tuple[str, ...]] = Counter()
-
-    def __call__(self, **calls: Callable[[], object]) -> dict[str, str]:
-        names = list(calls)
-        self.dice.shuffle(names)
-        running = {name: self.pool.submit(outcome, calls[name]) for name in names}
-        outcomes = {name: running[name].result() for name in calls}
-        self.seen[tuple(outcomes.values())] += 1
-        return outcomes
-
-
-@pytest.fixture
-def race() -> Iterator[Race]:
-    with ThreadPoolExecutor(8) as pool:
-        yield Race(pool)
 
 
 # Decisions ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,14 @@ def review(page: Page, session_id: str) -> None:
     page.get_by_role("tab", name="Read").wait_for()
 
 
+def review_new(page: Page, account: Account) -> str:
+    """Open a proposal that has just come, and return its session."""
+    session_id = new_session()
+    account.propose(session_id)
+    review(page, session_id)
+    return session_id
+
+
 def say(page: Page, button: str, comment: str = "") -> None:
     """Decide by one of the buttons that ask for a comment."""
     page.get_by_role("main").get_by_role("button", name=button).click()
@@ -112,9 +120,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
 def test_a_proposal_is_rejected_with_or_without_a_comment(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     for comment in ("", "Not this year."):
-        session_id = new_session()
-        account.propose(session_id)
-        review(page, session_id)
+        session_id = review_new(page, account)
 
         say(page, "Reject", comment)
 
@@ -126,9 +132,7 @@ def test_a_proposal_is_rejected_with_or_without_a_comment(open_page: OpenPage, a
 
 def test_changes_are_not_requested_without_a_comment(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     page.get_by_role("button", name="Request changes").click()
     dialog = page.get_by_role("dialog")
 
@@ -144,9 +148,7 @@ def test_an_edited_proposal_is_approved_as_a_version_of_ones_own(
     open_page: OpenPage, account: Account
 ) -> None:
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# My own plan\n")
     expect(page.locator(".toolbar .version")).to_have_text("Version 2")
@@ -167,9 +169,7 @@ def test_an_edited_proposal_is_approved_as_a_version_of_ones_own(
 
 def test_a_proposal_that_comes_while_editing_is_offered(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# My own plan\n")
     account.propose(session_id, version=2, content="# The planner's plan\n")
@@ -185,9 +185,7 @@ def test_a_proposal_that_comes_while_editing_is_offered(open_page: OpenPage, acc
 
 def test_two_tabs_decide_once(open_page: OpenPage, account: Account) -> None:
     first = open_page(user=account.user, expected=f"{REFUSED}|{ABORTED}")
-    session_id = new_session()
-    account.propose(session_id)
-    review(first, session_id)
+    session_id = review_new(first, account)
     watching, cut_off = first.context.new_page(), first.context.new_page()
     for page in (watching, cut_off):
         review(page, session_id)
@@ -207,9 +205,7 @@ def test_two_tabs_decide_once(open_page: OpenPage, account: Account) -> None:
 
 def test_a_double_click_decides_once(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    review_new(page, account)
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request) if "/rpc/" in request.url else None)
     button = page.get_by_role("button", name=approve_button)
@@ -223,9 +219,7 @@ def test_a_double_click_decides_once(open_page: OpenPage, account: Account) -> N
 
 def test_a_stale_tab_approves_nothing_that_was_replaced(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user, expected=f"{REFUSED}|{ABORTED}")
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     expect(page.get_by_role("button", name=approve_button)).to_be_visible()
     hold_back(page)
     account.propose(session_id, version=2, content="# A newer plan\n")
@@ -248,9 +242,7 @@ def test_a_stale_tab_approves_nothing_that_was_replaced(open_page: OpenPage, acc
 
 def test_a_withdrawn_proposal_says_so(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     expect(page.get_by_role("button", name=approve_button)).to_be_visible()
 
     service_role(
@@ -338,9 +330,7 @@ def test_bytes_that_are_replaced_while_they_are_read_are_not_approved(
 ) -> None:
     """The hash of the bytes on the screen is sent, so the plan that was read is approved."""
     page = open_page(user=account.user)
-    session_id = new_session()
-    account.propose(session_id)
-    review(page, session_id)
+    session_id = review_new(page, account)
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
     path = f"{account.user.id}/{session_id}/{sha256(PLAN)}.md"
     store(account.stack, path, "# Send all the money\n", overwrite=True)
