@@ -5,23 +5,21 @@ from typing import Any
 
 import httpx
 
-from tests.plan import body, encode
+from tests.plan import DOCUMENT, body, encode, sha256
 
 Json = Any
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A signed-up user, at the service and straight at Supabase."""
+    """A signed-up user, at the service and straight at Supabase. Without a token it is the key of `supabase` alone."""
 
     id: str
     token: str
     service: httpx.Client
     supabase: httpx.Client
 
-    @property
-    def _bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+    # The service
 
     def approve(self, **fields: Json) -> httpx.Response:
         headers = {**self._bearer, "Content-Type": "application/json"}
@@ -31,15 +29,11 @@ class Caller:
         headers = {**self._bearer, "Content-Type": "application/json"}
         return self.service.post("/plan/propose", content=encode(body(**fields)), headers=headers)
 
-    def proposed(self, **fields: Json) -> Json:
-        answer = self.propose(**fields)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
     def approved(self, **fields: Json) -> Json:
-        answer = self.approve(**fields)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        return _content(self.approve(**fields))
+
+    def proposed(self, **fields: Json) -> Json:
+        return _content(self.propose(**fields))
 
     def tool(self, name: str, **arguments: Json) -> httpx.Response:
         """Call a tool over MCP."""
@@ -63,39 +57,99 @@ class Caller:
     def document(self, plan_id: str) -> httpx.Response:
         return self.service.get(f"/plan/{plan_id}/document", headers=self._bearer)
 
+    # The Data API
+
+    def get(self, path: str, **how: Json) -> httpx.Response:
+        return self.request("GET", path, **how)
+
+    def post(self, path: str, **how: Json) -> httpx.Response:
+        return self.request("POST", path, **how)
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **how: Json
+    ) -> httpx.Response:
+        return self.supabase.request(method, path, headers={**self._bearer, **(headers or {})}, **how)
+
     def rows(self, table: str, **filters: str) -> list[Json]:
-        answer = self.supabase.get(
-            f"/rest/v1/{table}", params={"order": "id", **filters}, headers=self._bearer
-        )
-        assert answer.status_code == 200, answer.text
-        rows: list[Json] = answer.json()
+        rows: list[Json] = _content(self.get(f"/rest/v1/{table}", params={"order": "id", **filters}))
         return rows
 
     def rpc(self, name: str, **arguments: Json) -> httpx.Response:
-        return self.supabase.post(f"/rest/v1/rpc/{name}", json=arguments, headers=self._bearer)
+        return self.post(f"/rest/v1/rpc/{name}", json=arguments)
+
+    def done(self, name: str, **arguments: Json) -> Json:
+        """Call a function that has to succeed, and return what it answers."""
+        return _content(self.rpc(name, **arguments))
+
+    def approve_stored(
+        self,
+        session: str = "session",
+        content: str | bytes = DOCUMENT,
+        version: int = 1,
+        title: str = "A plan",
+    ) -> httpx.Response:
+        """Approve a document that is in its place already."""
+        return self.rpc(
+            "approve_plan",
+            session_id=session,
+            version=version,
+            title=title,
+            document_sha256=sha256(content),
+            document_url=f"{self.supabase.base_url}/storage/v1/object/sign/plans/{self.path(session, content)}?token=t",
+        )
+
+    # Storage
+
+    def path(self, session: str = "session", content: str | bytes = DOCUMENT) -> str:
+        return f"{self.id}/{session}/{sha256(content)}.md"
+
+    def upload(
+        self, path: str, content: bytes = DOCUMENT, *, kind: str = "text/markdown", upsert: bool = False
+    ) -> httpx.Response:
+        headers = {"Content-Type": kind, "x-upsert": str(upsert).lower()}
+        return self.post(f"/storage/v1/object/plans/{path}", content=content, headers=headers)
+
+    def download(self, path: str) -> httpx.Response:
+        return self.get(f"/storage/v1/object/authenticated/plans/{path}")
+
+    def read(self, path: str) -> bytes:
+        answer = self.download(path)
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    def sign(self, path: str, seconds: int = 60) -> httpx.Response:
+        return self.post(f"/storage/v1/object/sign/plans/{path}", json={"expiresIn": seconds})
+
+    def remove(self, *paths: str) -> httpx.Response:
+        return self.request("DELETE", "/storage/v1/object/plans", json={"prefixes": paths})
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.request("DELETE", f"/storage/v1/object/plans/{path}")
 
     def objects(self, session: str) -> list[str]:
         """Return the names of the documents that are stored for this session."""
-        answer = self.supabase.post(
-            "/storage/v1/object/list/plans",
-            json={"prefix": f"{self.id}/{session}", "limit": 100, "offset": 0},
-            headers=self._bearer,
-        )
-        assert answer.status_code == 200, answer.text
-        return sorted(entry["name"] for entry in answer.json())
+        return self._list(f"{self.id}/{session}")
 
     def folders(self) -> list[str]:
         """Return the sessions that have documents."""
-        answer = self.supabase.post(
-            "/storage/v1/object/list/plans",
-            json={"prefix": self.id, "limit": 100, "offset": 0},
-            headers=self._bearer,
-        )
-        assert answer.status_code == 200, answer.text
-        return sorted(entry["name"] for entry in answer.json())
+        return self._list(self.id)
 
     def has_nothing(self) -> bool:
         return not (self.rows("plan") or self.rows("agent") or self.rows("agent_event") or self.folders())
+
+    @property
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def _list(self, prefix: str) -> list[str]:
+        listing = {"prefix": prefix, "limit": 100, "offset": 0}
+        entries = _content(self.post("/storage/v1/object/list/plans", json=listing))
+        return sorted(entry["name"] for entry in entries)
+
+
+def _content(answer: httpx.Response) -> Json:
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def expect_problem(answer: httpx.Response, status: int, code: str) -> Json:

@@ -14,6 +14,9 @@ def new_session() -> str:
     return f"s-{uuid.uuid4().hex}"
 
 
+DOCUMENT = "# Plan\n\nWörter, 計画 ☕️\n".encode()
+
+
 def body(**changed: Any) -> dict[str, Any]:
     """Return a good request's body, with these fields changed."""
     return {"plan_id": new_session(), "title": "A plan", "content": "# A plan\n\nDo it.\n", **changed}

@@ -23,16 +23,12 @@ from greenlight.worker.job import Job, State
 from greenlight.worker.metrics import Metrics
 from greenlight.worker.queue import connect
 from greenlight.worker.settings import BuilderSettings
+from tests.caller import Caller
 from tests.conftest import RunningStack, local_stack
-from tests.plan import new_session, sha256
+from tests.plan import sha256
 
 Json = Any
 SECONDS = 60.0  # that a test waits for something at most
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -44,42 +40,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield running
 
 
-@dataclass(frozen=True)
-class Owner:
-    """A signed-up user who approves plans straight at Supabase, and looks at what came of them."""
-
-    id: str
-    http: httpx.Client
-
-    def approve(
-        self, content: str = "# A plan\n", session: str | None = None, version: int = 1, title: str = "A plan"
-    ) -> Json:
-        session = session or new_session()
-        digest = sha256(content)
-        path = f"{self.id}/{session}/{digest}.md"
-        upload = self.http.post(
-            f"/storage/v1/object/plans/{path}", files={"": ("a.md", content.encode(), "text/markdown")}
-        )
-        assert upload.status_code == 200, upload.text
-        return self.rpc(
-            "approve_plan",
-            session_id=session,
-            version=version,
-            title=title,
-            document_sha256=digest,
-            document_url=f"https://x.example/storage/v1/object/sign/plans/{path}?token=x",
-        ) | {"session_id": session}
-
-    def rpc(self, name: str, **arguments: Json) -> Json:
-        answer = self.http.post(f"/rest/v1/rpc/{name}", json=arguments)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def rows(self, table: str, **filters: str) -> list[Json]:
-        answer = self.http.get(f"/rest/v1/{table}", params=filters)
-        assert answer.status_code == 200, answer.text
-        rows: list[Json] = answer.json()
-        return rows
+class Owner(Caller):
+    """A signed-up user who approves plans, and looks at what came of them."""
 
     def agent(self, agent_id: str) -> Json:
         (agent,) = self.rows("agent", id=f"eq.{agent_id}")
@@ -99,11 +61,9 @@ class Owner:
 
 
 @pytest.fixture
-def owner(stack: RunningStack) -> Iterator[Owner]:
+def owner(stack: RunningStack, service: httpx.Client, supabase: httpx.Client) -> Iterator[Owner]:
     account = stack.sign_up()
-    headers = {"apikey": stack.publishable_key, "Authorization": f"Bearer {account.token}"}
-    with httpx.Client(base_url=stack.supabase_url, headers=headers, timeout=30) as http:
-        yield Owner(account.id, http)
+    yield Owner(account.id, account.token, service, supabase)
     with contextlib.suppress(httpx.HTTPStatusError):  # a test may have deleted the user itself
         # With the builds that are left, which the next test's builders would take.
         stack.delete_user(account.id)

@@ -85,7 +85,7 @@ def called(proxy: Proxy, name: str) -> list[Any]:
 
 async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStack, owner: Owner) -> None:
     content = "# Café\r\n\r\nDo it. ☕\n"
-    approval = owner.approve(content, title="Café ☕")
+    approval = owner.approved(content=content, title="Café ☕")
     jobs: list[Job] = []
 
     async def build(job: Job) -> None:
@@ -105,7 +105,7 @@ async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStac
 
 
 async def test_reports_show_while_it_runs_and_the_last_one_stays(stack: RunningStack, owner: Owner) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     seen = asyncio.Event()
 
     async def build(job: Job) -> None:
@@ -128,7 +128,7 @@ async def test_reports_show_while_it_runs_and_the_last_one_stays(stack: RunningS
 async def test_a_report_under_way_does_not_replace_the_last_one(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     under_way, overtaken, arrived = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(exchange: Exchange) -> None:
@@ -165,7 +165,7 @@ async def test_a_report_under_way_does_not_replace_the_last_one(
 async def test_reports_are_sent_at_most_twice_a_second(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
 
     async def build(job: Job) -> None:
         for number in range(100):
@@ -183,7 +183,7 @@ async def test_reports_are_sent_at_most_twice_a_second(
 
 
 async def test_a_report_out_of_range_is_refused(stack: RunningStack, owner: Owner) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
 
     async def build(job: Job) -> None:
         job.report(101)
@@ -210,7 +210,7 @@ async def test_a_report_out_of_range_is_refused(stack: RunningStack, owner: Owne
 async def test_a_failing_build(
     stack: RunningStack, owner: Owner, error: Exception, status: tuple[str, str, int], message: str
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
 
     async def build(_: Job) -> None:
         raise error
@@ -223,7 +223,7 @@ async def test_a_failing_build(
 async def test_a_document_that_is_not_the_approved_one_is_not_built(
     stack: RunningStack, owner: Owner
 ) -> None:
-    approval = owner.approve("# What was approved\n")
+    approval = owner.approved(content="# What was approved\n")
     (plan,) = owner.rows("plan", id=f"eq.{approval['plan_id']}")
     key = {"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"}
     # The secret key may overwrite it; the owner may not.
@@ -248,7 +248,7 @@ async def test_a_document_that_storage_does_not_give_is_tried_again(
     stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DOWNLOAD_SECONDS", 0.5)
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
 
     proxy.handlers["other"] = unavailable
     async with builder(stack, succeed, url=proxy.url):
@@ -257,7 +257,7 @@ async def test_a_document_that_storage_does_not_give_is_tried_again(
 
 
 async def test_a_poison_build_fails_after_five_attempts(stack: RunningStack, owner: Owner) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
 
     async def build(job: Job) -> None:
         raise BuildFailed(f"Attempt {job.attempt}")
@@ -274,7 +274,7 @@ async def test_a_poison_build_fails_after_five_attempts(stack: RunningStack, own
 
 
 async def test_eight_builders_build_two_hundred_once_each(stack: RunningStack, owner: Owner) -> None:
-    agents = {owner.approve(f"# Plan {number}\n")["agent_id"] for number in range(200)}
+    agents = {owner.approved(content=f"# Plan {number}\n")["agent_id"] for number in range(200)}
     built: Counter[tuple[str, int]] = Counter()
 
     async def build(job: Job) -> None:
@@ -295,7 +295,7 @@ async def test_no_more_than_concurrency_at_once_and_the_next_at_once(
     stack: RunningStack, owner: Owner
 ) -> None:
     for number in range(9):
-        owner.approve(f"# Plan {number}\n")
+        owner.approved(content=f"# Plan {number}\n")
     running = most = 0
 
     async def build(_: Job) -> None:
@@ -316,18 +316,18 @@ async def test_no_more_than_concurrency_at_once_and_the_next_at_once(
 
 @pytest.mark.parametrize("change", ["revised", "archived", "deleted", "the user is gone"])
 async def test_what_is_not_wanted_any_more_is_ended(stack: RunningStack, owner: Owner, change: str) -> None:
-    approval = owner.approve()
+    approval = owner.approved()
     agent = approval["agent_id"]
     held = Held()
     async with builder(stack, held, lease_seconds=5):
         await held.started()
         match change:
             case "revised":
-                owner.approve("# Better\n", session=approval["session_id"], version=2)
+                owner.approved(content="# Better\n", plan_id=approval["session_id"], version=2)
             case "archived":
-                owner.rpc("transition_agent", agent_id=agent, to_status="archived")
+                owner.done("transition_agent", agent_id=agent, to_status="archived")
             case "deleted":
-                owner.rpc("delete_agent", agent_id=agent)
+                owner.done("delete_agent", agent_id=agent)
             case _:
                 stack.delete_user(owner.id)
         await eventually(lambda: held.cancelled == [True])
@@ -342,11 +342,11 @@ async def test_what_is_not_wanted_any_more_is_ended(stack: RunningStack, owner: 
 async def test_a_build_that_finishes_when_it_is_lost_changes_nothing(
     stack: RunningStack, owner: Owner
 ) -> None:
-    approval = owner.approve()
+    approval = owner.approved()
     held = Held()
     async with builder(stack, held) as started:  # its lease is long: it learns of it when it finishes
         await held.started()
-        owner.rpc("transition_agent", agent_id=approval["agent_id"], to_status="archived")
+        owner.done("transition_agent", agent_id=approval["agent_id"], to_status="archived")
         held.release.set()
         await eventually(lambda: outcomes(started) == {"lost": 1})
     assert held.cancelled == []
@@ -391,7 +391,7 @@ FAULTS = [lost_before, lost_after, unavailable, garbage, cut_in_the_middle, empt
 async def test_a_call_that_fails_is_repeated(
     stack: RunningStack, owner: Owner, proxy: Proxy, call: str, fault: Handler
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     at(proxy, call, fault, times=2)
 
     async def build(job: Job) -> None:
@@ -424,7 +424,7 @@ async def test_supabase_may_be_away_for_days(stack: RunningStack) -> None:
 async def test_cut_off_beyond_its_lease_it_loses_the_build(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     late, other = Held(), Held()
     other.release.set()
     async with builder(stack, late, url=proxy.url, lease_seconds=5) as first:
@@ -444,7 +444,7 @@ async def test_cut_off_beyond_its_lease_it_loses_the_build(
 async def test_cut_off_and_back_before_anyone_else_took_the_build_it_finishes_it(
     stack: RunningStack, owner: Owner, proxy: Proxy
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     held = Held()
     async with builder(stack, held, url=proxy.url, lease_seconds=5):
         await held.started()
@@ -456,7 +456,7 @@ async def test_cut_off_and_back_before_anyone_else_took_the_build_it_finishes_it
 
 
 async def test_the_lease_is_renewed_while_it_runs(stack: RunningStack, owner: Owner, proxy: Proxy) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     held = Held()
     async with builder(stack, held, url=proxy.url, lease_seconds=5):
         await eventually(lambda: len(called(proxy, "renew_build")) == 2)
@@ -487,7 +487,7 @@ async def test_a_key_that_is_refused_later_does_not_end_it(
     async with builder(stack, succeed, url=proxy.url):
         await eventually(lambda: called(proxy, "claim_builds"))
         at(proxy, "claim_builds", refuse, times=2)
-        agent = owner.approve()["agent_id"]
+        agent = owner.approved()["agent_id"]
         await eventually(lambda: owner.status(agent)[0] == "active")
 
 
@@ -497,12 +497,12 @@ async def test_a_key_that_is_refused_later_does_not_end_it(
 async def test_told_to_stop_it_takes_nothing_new_and_lets_what_runs_end(
     stack: RunningStack, owner: Owner
 ) -> None:
-    first = owner.approve()["agent_id"]
+    first = owner.approved()["agent_id"]
     held = Held()
     async with builder(stack, held, concurrency=2, grace=60) as started:
         await held.started()
         started.stop()
-        second = owner.approve()["agent_id"]
+        second = owner.approved()["agent_id"]
         await asyncio.sleep(0.3)  # three polls
         held.release.set()
         await eventually(lambda: outcomes(started) == {"succeeded": 1})
@@ -512,7 +512,7 @@ async def test_told_to_stop_it_takes_nothing_new_and_lets_what_runs_end(
 
 
 async def test_what_does_not_end_within_the_grace_is_handed_back(stack: RunningStack, owner: Owner) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     held = Held()
     async with builder(stack, held, grace=0.2):
         await held.started()
@@ -522,7 +522,7 @@ async def test_what_does_not_end_within_the_grace_is_handed_back(stack: RunningS
 
 
 async def test_told_twice_it_does_not_wait(stack: RunningStack, owner: Owner) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     held = Held()
     async with asyncio.timeout(30), builder(stack, held, grace=600) as started:
         await held.started()
@@ -543,7 +543,7 @@ async def test_a_claim_under_way_when_it_is_told_to_stop_is_handed_back(
     held = Held()
     held.release.set()  # started, it would succeed within the grace
     at(proxy, "claim_builds", slow)
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     async with builder(stack, held, url=proxy.url, grace=60) as started:
         await asked.wait()
         started.stop()
@@ -558,7 +558,7 @@ async def test_a_function_that_does_not_end_is_given_up(
     stack: RunningStack, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ENDING_SECONDS", 0.3)
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     go = asyncio.Event()
 
     async def build(_: Job) -> None:
@@ -577,7 +577,7 @@ async def test_supabase_away_when_it_stops_does_not_hold_it_up(
     stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HAND_BACK_SECONDS", 0.3)
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     held = Held()
     async with builder(stack, held, url=proxy.url):
         await held.started()

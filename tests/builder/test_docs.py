@@ -40,7 +40,7 @@ def shell(stack: RunningStack, directory: Path, *blocks: str) -> str:
 
 def test_the_five_calls(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
     rpc, claim, read, renew, finish, fail = CALLS
-    agent = owner.approve("# What was approved\n")["agent_id"]
+    agent = owner.approved(content="# What was approved\n")["agent_id"]
 
     shell(stack, tmp_path, rpc, claim, read, renew)
     assert (tmp_path / "plan.md").read_text() == "# What was approved\n"
@@ -69,7 +69,7 @@ TROUBLE = [
 
 @pytest.mark.parametrize(("query", "trouble"), [*zip(ALERTS, TROUBLE, strict=True)])
 def test_an_alert_speaks_when_it_should(stack: RunningStack, owner: Owner, query: str, trouble: str) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     assert stack.local is not None
     with psycopg.connect(stack.local.postgres.url("supabase_admin")) as connection:
         # As on a day without trouble: a build that has just been approved.

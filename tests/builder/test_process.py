@@ -55,7 +55,9 @@ def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) ->
     """
     (port,) = free_ports(1)
     agents = {
-        word: owner.approve(f"# A secret document, {word}\n", title=f"Secret title {word}")["agent_id"]
+        word: owner.approved(content=f"# A secret document, {word}\n", title=f"Secret title {word}")[
+            "agent_id"
+        ]
         for word in ("good", "bad", "wrong", "long")
     }
     command = ("/usr/bin/env", f"SEEN={tmp_path}", "sh", "-c", script)
@@ -148,7 +150,7 @@ def test_the_http_service_does_not_load_it() -> None:
 async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
     stack: RunningStack, owner: Owner, tmp_path: Path
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     pids = tmp_path / "pids"
 
     async def build(_: Job) -> None:
@@ -218,7 +220,7 @@ def test_the_clock_of_its_machine_may_be_wrong(
         return builder_process(stack, tmp_path, *command, lease_seconds=5, concurrency=3, variables=variables)
 
     words = ("long", "bad", "stuck")
-    long, bad, stuck = (owner.approve(f"# {word}\n")["agent_id"] for word in words)
+    long, bad, stuck = (owner.approved(content=f"# {word}\n")["agent_id"] for word in words)
     with start(clocks[0]) as first:
         until(lambda: started.exists() and len(started.read_text().splitlines()) == 3)
         until(lambda: owner.status(bad) == ("building", "queued", 1))
@@ -258,7 +260,7 @@ async def test_any_fault_at_any_time(
 ) -> None:
     """Two builders whose calls fail in every way: each build ends once, as its command did."""
     count = 60 if SOAK else 8
-    endings = {owner.approve()["agent_id"]: number % 2 for number in range(count)}
+    endings = {owner.approved()["agent_id"]: number % 2 for number in range(count)}
     doomed = tmp_path / "doomed"
     doomed.write_text("\n".join(agent for agent, fails in endings.items() if fails))
     started = tmp_path / "started"
@@ -318,7 +320,7 @@ def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
     with contextlib.ExitStack() as builders:
         running = [start() for _ in range(BUILDERS)]
         for _ in range(KILLS):
-            agents += [owner.approve()["agent_id"] for _ in range(4)]
+            agents += [owner.approved()["agent_id"] for _ in range(4)]
             ready = until(lambda: [each for each in running if logged(each)])
             time.sleep(chance.uniform(0, 0.5))
             # Whatever is ready, the same seed draws the same number.
@@ -376,7 +378,7 @@ TELLING = (
 async def test_killed_at_a_point_of_a_call_another_builder_takes_over(
     stack: RunningStack, owner: Owner, tmp_path: Path, call: str, moment: str
 ) -> None:
-    agent = owner.approve()["agent_id"]
+    agent = owner.approved()["agent_id"]
     script = f"echo ::progress 10 Half; exit {int(call == 'fail_build')}"
     async with Proxy(stack.supabase_url) as proxy:
         with builder_process(stack, tmp_path, "sh", "-c", script, url=proxy.url) as victim:

@@ -46,23 +46,15 @@ def assert_one_of_each(stack: RunningStack, caller: Caller, *approvals: tuple[Js
         (event,) = [row for row in events if row["agent_id"] == agent["id"]]
         assert (answer["plan_id"], answer["agent_id"]) == (plan["id"], agent["id"])
         assert (agent["plan_id"], event["plan_id"], event["kind"]) == (plan["id"], plan["id"], "approved")
-        document = read(caller, plan["document_path"])
+        document = caller.read(plan["document_path"])
         assert document == request["content"].encode()
         assert sha256(document) == plan["document_sha256"]
     assert orphans(stack, caller) == []
 
 
-def read(caller: Caller, path: str) -> bytes:
-    answer = caller.supabase.get(
-        f"/storage/v1/object/authenticated/plans/{path}", headers={"Authorization": f"Bearer {caller.token}"}
-    )
-    assert answer.status_code == 200, answer.text
-    return answer.content
-
-
 def orphans(stack: RunningStack, caller: Caller) -> list[str]:
     """Return the user's documents that no plan refers to, however young."""
-    answer = caller.supabase.post(
+    answer = caller.post(
         "/rest/v1/rpc/orphaned_documents",
         json={"older_than": "0 seconds", "after_name": f"{caller.id}/", "batch_size": 1000},
         headers={"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"},

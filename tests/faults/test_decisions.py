@@ -11,7 +11,7 @@ import pytest
 from tests import SOAK
 from tests.caller import Caller, Json, expect_problem
 from tests.conftest import RunningStack
-from tests.faults.promise import orphans, read
+from tests.faults.promise import orphans
 from tests.faults.proxy import CALLS, Exchange, Handler, Proxy
 from tests.faults.test_calls import FAULTS, after, before
 from tests.plan import body, encode, new_session, sha256
@@ -33,11 +33,8 @@ KINDS = ("refused", *OF_A_CALL) if SOAK else TELLING
 
 def stored(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
     """Store a document as the user, and return what proposes or approves it."""
-    path = f"{user.id}/{session}/{sha256('# Plan')}.md"
-    headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "text/markdown"}
-    user.supabase.post(
-        f"/storage/v1/object/plans/{path}", content=b"# Plan", headers=headers
-    ).raise_for_status()
+    path = user.path(session, "# Plan")
+    user.upload(path, b"# Plan").raise_for_status()
     return {
         "session_id": session,
         "version": 1,
@@ -257,6 +254,6 @@ async def test_a_proposal_through_the_service_whose_call_fails(
         assert again.status_code == 200, (fault, again.text)
         (plan,) = user.rows("plan", session_id=f"eq.{request['plan_id']}")
         assert (plan["status"], plan["id"]) == ("proposed", again.json()["plan_id"])
-        assert read(user, plan["document_path"]) == request["content"].encode()
+        assert user.read(plan["document_path"]) == request["content"].encode()
     assert orphans(stack, user) == []
     assert user.rows("agent") == []

@@ -7,7 +7,7 @@ import psycopg
 
 from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
-from tests.plan import new_session, sha256
+from tests.plan import new_session
 
 
 def test_an_approval_that_waits_too_long_for_a_lock_writes_nothing_and_can_be_repeated(
@@ -21,15 +21,7 @@ def test_an_approval_that_waits_too_long_for_a_lock_writes_nothing_and_can_be_re
         return user.approve(plan_id=session, version=2, content=content)
 
     def direct() -> httpx.Response:
-        path = f"{user.id}/{session}/{sha256(content)}.md"
-        return user.rpc(
-            "approve_plan",
-            session_id=session,
-            version=2,
-            title="A plan",
-            document_sha256=sha256(content),
-            document_url=f"{stack.supabase_url}/storage/v1/object/sign/plans/{path}?token=t",
-        )
+        return user.approve_stored(session, content, version=2)
 
     assert stack.database_url is not None
     with (

@@ -107,16 +107,10 @@ async def test_a_document_deleted_between_the_calls_is_stored_again(
     stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller
 ) -> None:
     request = body()
-    path = f"{user.id}/{request['plan_id']}/{sha256(request['content'])}.md"
+    path = user.path(request["plan_id"], request["content"])
 
     async def delete_first(exchange: Exchange) -> None:
-        removed = user.supabase.request(
-            "DELETE",
-            "/storage/v1/object/plans",
-            json={"prefixes": [path]},
-            headers={"Authorization": f"Bearer {user.token}"},
-        )
-        assert len(removed.json()) == 1
+        assert len(user.remove(path).json()) == 1
         await exchange.reply(await exchange.forward())
 
     for call in ("sign", "rpc"):
@@ -127,6 +121,6 @@ async def test_a_document_deleted_between_the_calls_is_stored_again(
             assert final["created"] is True
             assert_one_of_each(stack, user, (request, final))
             request = body()
-            path = f"{user.id}/{request['plan_id']}/{sha256(request['content'])}.md"
+            path = user.path(request["plan_id"], request["content"])
     assert final["created"] is True
     assert_one_of_each(stack, user, (request, final))

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.stack import Stack
+from tests.caller import Caller
 from tests.conftest import RunningStack
-from tests.local.conftest import Caller
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -38,9 +38,9 @@ def test_a_token_is_verified_by_the_jwks_and_says_where_it_comes_from(user: Call
 def test_a_token_that_the_shared_secret_signed_is_as_good(user: Caller, anon: Caller, local: Stack) -> None:
     token = jwt.encode(claims_of(user.token), local.keys.jwt_secret, algorithm="HS256")
     bearer = {"Authorization": f"Bearer {token}"}
-    assert anon.http.get("/auth/v1/user", headers=bearer).json()["id"] == user.id
-    assert anon.http.get("/rest/v1/plan", headers=bearer).json() == []
-    listing = anon.http.post("/storage/v1/object/list/plans", json={"prefix": user.id}, headers=bearer)
+    assert anon.get("/auth/v1/user", headers=bearer).json()["id"] == user.id
+    assert anon.get("/rest/v1/plan", headers=bearer).json() == []
+    listing = anon.post("/storage/v1/object/list/plans", json={"prefix": user.id}, headers=bearer)
     assert listing.json() == []
 
 
@@ -75,23 +75,23 @@ def test_a_bad_token_is_refused_everywhere_never_taken_for_none(
 ) -> None:
     bearer = {"Authorization": f"Bearer {forge(user.token, local.keys.signing_key['x'])}"}
 
-    rows = anon.http.get("/rest/v1/plan", headers=bearer)
+    rows = anon.get("/rest/v1/plan", headers=bearer)
     assert (rows.status_code, rows.json()["code"]) == (401, "PGRST301")
 
-    listing = anon.http.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
+    listing = anon.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
     body = listing.json()
     assert (listing.status_code, body["statusCode"], body["error"]) == (400, "403", "Unauthorized")
 
-    admin = anon.http.get("/auth/v1/admin/users", headers=bearer)
+    admin = anon.get("/auth/v1/admin/users", headers=bearer)
     assert admin.status_code == 403
 
 
 @pytest.mark.parametrize("name", ["signature changed", "our key id, another key", "no token at all"])
 def test_auth_says_bad_jwt(name: str, user: Caller, anon: Caller) -> None:
     bearer = {"Authorization": f"Bearer {BAD_TOKENS[name](user.token, '')}"}
-    answer = anon.http.get("/auth/v1/user", headers=bearer)
+    answer = anon.get("/auth/v1/user", headers=bearer)
     assert (answer.status_code, answer.json()["error_code"]) == (403, "bad_jwt")
-    assert user.http.get("/auth/v1/user").status_code == 200
+    assert user.get("/auth/v1/user").status_code == 200
 
 
 @pytest.mark.parametrize(("age", "data_api"), [(10, 200), (120, 401)])
@@ -100,7 +100,7 @@ def test_only_the_data_api_is_patient_with_an_expired_token(
 ) -> None:
     claims = {**claims_of(user.token), "exp": int(time.time()) - age}
     bearer = {"Authorization": f"Bearer {jwt.encode(claims, local.keys.jwt_secret, algorithm='HS256')}"}
-    rows = anon.http.get("/rest/v1/plan", headers=bearer)
+    rows = anon.get("/rest/v1/plan", headers=bearer)
     assert rows.status_code == data_api
     assert data_api == 200 or rows.json() == {
         "code": "PGRST303",
@@ -108,8 +108,8 @@ def test_only_the_data_api_is_patient_with_an_expired_token(
         "hint": None,
         "message": "JWT expired",
     }
-    assert anon.http.get("/auth/v1/user", headers=bearer).json()["error_code"] == "bad_jwt"
-    listing = anon.http.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
+    assert anon.get("/auth/v1/user", headers=bearer).json()["error_code"] == "bad_jwt"
+    listing = anon.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
     assert listing.json()["statusCode"] == "403"
 
 
@@ -118,9 +118,9 @@ def test_a_signed_token_cannot_name_a_role_that_the_api_does_not_have(
 ) -> None:
     claims = {**claims_of(user.token), "role": "supabase_admin"}
     bearer = {"Authorization": f"Bearer {jwt.encode(claims, local.keys.jwt_secret, algorithm='HS256')}"}
-    rows = anon.http.get("/rest/v1/plan", headers=bearer)
+    rows = anon.get("/rest/v1/plan", headers=bearer)
     assert (rows.status_code, rows.json()["code"]) == (403, "42501")
-    listing = anon.http.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
+    listing = anon.post("/storage/v1/object/list/plans", json={"prefix": ""}, headers=bearer)
     assert listing.json()["statusCode"] == "403"
 
 
@@ -140,16 +140,16 @@ def test_storage_without_credentials(local: Stack, anon: Caller) -> None:
         400,
         "headers must have required property 'authorization'",
     )
-    assert anon.http.post(url, json={"prefix": ""}).json() == []
+    assert anon.post(url, json={"prefix": ""}).json() == []
 
 
 def test_the_secret_key_acts_as_the_service_role(service_role: Caller, anon: Caller) -> None:
-    assert "plans" in [bucket["id"] for bucket in service_role.http.get("/storage/v1/bucket").json()]
-    assert anon.http.get("/storage/v1/bucket").json() == []
+    assert "plans" in [bucket["id"] for bucket in service_role.get("/storage/v1/bucket").json()]
+    assert anon.get("/storage/v1/bucket").json() == []
     # As both clients send it, and as curl does.
-    for bearer in ({}, {"Authorization": f"Bearer {service_role.http.headers['apikey']}"}):
-        assert service_role.http.get("/rest/v1/plan?limit=0", headers=bearer).json() == []
-    assert anon.http.get("/rest/v1/plan?limit=0").status_code == 401
+    for bearer in ({}, {"Authorization": f"Bearer {service_role.supabase.headers['apikey']}"}):
+        assert service_role.get("/rest/v1/plan?limit=0", headers=bearer).json() == []
+    assert anon.get("/rest/v1/plan?limit=0").status_code == 401
 
 
 def test_the_admin_creates_reads_changes_and_deletes_users(
@@ -157,25 +157,25 @@ def test_the_admin_creates_reads_changes_and_deletes_users(
 ) -> None:
     email, password = f"{uuid.uuid4().hex}@example.com", "correct horse"
     account = {"email": email, "password": password, "user_metadata": {"colour": "blue"}}
-    created = service_role.http.post("/auth/v1/admin/users", json={**account, "email_confirm": True}).json()
+    created = service_role.post("/auth/v1/admin/users", json={**account, "email_confirm": True}).json()
     assert created["user_metadata"]["colour"] == "blue"
-    assert service_role.http.post("/auth/v1/admin/users", json=account).json()["error_code"] == "email_exists"
+    assert service_role.post("/auth/v1/admin/users", json=account).json()["error_code"] == "email_exists"
 
     path = f"/auth/v1/admin/users/{created['id']}"
-    changed = service_role.http.put(path, json={"password": "another horse", "app_metadata": {"plan": "pro"}})
+    changed = service_role.request(
+        "PUT", path, json={"password": "another horse", "app_metadata": {"plan": "pro"}}
+    )
     assert changed.json()["app_metadata"]["plan"] == "pro"
     tokens = "/auth/v1/token?grant_type=password"
-    refused = anon.http.post(tokens, json={"email": email, "password": password})
+    refused = anon.post(tokens, json={"email": email, "password": password})
     assert refused.json()["error_code"] == "invalid_credentials"
-    session = anon.http.post(tokens, json={"email": email, "password": "another horse"}).json()
+    session = anon.post(tokens, json={"email": email, "password": "another horse"}).json()
     assert claims_of(session["access_token"])["app_metadata"]["plan"] == "pro"
-    assert created["id"] in [
-        user["id"] for user in service_role.http.get("/auth/v1/admin/users").json()["users"]
-    ]
+    assert created["id"] in [user["id"] for user in service_role.get("/auth/v1/admin/users").json()["users"]]
 
-    assert anon.http.delete(path).json()["error_code"] == "not_admin"
-    assert service_role.http.delete(path).status_code == 200
-    assert service_role.http.get(path).json()["error_code"] == "user_not_found"
+    assert anon.request("DELETE", path).json()["error_code"] == "not_admin"
+    assert service_role.request("DELETE", path).status_code == 200
+    assert service_role.get(path).json()["error_code"] == "user_not_found"
     assert database.execute("select from auth.users where id = %s", [created["id"]]).fetchone() is None
 
 
@@ -183,7 +183,7 @@ def test_deleting_a_user_takes_plans_agents_and_events_along(
     stack: RunningStack, user: Caller, database: Database
 ) -> None:
     assert user.upload(user.path()).status_code == 200
-    assert user.approve().json()["created"]
+    assert user.approve_stored().json()["created"]
     stack.delete_user(user.id)
     for table in ("plan", "agent", "agent_event"):
         assert database.execute(f"select from public.{table} where user_id = %s", [user.id]).fetchall() == []

@@ -17,8 +17,7 @@ from supabase.lib.client_options import SyncClientOptions
 from local import NODE, ROOT
 from local.stack import Stack
 from tests.conftest import RunningStack
-from tests.local.conftest import DOCUMENT
-from tests.plan import sha256
+from tests.plan import DOCUMENT, sha256
 
 SHA256 = sha256(DOCUMENT)
 

@@ -7,8 +7,7 @@ import psycopg
 import pytest
 
 from local.stack import Stack
-from tests.local.conftest import DOCUMENT, Caller
-from tests.plan import sha256
+from tests.caller import Caller
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -43,7 +42,7 @@ def schema(database: Database) -> Iterator[Database]:
 
 def until(caller: Caller, path: str, status: int) -> None:
     deadline = time.monotonic() + 10
-    while (last := caller.http.get(path)).status_code != status:
+    while (last := caller.get(path)).status_code != status:
         assert time.monotonic() < deadline, f"{path} still answers {last.status_code}: {last.text}"
         time.sleep(0.01)
 
@@ -74,7 +73,7 @@ def test_what_the_database_raises(
 ) -> None:
     until_known(user, "/rest/v1/thing")
     for caller, status in ((user, as_user), (anon, as_anon)):
-        answer = caller.http.post("/rest/v1/rpc/complain", json={"code": code})
+        answer = caller.post("/rest/v1/rpc/complain", json={"code": code})
         assert answer.status_code == status
         assert answer.json() == {
             "code": code,
@@ -97,16 +96,16 @@ def test_what_a_constraint_refuses(
     row: dict[str, object], status: int, code: str, schema: Database, user: Caller, anon: Caller
 ) -> None:
     until_known(user, "/rest/v1/thing")
-    assert user.http.post("/rest/v1/thing", json={"id": 1, "size": 1}).status_code == 201
-    answer = user.http.post("/rest/v1/thing", json=row)
+    assert user.post("/rest/v1/thing", json={"id": 1, "size": 1}).status_code == 201
+    answer = user.post("/rest/v1/thing", json=row)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert anon.http.post("/rest/v1/thing", json={"id": 3, "size": 1}).status_code == 401
+    assert anon.post("/rest/v1/thing", json={"id": 3, "size": 1}).status_code == 401
 
 
 def test_times_are_iso_8601(schema: Database, user: Caller) -> None:
     until_known(user, "/rest/v1/thing")
     row = {"id": 1, "size": 1, "at": "2026-11-22T18:53:59.27+01:00"}
-    returned = user.http.post("/rest/v1/thing", json=row, headers={"Prefer": "return=representation"})
+    returned = user.post("/rest/v1/thing", json=row, headers={"Prefer": "return=representation"})
     assert returned.json()[0]["at"] == "2026-11-22T17:53:59.27+00:00"
 
 
@@ -114,7 +113,7 @@ def test_the_database_knows_the_caller_and_the_settings_of_the_role(
     schema: Database, user: Caller, anon: Caller, service_role: Caller
 ) -> None:
     until_known(user, "/rest/v1/thing")
-    seen = user.http.post("/rest/v1/rpc/who").json()
+    seen = user.post("/rest/v1/rpc/who").json()
     assert seen["email"].endswith("@example.com")
     assert seen == {
         "user": "authenticated",
@@ -125,10 +124,10 @@ def test_the_database_knows_the_caller_and_the_settings_of_the_role(
         "timeout": "8s",
     }
     no_user = {"uid": None, "jwt": None, "email": None}
-    asked = anon.http.post("/rest/v1/rpc/who").json()
+    asked = anon.post("/rest/v1/rpc/who").json()
     assert asked == {"user": "anon", "role": "anon", "timeout": "3s", **no_user}
     # service_role has no setting of its own: authenticator's applies.
-    asked = service_role.http.post("/rest/v1/rpc/who").json()
+    asked = service_role.post("/rest/v1/rpc/who").json()
     assert asked == {"user": "service_role", "role": "service_role", "timeout": "8s", **no_user}
 
 
@@ -140,7 +139,7 @@ def test_a_changed_setting_of_a_role_applies_after_a_notification(
         try:
             superuser.execute("alter role authenticated set statement_timeout = '7s'; notify pgrst")
             deadline = time.monotonic() + 10
-            while user.http.post("/rest/v1/rpc/who").json()["timeout"] != "7s":
+            while user.post("/rest/v1/rpc/who").json()["timeout"] != "7s":
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
         finally:
@@ -150,10 +149,10 @@ def test_a_changed_setting_of_a_role_applies_after_a_notification(
 def test_tables_embed_without_a_hint(user: Caller) -> None:
     made = []
     for session in ("one", "two"):
-        user.upload(user.path(f"{session}/{sha256(DOCUMENT)}.md"))
-        made.append(user.approve(session).json())
+        user.upload(user.path(session))
+        made.append(user.approve_stored(session).json())
 
-    agents = user.http.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))&order=id").json()
+    agents = user.get("/rest/v1/agent?select=*,plan(*),agent_event(*),build(*,plan(id))&order=id").json()
 
     assert {agent["id"] for agent in agents} == {one["agent_id"] for one in made}
     for agent in agents:
@@ -161,17 +160,17 @@ def test_tables_embed_without_a_hint(user: Caller) -> None:
         assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
         assert [build["plan"]["id"] for build in agent["build"]] == [agent["plan_id"]]
     query = "select=id,made:agent!inner(id),build(status)&agent.status=eq.building&build.status=eq.queued"
-    plans = user.http.get(f"/rest/v1/plan?{query}&session_id=eq.two").json()
+    plans = user.get(f"/rest/v1/plan?{query}&session_id=eq.two").json()
     agent = {"id": made[1]["agent_id"]}
     assert plans == [{"id": made[1]["plan_id"], "made": [agent], "build": [{"status": "queued"}]}]
 
 
 def test_an_embedding_keeps_a_user_s_plans_apart(user: Caller) -> None:
     for session in ("one", "two"):
-        user.upload(user.path(f"{session}/{sha256(DOCUMENT)}.md"))
-        user.approve(session)
+        user.upload(user.path(session))
+        user.approve_stored(session)
 
-    agents = user.http.get("/rest/v1/agent?select=session_id,plan(session_id,agent(session_id))").json()
+    agents = user.get("/rest/v1/agent?select=session_id,plan(session_id,agent(session_id))").json()
 
     assert sorted(agent["session_id"] for agent in agents) == ["one", "two"]
     for agent in agents:
@@ -192,13 +191,13 @@ def test_auth_uid_reads_the_claims_of_a_transaction(database: Database, user: Ca
 
 def test_an_agent_comes_with_its_plan_and_its_ledger(user: Caller, stranger: Caller) -> None:
     user.upload(user.path())
-    approval = user.approve().json()
+    approval = user.approve_stored().json()
     path = "/rest/v1/agent?select=*,plan(*),agent_event(*)"
-    (agent,) = user.http.get(path).json()
+    (agent,) = user.get(path).json()
     assert agent["id"] == approval["agent_id"]
     assert agent["plan"]["id"] == approval["plan_id"]
     assert [event["kind"] for event in agent["agent_event"]] == ["approved"]
-    assert stranger.http.get(path).json() == []
+    assert stranger.get(path).json() == []
 
 
 def privileges(database: Database) -> list[tuple[object, ...]]:
@@ -216,8 +215,8 @@ def test_requests_change_no_privileges(database: Database, user: Caller, anon: C
     before = privileges(database)
     local.child("gateway").stop()
     local.restart("gateway")
-    assert user.http.get("/rest/v1/plan").status_code == 200
-    assert anon.http.get("/rest/v1/plan").status_code == 401
+    assert user.get("/rest/v1/plan").status_code == 200
+    assert anon.get("/rest/v1/plan").status_code == 401
     assert privileges(database) == before
     assert ("public", "plan") in [(schema, name) for schema, name, _ in before]
 

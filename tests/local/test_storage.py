@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from local.stack import Stack
-from tests.local.conftest import DOCUMENT, Caller
-from tests.plan import sha256
+from tests.caller import Caller
+from tests.plan import DOCUMENT, sha256
 
 Database = psycopg.Connection[tuple[object, ...]]
 
@@ -56,12 +56,12 @@ def test_a_document_comes_back_as_it_was_sent(user: Caller, stranger: Caller) ->
     assert uploaded.json() == {"Id": uploaded.json()["Id"], "Key": f"plans/{path}"}
 
     for route in ("", "authenticated/"):
-        answer = user.http.get(f"/storage/v1/object/{route}plans/{path}")
+        answer = user.get(f"/storage/v1/object/{route}plans/{path}")
         assert answer.content == DOCUMENT
         assert answer.headers["content-type"] == "text/markdown"
         assert answer.headers["etag"] == f'"{hashlib.md5(DOCUMENT, usedforsecurity=False).hexdigest()}"'
-        assert user.http.head(f"/storage/v1/object/{route}plans/{path}").status_code == 200
-    part = user.http.get(f"/storage/v1/object/plans/{path}", headers={"Range": "bytes=2-5"})
+        assert user.request("HEAD", f"/storage/v1/object/{route}plans/{path}").status_code == 200
+    part = user.get(f"/storage/v1/object/plans/{path}", headers={"Range": "bytes=2-5"})
     assert (part.status_code, part.content) == (206, DOCUMENT[2:6])
 
     assert refusal(stranger.download(path)) == NOT_FOUND
@@ -72,9 +72,9 @@ def test_what_is_known_of_an_object(user: Caller, stranger: Caller, database: Da
     path = user.path()
     user.upload(path)
     for route in ("", "authenticated/"):
-        info = user.http.get(f"/storage/v1/object/info/{route}plans/{path}").json()
+        info = user.get(f"/storage/v1/object/info/{route}plans/{path}").json()
         assert (info["name"], info["size"], info["content_type"]) == (path, len(DOCUMENT), "text/markdown")
-        answer = stranger.http.get(f"/storage/v1/object/info/{route}plans/{path}")
+        answer = stranger.get(f"/storage/v1/object/info/{route}plans/{path}")
         assert refusal(answer) == NOT_FOUND
     row = database.execute(
         "select (metadata ->> 'size')::integer, metadata ->> 'mimetype', metadata ->> 'eTag', owner_id"
@@ -90,7 +90,7 @@ def test_a_signed_url_is_relative_and_opens_without_credentials(user: Caller, st
     user.upload(path)
     signed = user.sign(path).json()
     assert signed["signedURL"].startswith(f"/object/sign/plans/{path}?token=")
-    url = f"{user.http.base_url}/storage/v1{signed['signedURL']}"
+    url = f"{user.supabase.base_url}/storage/v1{signed['signedURL']}"
     answer = httpx.get(url)
     assert (answer.content, answer.headers["content-type"]) == (DOCUMENT, "text/markdown")
     saved = httpx.get(f"{url}&download=plan.md")
@@ -100,11 +100,11 @@ def test_a_signed_url_is_relative_and_opens_without_credentials(user: Caller, st
 
 
 def test_a_signed_url_opens_nothing_else_and_not_for_ever(user: Caller) -> None:
-    path, other = user.path(), user.path(another())
+    path, other = user.path(), f"{user.id}/{another()}"
     user.upload(path)
     user.upload(other)
     token = user.sign(path).json()["signedURL"].split("token=")[1]
-    base = f"{user.http.base_url}/storage/v1/object/sign/plans"
+    base = f"{user.supabase.base_url}/storage/v1/object/sign/plans"
 
     elsewhere = refusal(httpx.get(f"{base}/{other}?token={token}"))
     assert elsewhere == {
@@ -118,7 +118,7 @@ def test_a_signed_url_opens_nothing_else_and_not_for_ever(user: Caller) -> None:
     users_own = httpx.get(f"{base}/{path}?token={user.token}")
     assert (users_own.status_code, users_own.json()["error"]) == (400, "InvalidSignature")
 
-    brief = f"{user.http.base_url}/storage/v1{user.sign(path, seconds=1).json()['signedURL']}"
+    brief = f"{user.supabase.base_url}/storage/v1{user.sign(path, seconds=1).json()['signedURL']}"
     deadline = time.monotonic() + 10
     while (answer := httpx.get(brief)).status_code == 200:
         assert time.monotonic() < deadline
@@ -137,8 +137,8 @@ def test_many_are_signed_at_once_each_for_itself(user: Caller, stranger: Caller)
     user.upload(mine)
     stranger.upload(theirs)
     body = {"expiresIn": 60, "paths": [mine, theirs]}
-    first, second = user.http.post("/storage/v1/object/sign/plans", json=body).json()
-    assert httpx.get(f"{user.http.base_url}/storage/v1{first['signedURL']}").content == DOCUMENT
+    first, second = user.post("/storage/v1/object/sign/plans", json=body).json()
+    assert httpx.get(f"{user.supabase.base_url}/storage/v1{first['signedURL']}").content == DOCUMENT
     assert second == {
         "path": theirs,
         "error": "Either the object does not exist or you do not have access to it",
@@ -168,7 +168,7 @@ def test_keys_that_storage_does_not_know(name: str, user: Caller, service_role: 
 
 def test_the_bucket_limits_size_and_type(user: Caller) -> None:
     limit = 1024 * 1024
-    path = user.path(another())
+    path = f"{user.id}/{another()}"
     assert refusal(user.upload(path, b"x" * (limit + 1))) == {
         "statusCode": "413",
         "error": "Payload too large",
@@ -184,36 +184,40 @@ def test_the_bucket_limits_size_and_type(user: Caller) -> None:
     # A raw body's type is taken as it stands; a form's part loses its parameters first.
     assert refusal(user.upload(path, kind="text/markdown; charset=utf-8"))["error"] == "invalid_mime_type"
     too_long = {"": ("x.md", b"x" * (limit + 1), "text/markdown")}
-    assert refusal(user.http.post(f"/storage/v1/object/plans/{path}", files=too_long))["statusCode"] == "413"
+    assert refusal(user.post(f"/storage/v1/object/plans/{path}", files=too_long))["statusCode"] == "413"
     form = {"": ("x.md", b"x" * limit, "text/markdown; charset=utf-8")}
-    assert user.http.post(f"/storage/v1/object/plans/{path}", files=form).status_code == 200
+    assert user.post(f"/storage/v1/object/plans/{path}", files=form).status_code == 200
     assert user.download(path).headers["content-type"] == "text/markdown"
 
 
 def test_nobody_writes_elsewhere(user: Caller, stranger: Caller, anon: Caller) -> None:
     name = another()
-    assert refusal(user.upload(stranger.path(name))) == FORBIDDEN
-    assert refusal(anon.upload(stranger.path(name))) == FORBIDDEN
-    assert stranger.upload(stranger.path(name)).status_code == 200
+    assert refusal(user.upload(f"{stranger.id}/{name}")) == FORBIDDEN
+    assert refusal(anon.upload(f"{stranger.id}/{name}")) == FORBIDDEN
+    assert stranger.upload(f"{stranger.id}/{name}").status_code == 200
     for route in ("copy", "move"):
-        body = {"bucketId": "plans", "sourceKey": stranger.path(name), "destinationKey": user.path(name)}
-        assert refusal(user.http.post(f"/storage/v1/object/{route}", json=body)) == NOT_FOUND
-    assert stranger.download(stranger.path(name)).content == DOCUMENT
+        body = {
+            "bucketId": "plans",
+            "sourceKey": f"{stranger.id}/{name}",
+            "destinationKey": f"{user.id}/{name}",
+        }
+        assert refusal(user.post(f"/storage/v1/object/{route}", json=body)) == NOT_FOUND
+    assert stranger.download(f"{stranger.id}/{name}").content == DOCUMENT
 
 
 def test_the_service_role_moves_and_copies(user: Caller, service_role: Caller) -> None:
-    source, moved, copied = (user.path(another()) for _ in range(3))
+    source, moved, copied = (f"{user.id}/{another()}" for _ in range(3))
     identity = user.upload(source).json()["Id"]
 
     def identity_of(path: str) -> object:
-        return service_role.http.get(f"/storage/v1/object/info/authenticated/plans/{path}").json()["id"]
+        return service_role.get(f"/storage/v1/object/info/authenticated/plans/{path}").json()["id"]
 
     body = {"bucketId": "plans", "sourceKey": source, "destinationKey": moved}
-    answer = service_role.http.post("/storage/v1/object/move", json=body)
+    answer = service_role.post("/storage/v1/object/move", json=body)
     assert answer.json() == {"message": "Successfully moved"}
     assert identity_of(moved) == identity
     body = {"bucketId": "plans", "sourceKey": moved, "destinationKey": copied}
-    assert service_role.http.post("/storage/v1/object/copy", json=body).json()["Id"] != identity
+    assert service_role.post("/storage/v1/object/copy", json=body).json()["Id"] != identity
     assert identity_of(copied) != identity
     assert refusal(service_role.download(source)) == NOT_FOUND
     assert service_role.delete(moved).status_code == 200
@@ -223,11 +227,11 @@ def test_the_service_role_moves_and_copies(user: Caller, service_role: Caller) -
 def test_a_folder_lists_what_is_right_inside_it(user: Caller, stranger: Caller) -> None:
     names = [another("one"), another("one"), another("two")]
     for name in names:
-        user.upload(user.path(name))
+        user.upload(f"{user.id}/{name}")
 
     def listed(caller: Caller, prefix: str, **options: object) -> list[tuple[str, bool]]:
         body = {"prefix": prefix, **options}
-        entries = caller.http.post("/storage/v1/object/list/plans", json=body).json()
+        entries = caller.post("/storage/v1/object/list/plans", json=body).json()
         return [(entry["name"], entry["id"] is None) for entry in entries]
 
     assert listed(user, user.id) == [("one", True), ("two", True)]
@@ -240,7 +244,7 @@ def test_a_folder_lists_what_is_right_inside_it(user: Caller, stranger: Caller) 
 
 
 def test_deleting_one_and_many(user: Caller, stranger: Caller) -> None:
-    first, second, third = (user.path(another()) for _ in range(3))
+    first, second, third = (f"{user.id}/{another()}" for _ in range(3))
     for path in (first, second, third):
         user.upload(path)
     assert stranger.remove(first, second).json() == []
@@ -250,7 +254,7 @@ def test_deleting_one_and_many(user: Caller, stranger: Caller) -> None:
         "message": "Access denied",
         "code": "AccessDenied",
     }
-    removed = user.remove(first, second, user.path(another())).json()
+    removed = user.remove(first, second, f"{user.id}/{another()}").json()
     assert {entry["name"] for entry in removed} == {first, second}
     assert user.delete(third).json() == {"message": "Successfully deleted"}
     assert refusal(user.delete(third)) == NOT_FOUND
@@ -265,30 +269,30 @@ def test_rows_are_not_deleted_behind_the_apis_back(user: Caller, database: Datab
 
 
 def test_a_plans_document_stays_whoever_deletes_it(user: Caller, service_role: Caller) -> None:
-    path, loose = user.path(), user.path(another())
+    path, loose = user.path(), f"{user.id}/{another()}"
     user.upload(path)
     user.upload(loose)
-    assert user.approve().json()["created"]
+    assert user.approve_stored().json()["created"]
     for caller in (user, service_role):
         assert refusal(caller.delete(path)) == REFERENCED
         # In bulk it is all or nothing: one statement.
         assert refusal(caller.remove(loose, path)) == REFERENCED
         assert caller.download(path).content == DOCUMENT
-    assert refusal(user.http.post("/storage/v1/bucket/plans/empty")) == {
+    assert refusal(user.post("/storage/v1/bucket/plans/empty")) == {
         "statusCode": "403",
         "error": "Unauthorized",
         "message": "Access denied: Invalid role",
         "code": "AccessDenied",
     }
-    assert refusal(service_role.http.post("/storage/v1/bucket/plans/empty")) == REFERENCED
+    assert refusal(service_role.post("/storage/v1/bucket/plans/empty")) == REFERENCED
     assert user.download(loose).content == DOCUMENT
 
 
 def test_a_signed_upload_url_allows_one_new_object(user: Caller, stranger: Caller) -> None:
-    path = user.path(another())
+    path = f"{user.id}/{another()}"
     route = f"/storage/v1/object/upload/sign/plans/{path}"
-    assert refusal(stranger.http.post(route)) == FORBIDDEN
-    url = f"{user.http.base_url}/storage/v1{user.http.post(route).json()['url']}"
+    assert refusal(stranger.post(route)) == FORBIDDEN
+    url = f"{user.supabase.base_url}/storage/v1{user.post(route).json()['url']}"
     markdown = {"content-type": "text/markdown"}
     assert refusal(httpx.put(url, content=DOCUMENT, headers={"content-type": "text/plain"}))
     assert httpx.put(url, content=DOCUMENT, headers=markdown).json() == {"Key": f"plans/{path}"}
@@ -298,26 +302,29 @@ def test_a_signed_upload_url_allows_one_new_object(user: Caller, stranger: Calle
 
 def test_buckets(service_role: Caller, user: Caller, anon: Caller) -> None:
     bucket = {"id": "pictures", "name": "pictures", "public": False, "allowed_mime_types": ["image/*"]}
-    assert refusal(user.http.post("/storage/v1/bucket", json=bucket)) == FORBIDDEN
-    assert service_role.http.post("/storage/v1/bucket", json=bucket).json() == {"name": "pictures"}
+    assert refusal(user.post("/storage/v1/bucket", json=bucket)) == FORBIDDEN
+    assert service_role.post("/storage/v1/bucket", json=bucket).json() == {"name": "pictures"}
     try:
-        assert refusal(service_role.http.post("/storage/v1/bucket", json=bucket))["error"] == "Duplicate"
+        assert refusal(service_role.post("/storage/v1/bucket", json=bucket))["error"] == "Duplicate"
         picture = "/storage/v1/object/pictures/a.png"
         png = {"content-type": "image/png"}
-        assert service_role.http.post(picture, content=b"png", headers=png).status_code == 200
+        assert service_role.post(picture, content=b"png", headers=png).status_code == 200
         public = "/storage/v1/object/public/pictures/a.png"
-        assert refusal(anon.http.get(public))["error"] == "Bucket not found"
-        service_role.http.put("/storage/v1/bucket/pictures", json={"public": True})
-        assert anon.http.get(public).content == b"png"
-        assert refusal(service_role.http.delete("/storage/v1/bucket/pictures"))["error"] == "ResourceNotEmpty"
+        assert refusal(anon.get(public))["error"] == "Bucket not found"
+        service_role.request("PUT", "/storage/v1/bucket/pictures", json={"public": True})
+        assert anon.get(public).content == b"png"
+        assert (
+            refusal(service_role.request("DELETE", "/storage/v1/bucket/pictures"))["error"]
+            == "ResourceNotEmpty"
+        )
     finally:
-        service_role.http.post("/storage/v1/bucket/pictures/empty")
-        assert service_role.http.delete("/storage/v1/bucket/pictures").status_code == 200
-    assert refusal(service_role.http.get("/storage/v1/bucket/pictures"))["error"] == "Bucket not found"
+        service_role.post("/storage/v1/bucket/pictures/empty")
+        assert service_role.request("DELETE", "/storage/v1/bucket/pictures").status_code == 200
+    assert refusal(service_role.get("/storage/v1/bucket/pictures"))["error"] == "Bucket not found"
 
 
 def test_uploads_of_one_key_at_once_leave_one_whole_document(user: Caller) -> None:
-    path = user.path(another())
+    path = f"{user.id}/{another()}"
     bodies = [f"# Version {index}\n".encode() * 1000 for index in range(20)]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda body: user.upload(path, body), bodies))
@@ -339,9 +346,9 @@ def test_a_row_always_has_its_bytes_whatever_races(user: Caller, local: Stack, d
     with ThreadPoolExecutor(4) as pool:
         for round_ in range(25):
             session = f"race-{round_}"
-            path = user.path(f"{session}/{sha256(DOCUMENT)}.md")
+            path = user.path(session)
             user.upload(path)
-            approval = pool.submit(user.approve, session)
+            approval = pool.submit(user.approve_stored, session)
             deletion = pool.submit(user.remove if round_ % 2 else user.delete, path)
             again = pool.submit(user.upload, path)
             for answer in (deletion.result(), again.result()):

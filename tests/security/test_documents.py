@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests import SOAK
 from tests.caller import Caller, expect_problem
-from tests.faults.promise import read
 from tests.plan import new_session, sha256
 
 # Every code point, the ones that cannot be written included, and pieces that software likes to tidy up.
@@ -64,7 +63,7 @@ def test_any_text_goes_through_byte_for_byte_or_is_refused(user: Caller, content
         return
     assert answer.status_code == 200, answer.text
     (plan,) = user.rows("plan", session_id=f"eq.{session}")
-    assert read(user, plan["document_path"]) == sent.encode()
+    assert user.read(plan["document_path"]) == sent.encode()
     assert plan["document_sha256"] == sha256(sent)
 
 
@@ -73,4 +72,4 @@ def test_no_normal_form_is_preferred(user: Caller, form: Any) -> None:
     content = unicodedata.normalize(form, "\u00c5ngstr\u00f6m \ufb01 \u1e9b\u0323 \uac00")
     answer = user.approved(content=content)
     (plan,) = user.rows("plan", id=f"eq.{answer['plan_id']}")
-    assert read(user, plan["document_path"]) == content.encode()
+    assert user.read(plan["document_path"]) == content.encode()

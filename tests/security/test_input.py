@@ -179,15 +179,7 @@ def test_a_title_is_kept_as_it_is(title: str, user: Caller) -> None:
 def test_a_title_that_breaks_lines_is_refused_by_both(title: str, user: Caller) -> None:
     expect_problem(user.approve(title=title), 422, "invalid_title")
     session, content = new_session(), "words"
-    path = f"{user.id}/{session}/{sha256(content)}.md"
-    answer = user.rpc(
-        "approve_plan",
-        session_id=session,
-        version=1,
-        title=title,
-        document_sha256=sha256(content),
-        document_url=f"https://x/object/sign/plans/{path}?token=x",
-    )
+    answer = user.approve_stored(session, content, title=title)
     assert (answer.status_code, answer.json()["message"]) == (422, "invalid_title")
     assert "\n" not in answer.reason_phrase
     assert user.has_nothing()

@@ -48,12 +48,8 @@ class Project:
 
     def store(self, user: Caller, content: str, session: str = "s1", age: float = 2 * DAY) -> str:
         """Upload a document as its owner, make it that many seconds old, and return its name."""
-        name = f"{user.id}/{session}/{sha256(content)}.md"
-        answer = self.supabase.post(
-            f"/storage/v1/object/plans/{name}",
-            files={"": ("a.md", content.encode(), "text/markdown")},
-            headers={"Authorization": f"Bearer {user.token}"},
-        )
+        name = user.path(session, content)
+        answer = user.upload(name, content.encode())
         assert answer.status_code == 200, answer.text
         self.age(name, age)
         return name

@@ -52,7 +52,6 @@ class Race:
     def __init__(self, user: Caller) -> None:
         self.user = user
         self.session = new_session()
-        self.headers = {"Authorization": f"Bearer {user.token}"}
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.lock = threading.Lock()
         self.version = 2  # version 1 will be too late for ever
@@ -62,27 +61,16 @@ class Race:
     def next(self) -> None:
         self.version += 1
         self.content = f"# Version {self.version}\n\n{self.session}\n"
-        self.name = f"{self.user.id}/{self.session}/{sha256(self.content)}.md"
+        self.name = self.user.path(self.session, self.content)
 
     def upload(self) -> None:
-        answer = self.user.supabase.post(
-            f"/storage/v1/object/plans/{self.name}",
-            files={"": ("a.md", self.content.encode(), "text/markdown")},
-            headers=self.headers,
-        )
+        answer = self.user.upload(self.name, self.content.encode())
         assert answer.status_code == 200 or answer.json()["error"] == "Duplicate", answer.text
 
     def approve_directly(self) -> str:
         """Approve what is stored already; store it again where it has been removed."""
         for _ in range(3):
-            answer = self.user.rpc(
-                "approve_plan",
-                session_id=self.session,
-                version=self.version,
-                title="A plan",
-                document_sha256=sha256(self.content),
-                document_url=f"https://example.com/storage/v1/object/sign/plans/{self.name}?token=x",
-            )
+            answer = self.user.approve_stored(self.session, self.content, self.version)
             if answer.status_code == 200:
                 return "approved"
             self.upload()
@@ -100,17 +88,12 @@ class Race:
         return "approved" if answer.status_code == 200 else str(answer.json()["code"])
 
     def remove_one(self) -> str:
-        answer = self.user.supabase.delete(f"/storage/v1/object/plans/{self.name}", headers=self.headers)
+        answer = self.user.delete(self.name)
         return "removed" if answer.status_code == 200 else str(answer.json()["error"])
 
     def remove_many(self) -> str:
         other = f"{self.user.id}/{self.session}/{'0' * 64}.md"
-        answer = self.user.supabase.request(
-            "DELETE",
-            "/storage/v1/object/plans",
-            json={"prefixes": [other, self.name]},
-            headers=self.headers,
-        )
+        answer = self.user.remove(other, self.name)
         if answer.status_code != 200:
             return str(answer.json()["error"])
         return "removed" if answer.json() else "nothing to remove"
@@ -210,8 +193,5 @@ def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase:
 
 
 def intact(user: Caller, plan: Any) -> bool:
-    headers = {"Authorization": f"Bearer {user.token}"}
-    answer = user.supabase.get(
-        f"/storage/v1/object/authenticated/plans/{plan['document_path']}", headers=headers
-    )
+    answer = user.download(plan["document_path"])
     return answer.status_code == 200 and sha256(answer.text) == plan["document_sha256"]
