@@ -61,9 +61,14 @@ class Owner(Caller):
 
 
 @pytest.fixture
-def owner(stack: RunningStack, service: httpx.Client, supabase: httpx.Client) -> Iterator[Owner]:
+def owner(stack: RunningStack) -> Iterator[Owner]:
     account = stack.sign_up()
-    yield Owner(account.id, account.token, service, supabase)
+    key = {"apikey": stack.publishable_key}
+    with (
+        httpx.Client(base_url=stack.service_url, timeout=60) as service,
+        httpx.Client(base_url=stack.supabase_url, headers=key, timeout=30) as supabase,
+    ):
+        yield Owner(account.id, account.token, service, supabase)
     with contextlib.suppress(httpx.HTTPStatusError):  # a test may have deleted the user itself
         # With the builds that are left, which the next test's builders would take.
         stack.delete_user(account.id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from local.processes import free_ports
 from local.stack import answers
 from local.web import build, web
+from tests.caller import Caller, Json
 from tests.conftest import RunningStack, User
-from tests.plan import new_session, sha256
+from tests.plan import sha256
 
-Json = Any
 Via = Literal["service", "direct"]
 
 # Waiting ends as soon as the condition holds; this is for the slowest machine.
@@ -33,48 +33,14 @@ PLAN = "# Plan the move\n\nPack the boxes, then the van.\n\n## Boxes\n\n- Books\
 
 
 @dataclass(frozen=True)
-class Account:
+class Account(Caller):
     """A user of the API, outside of the browser: to prepare what a page shows, and to check what it did."""
 
     stack: RunningStack
     user: User
 
-    def _call(self, method: str, url: str, **how: Json) -> Json:
-        headers = {"apikey": self.stack.publishable_key, "Authorization": f"Bearer {self.user.token}"}
-        answer = httpx.request(method, url, headers=headers, timeout=30, **how)
-        answer.raise_for_status()
-        return answer.json()
-
-    def approve(
-        self,
-        session_id: str | None = None,
-        *,
-        content: str = PLAN,
-        version: int = 1,
-        title: str = "Plan the move",
-    ) -> Json:
-        request = {
-            "plan_id": session_id or new_session(),
-            "title": title,
-            "content": content,
-            "version": version,
-        }
-        return self._call("POST", f"{self.stack.service_url}/plan/approve", json=request)
-
-    def rows(self, table: str, **where: str) -> list[Json]:
-        found: list[Json] = self._call(
-            "GET", f"{self.stack.supabase_url}/rest/v1/{table}", params={"order": "id", **where}
-        )
-        return found
-
-    def rpc(self, name: str, **arguments: Json) -> Json:
-        return self._call("POST", f"{self.stack.supabase_url}/rest/v1/rpc/{name}", json=arguments)
-
-    def document(self, path: str) -> bytes:
-        """Return the bytes that are stored."""
-        headers = {"apikey": self.stack.publishable_key, "Authorization": f"Bearer {self.user.token}"}
-        url = f"{self.stack.supabase_url}/storage/v1/object/plans/{path}"
-        return httpx.get(url, headers=headers, timeout=30).raise_for_status().content
+    def approved(self, **fields: Json) -> Json:
+        return super().approved(**{"content": PLAN, "title": "Plan the move", **fields})
 
     def claim(self, agent_id: str) -> Json:
         """Claim what is queued, and return the build of this agent. Another test's builds may be claimed, too."""
@@ -90,7 +56,7 @@ class Account:
         build = self.claim(agent_id)
         service_role(self.stack, "rpc/finish_build", build_id=build["id"], attempt=build["attempt"])
 
-    def propose(
+    def receive_proposal(
         self,
         session_id: str,
         *,
@@ -101,7 +67,7 @@ class Account:
     ) -> Json:
         """Propose a plan to this user, as their app does with the service role."""
         stack = self.stack
-        path = f"{self.user.id}/{session_id}/{sha256(content)}.md"
+        path = self.path(session_id, content)
         store(stack, path, content)
         key = {"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"}
         signing = f"{stack.supabase_url}/storage/v1/object/sign/plans/{path}"
@@ -109,7 +75,7 @@ class Account:
         return service_role(
             stack,
             "rpc/propose_plan",
-            user_id=self.user.id,
+            user_id=self.id,
             session_id=session_id,
             version=version,
             title=title,
@@ -140,13 +106,15 @@ def store(stack: RunningStack, path: str, content: str, *, overwrite: bool = Fal
 
 
 @pytest.fixture
-def account(stack: RunningStack) -> Account:
-    return Account(stack, stack.sign_up())
+def account(stack: RunningStack, service: httpx.Client, supabase: httpx.Client) -> Account:
+    user = stack.sign_up()
+    return Account(user.id, user.token, service, supabase, stack, user)
 
 
 @pytest.fixture
-def stranger(stack: RunningStack) -> Account:
-    return Account(stack, stack.sign_up())
+def stranger(stack: RunningStack, service: httpx.Client, supabase: httpx.Client) -> Account:
+    user = stack.sign_up()
+    return Account(user.id, user.token, service, supabase, stack, user)
 
 
 # Of the package and not of the session: its event loop would stop other packages' asynchronous tests.

@@ -18,7 +18,7 @@ def confirm(page: Page, name: str) -> None:
 def test_a_stranger_finds_nothing_at_the_address(
     open_page: OpenPage, account: Account, stranger: Account
 ) -> None:
-    agent_id = account.approve(title="A secret plan")["agent_id"]
+    agent_id = account.approved(title="A secret plan")["agent_id"]
 
     owner = open_page(user=account.user)
     owner.goto(f"/build/{agent_id}")
@@ -35,7 +35,7 @@ def test_a_stranger_finds_nothing_at_the_address(
 def test_a_visitor_who_is_not_signed_in_comes_back_after_signing_in(
     open_page: OpenPage, account: Account
 ) -> None:
-    agent_id = account.approve(title="Deep link")["agent_id"]
+    agent_id = account.approved(title="Deep link")["agent_id"]
     page = open_page()
     page.goto(f"/build/{agent_id}?from=mail")
     page.get_by_label("Email").fill(account.user.email)
@@ -56,7 +56,7 @@ def test_an_unknown_id_is_an_ordinary_not_found(open_page: OpenPage, account: Ac
 
 
 def test_the_status_updates_by_itself(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
     expect(page.locator(".agent-status")).to_have_text("building")
@@ -71,7 +71,7 @@ def test_polling_is_quick_while_building_and_pauses_in_a_hidden_tab(
     open_page: OpenPage, account: Account
 ) -> None:
     """The page's clock is ours here: whether it asks does not depend on how fast the machine is."""
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     page = open_page(user=account.user)
     page.clock.install()
     page.clock.pause_at(page.evaluate("Date.now() + 1_000"))
@@ -123,7 +123,7 @@ def is_poll(request: Request) -> bool:
 
 
 def test_pause_resume_and_archive(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     account.finish_building(agent_id)
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
@@ -151,19 +151,19 @@ def test_pause_resume_and_archive(open_page: OpenPage, account: Account) -> None
 
 
 def test_a_button_that_comes_too_late_says_so(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     account.finish_building(agent_id)
     page = open_page(user=account.user, expected=REFUSED)
     page.goto(f"/build/{agent_id}")
     page.get_by_role("button", name="Pause").click()
-    account.rpc("transition_agent", agent_id=agent_id, to_status="archived")
+    account.done("transition_agent", agent_id=agent_id, to_status="archived")
     page.get_by_role("alertdialog").get_by_role("button", name="Pause").click()
     expect(page.get_by_text("The agent's status has changed")).to_be_visible()
     expect(page.locator(".agent-status")).to_have_text("archived")
 
 
 def test_delete_and_undo(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve(title="Regretted")["agent_id"]
+    agent_id = account.approved(title="Regretted")["agent_id"]
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
 
@@ -178,9 +178,9 @@ def test_delete_and_undo(open_page: OpenPage, account: Account) -> None:
 
 
 def test_recently_deleted_agents_can_be_restored(open_page: OpenPage, account: Account) -> None:
-    kept, restored = (account.approve(title=title)["agent_id"] for title in ("Gone", "Back again"))
+    kept, restored = (account.approved(title=title)["agent_id"] for title in ("Gone", "Back again"))
     for agent_id in (kept, restored):
-        account.rpc("delete_agent", agent_id=agent_id)
+        account.done("delete_agent", agent_id=agent_id)
     page = open_page(user=account.user)
     page.goto("/agents")
     expect(page.get_by_role("heading", name="No agents yet")).to_be_visible()
@@ -200,9 +200,9 @@ def test_recently_deleted_agents_can_be_restored(open_page: OpenPage, account: A
 
 def test_versions_and_what_changed_between_them(open_page: OpenPage, account: Account) -> None:
     session_id = new_session()
-    agent_id = account.approve(session_id)["agent_id"]
+    agent_id = account.approved(plan_id=session_id)["agent_id"]
     revised = PLAN.replace("Two trips.", "Three trips.")
-    account.approve(session_id, content=revised, version=2, title="Plan the move, revised")
+    account.approved(plan_id=session_id, content=revised, version=2, title="Plan the move, revised")
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
 
@@ -217,7 +217,7 @@ def test_versions_and_what_changed_between_them(open_page: OpenPage, account: Ac
 
 
 def test_agents_are_listed_newest_first_by_status_and_page(open_page: OpenPage, account: Account) -> None:
-    ids = [account.approve(title=f"Agent {number:02}")["agent_id"] for number in range(23)]
+    ids = [account.approved(title=f"Agent {number:02}")["agent_id"] for number in range(23)]
     account.finish_building(ids[0])
     page = open_page(user=account.user)
     page.goto("/agents")
@@ -246,9 +246,8 @@ def test_signing_out_ends_it(open_page: OpenPage, account: Account, stack: Runni
     page.goto("/agents")
     page.wait_for_url("**/sign-in?next=%2Fagents")
     # The next user of this browser sees their own.
-    account.approve(title="Not for others")
-    other = Account(stack, stack.sign_up())
-    sign_in(page, other.user)
+    account.approved(title="Not for others")
+    sign_in(page, stack.sign_up())
     expect(page.get_by_role("heading", name="No agents yet")).to_be_visible()
 
 

@@ -110,7 +110,7 @@ def test_both_ways_write_the_same_rows(open_page: OpenPage, account: Account) ->
         text = re.sub(r"\?token=[\w.-]+", "?token=<token>", text)
         text = re.sub(r"'\d{4}-\d\d-\d\dT[^']+'", "<time>", text)
         written[way] = re.sub(r"'id': \d+", "'id': <number>", text)
-        assert account.document(plan["document_path"]) == PLAN.encode()
+        assert account.read(plan["document_path"]) == PLAN.encode()
 
     assert written["service"] == written["direct"]
     assert "?token=<token>" in written["service"]
@@ -247,7 +247,7 @@ def test_plan_stale_offers_the_next_version(open_page: OpenPage, account: Accoun
     page = open_page(via=via, user=account.user, expected=REFUSED)
     session_id = new_session()
     open_file(page, PLAN.encode(), session_id)
-    account.approve(session_id, content="# Another plan\n", version=4)
+    account.approved(plan_id=session_id, content="# Another plan\n", version=4)
 
     page.get_by_role("button", name="Approve plan").click()
     toast(page, "There is a newer version of this plan")
@@ -262,7 +262,7 @@ def test_plan_conflict_offers_the_next_version(open_page: OpenPage, account: Acc
     page = open_page(via=via, user=account.user, expected=REFUSED)
     session_id = new_session()
     open_file(page, PLAN.encode(), session_id)
-    account.approve(session_id, content="# Another plan\n", version=1)
+    account.approved(plan_id=session_id, content="# Another plan\n", version=1)
 
     page.get_by_role("button", name="Approve plan").click()
     toast(page, "This version already exists with another text")
@@ -277,8 +277,8 @@ def test_plan_conflict_offers_the_next_version(open_page: OpenPage, account: Acc
 def test_agent_deleted_offers_to_restore_it(open_page: OpenPage, account: Account, via: Via) -> None:
     page = open_page(via=via, user=account.user, expected=REFUSED)
     session_id = new_session()
-    agent_id = account.approve(session_id, content="# Another plan\n")["agent_id"]
-    account.rpc("delete_agent", agent_id=agent_id)
+    agent_id = account.approved(plan_id=session_id, content="# Another plan\n")["agent_id"]
+    account.done("delete_agent", agent_id=agent_id)
     open_file(page, PLAN.encode(), session_id)
 
     page.get_by_role("button", name="Approve plan").click()
@@ -292,8 +292,8 @@ def test_agent_deleted_offers_to_restore_it(open_page: OpenPage, account: Accoun
 def test_agent_archived_offers_a_new_plan(open_page: OpenPage, account: Account, via: Via) -> None:
     page = open_page(via=via, user=account.user, expected=REFUSED)
     session_id = new_session()
-    archived = account.approve(session_id)["agent_id"]
-    account.rpc("transition_agent", agent_id=archived, to_status="archived")
+    archived = account.approved(plan_id=session_id)["agent_id"]
+    account.done("transition_agent", agent_id=archived, to_status="archived")
     page.goto(f"/build?session={session_id}")
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# Another plan\n")

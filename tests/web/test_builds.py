@@ -8,7 +8,7 @@ from tests.web.conftest import Account, OpenPage, service_role
 def test_progress_moves_fails_is_tried_again_and_becomes_active(
     open_page: OpenPage, account: Account
 ) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
     status = page.locator(".agent-status")
@@ -37,7 +37,7 @@ def test_progress_moves_fails_is_tried_again_and_becomes_active(
 
 
 def test_a_second_attempt_says_so_and_why_the_first_one_failed(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     build = account.claim(agent_id)
     service_role(
         account.stack, "rpc/fail_build", build_id=build["id"], attempt=build["attempt"], message="Flat tyre"
@@ -50,7 +50,7 @@ def test_a_second_attempt_says_so_and_why_the_first_one_failed(open_page: OpenPa
 
 
 def test_the_list_of_agents_shows_progress(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve(title="On its way")["agent_id"]
+    agent_id = account.approved(title="On its way")["agent_id"]
     build = account.claim(agent_id)
     page = open_page(user=account.user)
     page.goto("/agents")

@@ -26,7 +26,7 @@ def test_crlf_and_byte_order_mark_are_approved_as_they_are(
 
     (plan,) = account.rows("plan")
     assert (plan["version"], plan["document_sha256"]) == (1, sha256(document))
-    assert account.document(plan["document_path"]) == document
+    assert account.read(plan["document_path"]) == document
 
 
 def test_crlf_and_byte_order_mark_survive_an_edit(open_page: OpenPage, account: Account, via: Via) -> None:
@@ -42,7 +42,7 @@ def test_crlf_and_byte_order_mark_survive_an_edit(open_page: OpenPage, account: 
 
     (plan,) = account.rows("plan")
     expected = document + b"And\r\na rest."
-    assert account.document(plan["document_path"]) == expected
+    assert account.read(plan["document_path"]) == expected
     assert (plan["version"], plan["document_sha256"]) == (2, sha256(expected))
 
 
@@ -60,7 +60,7 @@ def test_every_kind_of_text_is_approved_byte_for_byte(
     approve(page)
 
     (plan,) = account.rows("plan")
-    assert account.document(plan["document_path"]) == document
+    assert account.read(plan["document_path"]) == document
     assert plan["document_sha256"] == sha256(document)
     expect(page.get_by_text("This is the approved document")).to_be_visible()
 
@@ -107,7 +107,7 @@ def test_a_draft_survives_a_reload_and_each_revision_raises_its_version(
 
 def test_another_browser_opens_what_was_approved_last(open_page: OpenPage, account: Account) -> None:
     session_id = new_session()
-    account.approve(session_id, content="# From elsewhere\r\n", version=6)
+    account.approved(plan_id=session_id, content="# From elsewhere\r\n", version=6)
     page = open_page(user=account.user)
     page.goto(f"/build?session={session_id}")
     expect(page.get_by_role("heading", name="From elsewhere")).to_be_visible()
@@ -117,7 +117,7 @@ def test_another_browser_opens_what_was_approved_last(open_page: OpenPage, accou
     expect(page.locator(".toolbar .version")).to_have_text("Version 7")
     approve(page)
     (plan,) = account.rows("plan", status="eq.approved")
-    assert account.document(plan["document_path"]) == b"# From elsewhere\r\nMore."
+    assert account.read(plan["document_path"]) == b"# From elsewhere\r\nMore."
 
 
 HOSTILE = """# A friendly plan

@@ -17,7 +17,7 @@ from greenlight.errors import ERRORS
 from local import NODE, ROOT
 from local.web import NEXT, UI, build
 from tests.conftest import RunningStack
-from tests.plan import new_session, sha256
+from tests.plan import new_session
 from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, Via, open_file, service_role, sign_in, store
 
 # Kilobytes of compressed JavaScript.
@@ -80,8 +80,8 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_label("Document").fill("# Another")
     yield "edit"
     title = "A title that is as long as they get in " + "practice and then some " * 8
-    agent_id = account.approve(session_id, content=EVERYTHING, version=2, title=title)["agent_id"]
-    account.approve(session_id, content=PLAN, version=3, title=title)
+    agent_id = account.approved(plan_id=session_id, content=EVERYTHING, version=2, title=title)["agent_id"]
+    account.approved(plan_id=session_id, content=PLAN, version=3, title=title)
     page.get_by_role("button", name="Approve plan").click()
     page.get_by_role("button", name="Approve as version 4").wait_for()
     yield "a way out"
@@ -112,12 +112,12 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.goto(f"/build/{agent_id}")
     page.get_by_role("button", name="Try again").wait_for()
     yield "failed"
-    account.rpc("retry_build", agent_id=agent_id)
+    account.done("retry_build", agent_id=agent_id)
     account.finish_building(agent_id)
     page.goto("/agents")
     page.get_by_role("listitem").get_by_text("active").wait_for()
     yield "agents"
-    account.rpc("delete_agent", agent_id=agent_id)
+    account.done("delete_agent", agent_id=agent_id)
     page.goto("/agents?status=deleted")
     page.get_by_role("button", name="Restore").wait_for()
     yield "recently deleted"
@@ -136,7 +136,7 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     """Walk through a proposal's states."""
     session_id = new_session()
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    account.propose(session_id, title="Plan the move", expires_at=tomorrow.isoformat())
+    account.receive_proposal(session_id, title="Plan the move", expires_at=tomorrow.isoformat())
     page.goto("/plans")
     page.get_by_role("region", name="Waiting for you").get_by_role("listitem").wait_for()
     yield "plans"
@@ -150,11 +150,11 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     page.get_by_text("You asked for changes to version 1.").wait_for()
     yield "sent back"
     changed = PLAN.replace("Two trips.", "Three trips.")
-    account.propose(session_id, title="Plan the move", version=2, content=changed)
+    account.receive_proposal(session_id, title="Plan the move", version=2, content=changed)
     page.get_by_role("button", name="Show version 2").click()
     page.get_by_role("region", name="Changed lines").wait_for()
     yield "changed"
-    store(account.stack, f"{account.user.id}/{session_id}/{sha256(changed)}.md", "# Other\n", overwrite=True)
+    store(account.stack, account.path(session_id, changed), "# Other\n", overwrite=True)
     page.reload()
     page.get_by_text("The stored document is not the one that was proposed").wait_for()
     yield "not the proposed document"
@@ -231,7 +231,7 @@ def test_a_plan_is_approved_by_keyboard_alone(open_page: OpenPage, account: Acco
 def test_a_proposal_is_sent_back_by_keyboard_alone(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     session_id = new_session()
-    account.propose(session_id)
+    account.receive_proposal(session_id)
     page.goto(f"/build?session={session_id}")
     expect(page.get_by_role("button", name="Approve plan")).to_be_visible()
     press = page.keyboard.press

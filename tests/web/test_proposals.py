@@ -23,7 +23,7 @@ def review(page: Page, session_id: str) -> None:
 def review_new(page: Page, account: Account) -> str:
     """Open a proposal that has just come, and return its session."""
     session_id = new_session()
-    account.propose(session_id)
+    account.receive_proposal(session_id)
     review(page, session_id)
     return session_id
 
@@ -61,7 +61,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     page.get_by_role("link", name="Plans").click()
     expect(page.get_by_role("heading", name="Nothing is waiting for you")).to_be_visible()
     session_id = new_session()
-    account.propose(session_id, title="Plan the move")
+    account.receive_proposal(session_id, title="Plan the move")
 
     # The list is up to date when it is opened; the number in the navigation, too.
     page.reload()
@@ -81,7 +81,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     assert sent_back["comment"] == "Three trips, please.\nTwo are not enough."
     assert account.rows("agent") == []
 
-    account.propose(session_id, version=2, content=PLAN.replace("Two trips.", "Three trips."))
+    account.receive_proposal(session_id, version=2, content=PLAN.replace("Two trips.", "Three trips."))
     page.get_by_role("button", name="Show version 2").click()
     expect(page.get_by_text("You asked for:")).to_be_visible()
     expect(page.get_by_text("Three trips, please.")).to_be_visible()
@@ -172,7 +172,7 @@ def test_a_proposal_that_comes_while_editing_is_offered(open_page: OpenPage, acc
     session_id = review_new(page, account)
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# My own plan\n")
-    account.propose(session_id, version=2, content="# The planner's plan\n")
+    account.receive_proposal(session_id, version=2, content="# The planner's plan\n")
 
     expect(page.get_by_text("Version 2 was proposed while you were editing.")).to_be_visible()
     expect(page.get_by_label("Document")).to_have_value("# My own plan\n")
@@ -222,7 +222,7 @@ def test_a_stale_tab_approves_nothing_that_was_replaced(open_page: OpenPage, acc
     session_id = review_new(page, account)
     expect(page.get_by_role("button", name=approve_button)).to_be_visible()
     hold_back(page)
-    account.propose(session_id, version=2, content="# A newer plan\n")
+    account.receive_proposal(session_id, version=2, content="# A newer plan\n")
 
     page.get_by_role("button", name=approve_button).click()
     expect(page.get_by_text("There is a newer version of this plan").first).to_be_visible()
@@ -259,7 +259,7 @@ def test_a_proposal_that_expires_while_it_is_read_cannot_be_approved(
 ) -> None:
     page = open_page(user=account.user)
     session_id = new_session()
-    account.propose(session_id, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    account.receive_proposal(session_id, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     page.clock.install()
     review(page, session_id)
     expect(page.get_by_role("button", name=approve_button)).to_be_visible()
@@ -278,7 +278,7 @@ def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Acc
     page = open_page(user=account.user, expected=REFUSED)
     session_id = new_session()
     now = datetime.now(UTC)
-    account.propose(session_id, expires_at=(now + timedelta(hours=1)).isoformat())
+    account.receive_proposal(session_id, expires_at=(now + timedelta(hours=1)).isoformat())
     expire(account, session_id)
     page.clock.install(time=now - timedelta(hours=3))
     review(page, session_id)
@@ -310,8 +310,8 @@ def expire(account: Account, session_id: str) -> None:
 def test_other_bytes_at_the_path_cannot_be_approved(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     session_id = new_session()
-    account.propose(session_id)
-    path = f"{account.user.id}/{session_id}/{sha256(PLAN)}.md"
+    account.receive_proposal(session_id)
+    path = account.path(session_id, PLAN)
     store(account.stack, path, "# Send all the money\n", overwrite=True)
 
     review(page, session_id)
@@ -332,7 +332,7 @@ def test_bytes_that_are_replaced_while_they_are_read_are_not_approved(
     page = open_page(user=account.user)
     session_id = review_new(page, account)
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
-    path = f"{account.user.id}/{session_id}/{sha256(PLAN)}.md"
+    path = account.path(session_id, PLAN)
     store(account.stack, path, "# Send all the money\n", overwrite=True)
 
     page.get_by_role("button", name=approve_button).click()
@@ -348,9 +348,9 @@ def test_an_oauth_client_decides_nothing(open_page: OpenPage, account: Account) 
     token = account.stack.token_for(account.user, client_id="a-planner")
     page = open_page(user=account.user, expected=REFUSED)
     session_id = new_session()
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     account.finish_building(agent_id)
-    account.propose(session_id)
+    account.receive_proposal(session_id)
 
     def as_client(route: Route) -> None:
         route.continue_(headers={**route.request.headers, "authorization": f"Bearer {token}"})
@@ -384,7 +384,7 @@ def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Acco
     page = open_page(user=account.user)
     session_id = new_session()
     title = HOSTILE.replace("\u202e", "")
-    account.propose(session_id, title=title)
+    account.receive_proposal(session_id, title=title)
 
     def is_text(where: str) -> None:
         expect(page.get_by_text(where).first).to_be_visible()
@@ -398,7 +398,7 @@ def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Acco
     is_text(title)
     say(page, "Request changes", HOSTILE)
     is_text(HOSTILE)
-    account.propose(session_id, version=2, title=title, content="# Next\n")
+    account.receive_proposal(session_id, version=2, title=title, content="# Next\n")
     page.get_by_role("button", name="Show version 2").click()
     is_text(HOSTILE)
     page.get_by_role("button", name=approve_button).click()
@@ -411,7 +411,7 @@ def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Acco
 
 def test_a_stranger_sees_no_proposal(open_page: OpenPage, account: Account, stranger: Account) -> None:
     session_id = new_session()
-    account.propose(session_id, title="A secret plan")
+    account.receive_proposal(session_id, title="A secret plan")
     page = open_page(user=stranger.user)
     page.goto("/plans")
     expect(page.get_by_role("heading", name="Nothing is waiting for you")).to_be_visible()
@@ -423,7 +423,7 @@ def test_a_stranger_sees_no_proposal(open_page: OpenPage, account: Account, stra
 def test_a_session_that_ended_leads_back_to_the_proposal(open_page: OpenPage, account: Account) -> None:
     page = open_page(expected=REFUSED)
     session_id = new_session()
-    account.propose(session_id)
+    account.receive_proposal(session_id)
     sign_in(page, account.user, f"/build?session={session_id}")
     button = page.get_by_role("button", name=approve_button)
     expect(button).to_be_visible()

@@ -43,34 +43,34 @@ def busy(account: Account) -> tuple[Account, str]:
         ("Invoice reminders that stay friendly", "paused"),
         ("Meeting notes into tasks", "active"),
     ):
-        agent_id = account.approve(title=title)["agent_id"]
+        agent_id = account.approved(title=title)["agent_id"]
         account.finish_building(agent_id)
         if status in ("paused", "archived"):
-            account.rpc("transition_agent", agent_id=agent_id, to_status=status)
+            account.done("transition_agent", agent_id=agent_id, to_status=status)
     title = PLAN.splitlines()[0].removeprefix("# ")
     session_id = new_session()
-    agent_id = account.approve(
-        session_id, title=title, content=PLAN.replace("three typical tickets", "a typical ticket")
+    agent_id = account.approved(
+        plan_id=session_id, title=title, content=PLAN.replace("three typical tickets", "a typical ticket")
     )["agent_id"]
     account.finish_building(agent_id)
-    account.approve(session_id, title=title, content=PLAN, version=2)
+    account.approved(plan_id=session_id, title=title, content=PLAN, version=2)
     account.finish_building(agent_id)
 
-    handover = account.approve(title="On-call handover")["agent_id"]
+    handover = account.approved(title="On-call handover")["agent_id"]
     build = account.claim(handover)
     service_role(
         account.stack, "rpc/renew_build", build_id=build["id"], attempt=build["attempt"], progress=62
     )
     in_three_days = datetime.now(UTC) + timedelta(days=3, minutes=1)
-    account.propose(
+    account.receive_proposal(
         new_session(), title="Answer the usual billing questions", expires_at=in_three_days.isoformat()
     )
     proposed = new_session()
     title = "A newsletter from the changelog"
-    account.propose(proposed, title=title, content=NEWSLETTER)
+    account.receive_proposal(proposed, title=title, content=NEWSLETTER)
     comment = "Leave out what customers cannot see yet, and let me read it before it goes out."
-    account.rpc("request_changes", session_id=proposed, version=1, comment=comment)
-    account.propose(
+    account.done("request_changes", session_id=proposed, version=1, comment=comment)
+    account.receive_proposal(
         proposed,
         title=title,
         version=2,
