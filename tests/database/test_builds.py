@@ -463,6 +463,23 @@ def test_only_the_current_attempt_is_listened_to(
     assert is_sound(project)
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_an_attempt_counts_for_its_own_build_only(project: Project, call: str) -> None:
+    first, second = (
+        project.claim_agent(project.store_and_approve(project.new_user())["agent_id"]) for _ in range(2)
+    )
+    project.make_due(second["build_id"])
+    second = project.claim_agent(second["agent_id"])
+    before = project.everything()
+    for build, attempt in ((first, second["attempt"]), (second, first["attempt"])):
+        with refused("build_lost", "PT409"):
+            CALLS[call](project, {**build, "attempt": attempt})
+    assert project.everything() == before
+    for build in (first, second):
+        CALLS[call](project, build)
+    assert is_sound(project)
+
+
 def test_a_queued_build_has_no_attempt_that_counts(project: Project, subtests: pytest.Subtests) -> None:
     agent_id = project.store_and_approve(project.new_user())["agent_id"]
     (build,) = project.builds(agent_id)
@@ -641,6 +658,25 @@ def test_a_message_is_cut_at_five_hundred_code_points(project: Project, text: st
     assert project.renew(claimed, message=long)["message"] == long[:500]
     assert project.renew(claimed, message=long[:500])["message"] == long[:500]
     assert project.fail(claimed, text * 100_000)["message"] == (text * 500)[:500]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u202egnp.exe\u2066\u2069",
+        "zero\u200bwidth\ufeff",
+        "<script>alert(1)</script> **bold** '; drop table public.build; -- $$",
+        "\x1b[31mred\x01\x7f\x85",
+        "two\r\nlines\u2028",
+    ],
+    ids=ascii,
+)
+def test_a_message_and_a_workers_name_are_kept_exactly(project: Project, text: str) -> None:
+    agent_id = project.store_and_approve(project.new_user())["agent_id"]
+    claimed = project.claim_agent(agent_id, worker=text)
+    row = project.renew(claimed, message=text)
+    assert (row["worker"], row["message"]) == (text, text)
+    assert project.fail(claimed, text[::-1])["message"] == text[::-1]
 
 
 # Failing, backing off, giving up -----------------------------------------------------------------------------
