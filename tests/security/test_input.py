@@ -16,6 +16,7 @@ from tests.faults.proxy import Proxy
 from tests.plan import body, encode, new_session, sha256
 from tests.services import Process
 
+Json = Any
 OTHER = "00000000-0000-4000-8000-000000000000"
 SESSIONS = [
     ".",
@@ -191,6 +192,41 @@ def test_nul_and_half_a_surrogate_pair_are_an_invalid_request(field: str, user: 
         problem = expect_problem(user.approve(**{field: bad}), 422, "invalid_request")
         assert problem["errors"]
     assert user.has_nothing()
+
+
+def test_straight_at_supabase_nul_is_refused_in_every_text(stack: RunningStack, user: Caller) -> None:
+    """Of the texts that people and programs write: titles, comments, a worker's name and a build's message."""
+    request = body()
+    user.proposed(**request)
+    agent = user.approved()["agent_id"]
+    claim = stack.claim(agent)
+    plan = {"session_id": request["plan_id"], "version": 1}
+    (row,) = user.rows("plan", session_id=f"eq.{request['plan_id']}")
+    document = {name: row[name] for name in ("document_sha256", "document_url")}
+    attempt = {"build_id": claim["build_id"], "attempt": claim["attempt"]}
+    calls: list[tuple[str, str, Json, str]] = [
+        (user.token, "propose_plan", {**plan, **document, "version": 2}, "title"),
+        (user.token, "approve_plan", {**plan, **document, "version": 2}, "title"),
+        (user.token, "request_changes", plan, "comment"),
+        (user.token, "reject_plan", plan, "comment"),
+        (stack.secret_key, "claim_builds", {}, "worker"),
+        (stack.secret_key, "renew_build", attempt, "message"),
+        (stack.secret_key, "fail_build", attempt, "message"),
+    ]
+
+    def state() -> Json:
+        return [user.rows(table) for table in ("plan", "agent", "agent_event", "build")]
+
+    before = state()
+    for token, function, arguments, field in calls:
+        for bad in ("\x00", "a\x00b"):
+            answer = user.supabase.post(
+                f"/rest/v1/rpc/{function}",
+                content=encode({**arguments, field: bad}),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            )
+            assert 400 <= answer.status_code < 500, (function, ascii(bad), answer.text)
+            assert state() == before
 
 
 INJECTION = "x\r\nX-Injected: yes\r\n\r\n<html>"
