@@ -377,36 +377,67 @@ def test_an_oauth_client_decides_nothing(open_page: OpenPage, account: Account) 
     assert [agent["status"] for agent in account.rows("agent")] == ["active"]
 
 
-HOSTILE = '<img src=x onerror="window.ran=1"> [x](javascript:window.ran=2) <script>window.ran=3</script> \u202egnp.exe'
+HOSTILE = (
+    '<img src=x onerror="window.ran=1"> [x](javascript:window.ran=2) <script>window.ran=3</script>'
+    " **bold** \u2069\u202c\u202egnp\u200b.exe\u2067"
+)
+# Texts of this kind that have more text behind them in the same line, which their directions would turn around.
+NOT_ISOLATED = """
+() => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, (node) =>
+    node.data.includes("gnp") && !node.parentElement.closest("script, textarea")
+      ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_SKIP);
+  const found = [];
+  while (texts.nextNode()) {
+    const inline = ({ display, unicodeBidi }) => display === "inline" && unicodeBidi === "normal";
+    let box = texts.currentNode.parentElement;
+    while (inline(getComputedStyle(box))) box = box.parentElement;
+    if (!box.textContent.endsWith("\\u2067")) found.push(box.outerHTML);
+  }
+  return found;
+}
+"""
 
 
-def test_hostile_titles_and_comments_are_text(open_page: OpenPage, account: Account) -> None:
+def test_hostile_titles_comments_and_messages_are_text(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     session_id = new_session()
-    title = HOSTILE.replace("\u202e", "")
-    account.receive_proposal(session_id, title=title)
+    account.receive_proposal(session_id, title=HOSTILE)
 
-    def is_text(where: str) -> None:
-        expect(page.get_by_text(where).first).to_be_visible()
+    def is_text() -> None:
+        expect(page.get_by_role("main").get_by_text(HOSTILE).first).to_be_visible()
         assert page.get_by_role("main").locator("img, script").count() == 0
         assert page.get_by_role("main").get_by_role("link", name="x", exact=True).count() == 0
         assert page.evaluate("window.ran") is None
+        assert page.evaluate(NOT_ISOLATED) == []
 
     page.goto("/plans")
-    is_text(title)
+    is_text()
     review(page, session_id)
-    is_text(title)
+    is_text()
     say(page, "Request changes", HOSTILE)
-    is_text(HOSTILE)
-    account.receive_proposal(session_id, version=2, title=title, content="# Next\n")
+    expect(page.get_by_role("figure").get_by_text(HOSTILE)).to_be_visible()
+    is_text()
+    account.receive_proposal(session_id, version=2, title=HOSTILE, content="# Next\n")
     page.get_by_role("button", name="Show version 2").click()
-    is_text(HOSTILE)
+    expect(page.get_by_role("figure").get_by_text(HOSTILE)).to_be_visible()
+    is_text()
     page.get_by_role("button", name=approve_button).click()
-    redirected(page)
+    agent_id = redirected(page)
     page.get_by_text("Version 1 sent back").wait_for()
-    is_text(HOSTILE)
-    page.goto("/plans")
-    is_text(HOSTILE)
+    is_text()
+
+    build = account.claim(agent_id)
+    attempt = {"build_id": build["id"], "attempt": build["attempt"]}
+    service_role(account.stack, "rpc/renew_build", **attempt, message=HOSTILE)
+    expect(page.locator(".build-facts").get_by_text(HOSTILE)).to_be_visible()
+    is_text()
+    service_role(account.stack, "rpc/fail_build", **attempt, message=HOSTILE, retry=False)
+    expect(page.get_by_role("alert").get_by_text(HOSTILE)).to_be_visible()
+    is_text()
+    for path in ("/plans", "/agents"):
+        page.goto(path)
+        is_text()
 
 
 def test_a_stranger_sees_no_proposal(open_page: OpenPage, account: Account, stranger: Account) -> None:

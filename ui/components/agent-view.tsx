@@ -120,7 +120,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           )}
           {agent.status === "active" && (
             <Confirm
-              title={`Pause ${agent.name}?`}
+              title={about("Pause", agent.name)}
               question="It stops working until you resume it."
               confirm="Pause"
               disabled={busy}
@@ -131,7 +131,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           )}
           {agent.status === "paused" && (
             <Confirm
-              title={`Resume ${agent.name}?`}
+              title={about("Resume", agent.name)}
               question="It starts working again at once."
               confirm="Resume"
               disabled={busy}
@@ -142,7 +142,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           )}
           {agent.status !== "archived" && (
             <Confirm
-              title={`Archive ${agent.name}?`}
+              title={about("Archive", agent.name)}
               question="This is final: an archived agent stops working and cannot get a new plan. You can still read its history."
               confirm="Archive"
               danger
@@ -153,7 +153,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
             </Confirm>
           )}
           <Confirm
-            title={`Delete ${agent.name}?`}
+            title={about("Delete", agent.name)}
             question="The agent and its plans disappear from your lists. You can restore them from Recently deleted."
             confirm="Delete"
             danger
@@ -282,6 +282,15 @@ interface VersionSelectProps {
   plans: Plan[];
   value: string | undefined;
   onChange: (id: string) => void;
+}
+
+/** A planner chooses the name: isolated, it cannot turn around the words beside it. */
+function about(act: string, name: string | null) {
+  return (
+    <>
+      {act} <bdi>{name}</bdi>?
+    </>
+  );
 }
 
 function VersionSelect({ label, plans, value, onChange }: VersionSelectProps) {

@@ -4,7 +4,7 @@ import { useId, useRef } from "react";
 
 interface Props {
   children: React.ReactNode;
-  title: string;
+  title: React.ReactNode;
   question: string;
   confirm: string;
   /** Asks for a comment, too. */
