@@ -46,7 +46,7 @@ class Project:
 
     async def start(self) -> None:
         await self._proxy.heal()
-        for call in ("upload", "sign", "rpc", "other"):
+        for call in ("upload", "sign", "rpc", "plan", "other"):
             self._proxy.handlers[call] = self._resign
         self._proxy.handlers["keys"] = self._keys
 
