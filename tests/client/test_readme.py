@@ -86,7 +86,7 @@ def edge_function(deno_command: list[str | Path], stack: RunningStack, project: 
     (project / "function.ts").write_text(f"""
 const {{ SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY }} = Deno.env.toObject();
 {lines(READMES[1], "ts")}""")
-    output(*deno_command[:2], "check", "--no-remote", "--node-modules-dir=manual", "function.ts", cwd=project)
+    output(deno_command[0], "check", "--no-remote", "--node-modules-dir=manual", "function.ts", cwd=project)
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     variables = {
