@@ -6,6 +6,7 @@ replaced. What cannot be run here is listed with the reason; a command that is n
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +20,12 @@ PAGES = [ROOT / "README.md", ROOT / "docs/deploy.md"]
 
 NOT_HERE = {
     r"make [a-z]+$": "CI runs them; test_make_targets_are_there looks for them",
-    r"pip install|uvx": "test_wheel.py builds the wheel and installs it, test_dockerfile.py the locked packages",
+    r"git clone": "this is the clone",
+    r"python3 -m venv|pip install|uvx": "test_wheel.py installs the wheel, test_dockerfile.py the locked packages",
     r"npx supabase link": "it needs a hosted project",
     r"npx supabase db push( --remote)?$": "it needs a linked project; the same with a connection string is run",
     r"npx supabase db push --db-url": "CLI 2; test_install.py and test_uninstall.py push with it",
+    r"(NEXT_PUBLIC_.* )?npm (ci|run) ?": "local/web.py builds and starts the web app for tests/web",
     r"docker": "it needs Docker; test_dockerfile.py runs the image's steps",
 }
 
@@ -43,6 +46,7 @@ def running_adopter(tmp_path: Path) -> Iterator[Adopter]:
     """A project with the service in front, as `make up` leaves it."""
     with adopter_in(tmp_path, service=True) as adopter:
         install_and_push(adopter)
+        (tmp_path / ".venv").symlink_to(sys.prefix)
         yield adopter
 
 
@@ -68,6 +72,10 @@ def test_they_work(running_adopter: Adopter) -> None:
             command = line
             for placeholder, value in replaced.items():
                 command = command.replace(placeholder, value)
+            if "/auth/v1/signup" in command:
+                # The same user signs up once, and then signs in as the README says.
+                (signed_up,) = re.findall(r"signed up\? Replace `(.+?)` by `(.+?)`", page.read_text())
+                command += f"; {command.replace(*signed_up)}"
             assert not re.search(r"<[a-z ]+>|…", command), (
                 f"{page.name}: {line} has a placeholder that is not known here"
             )

@@ -59,10 +59,8 @@ def test_the_planner_on_the_sdk_waits_for_its_human(
 
     human = threading.Thread(target=approve)
     human.start()
-    address = f"{stack.service_url}/mcp"
-    printed = run_python(
-        f"{block('python', 'from mcp import Client')}\nasyncio.run(plan({address!r}, {user.token!r}))"
-    )
+    program = block("python", "from mcp import Client").replace("http://127.0.0.1:8000", stack.service_url)
+    printed = run_python(f"token = {user.token!r}\n{program}")
     human.join()
     assert printed.splitlines()[-1] == "approved None"
 
