@@ -14,6 +14,7 @@ def test_progress_moves_fails_is_tried_again_and_becomes_active(
     status = page.locator(".agent-status")
     bar = page.get_by_role("progressbar", name="Build progress")
     expect(page.get_by_text("Waiting for a builder")).to_be_visible()
+    expect(page.get_by_text("Approved. This page updates by itself.")).to_be_visible()
     expect(bar).not_to_have_attribute("value", "0")
 
     build = account.claim(agent_id)
@@ -34,6 +35,18 @@ def test_progress_moves_fails_is_tried_again_and_becomes_active(
     account.finish_building(agent_id)
     expect(status).to_have_text("active")
     expect(bar).to_have_count(0)
+
+
+def test_an_active_agent_shows_what_the_builder_said_last(open_page: OpenPage, account: Account) -> None:
+    agent_id = account.approve()["agent_id"]
+    build = account.claim(agent_id)
+    attempt = {"build_id": build["id"], "attempt": build["attempt"]}
+    service_role(account.stack, "rpc/renew_build", **attempt, progress=100, message="It builds nothing.")
+    service_role(account.stack, "rpc/finish_build", **attempt)
+    page = open_page(user=account.user)
+    page.goto(f"/build/{agent_id}")
+    expect(page.get_by_text("The agent is active.")).to_be_visible()
+    expect(page.get_by_text("It builds nothing.")).to_be_visible()
 
 
 def test_a_second_attempt_says_so_and_why_the_first_one_failed(open_page: OpenPage, account: Account) -> None:

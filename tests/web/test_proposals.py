@@ -117,6 +117,34 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     expect(page.get_by_role("region", name="Recent decisions").get_by_role("listitem")).to_have_count(2)
 
 
+def test_a_link_to_a_plan_of_another_account_says_so(
+    open_page: OpenPage, account: Account, stranger: Account
+) -> None:
+    session_id = new_session()
+    account.propose(session_id)
+    page = open_page(user=stranger.user)
+    page.goto(f"/build?session={session_id}")
+    expect(page.get_by_text("You have no plan in this planning session.")).to_contain_text(
+        f"you are signed in as {stranger.user.email}"
+    )
+    page = open_page(user=account.user)
+    review(page, session_id)
+    expect(page.get_by_role("heading", name="Plan the move")).to_be_visible()
+
+
+def test_plans_with_the_same_title_show_their_session(open_page: OpenPage, account: Account) -> None:
+    twins = [new_session(), new_session()]
+    for session_id in twins:
+        account.propose(session_id, title="Twin")
+    account.propose(new_session(), title="Single")
+    page = open_page(user=account.user)
+    page.goto("/plans")
+    rows = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
+    for session_id in twins:
+        expect(rows.filter(has_text=f"Session {session_id}")).to_have_count(1)
+    expect(rows.filter(has_text="Single")).not_to_contain_text("Session")
+
+
 def test_a_proposal_is_rejected_with_or_without_a_comment(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     for comment in ("", "Not this year."):

@@ -37,8 +37,8 @@ import { Timeline } from "./timeline";
 const Changes = dynamic(() => import("./changes").then(({ Changes }) => Changes), { ssr: false });
 
 const MEANING: Record<AgentStatus, string> = {
-  building: "The agent is being built. This page updates itself.",
-  active: "The agent is built and running.",
+  building: "Approved. This page updates by itself.",
+  active: "The agent is active.",
   paused: "The agent is paused until you resume it.",
   archived: "The agent is archived permanently. You can still read its plans and its history.",
   failed: "The build failed. Try again, or revise the plan.",

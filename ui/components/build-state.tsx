@@ -13,7 +13,7 @@ interface Props {
   onRetry: () => void;
 }
 
-/** The progress of the build, or why it failed. */
+/** The progress of the build, why it failed, or what the builder said last. */
 export function BuildState({ status, build, busy, onRetry }: Props) {
   if (status === "failed")
     return (
@@ -23,6 +23,12 @@ export function BuildState({ status, build, busy, onRetry }: Props) {
             <RotateCw aria-hidden /> Try again
           </button>
         </Callout>
+      </div>
+    );
+  if (status === "active" && build?.message)
+    return (
+      <div className="build-state">
+        <p className="build-facts">{build.message}</p>
       </div>
     );
   if (status !== "building" || !build) return null;

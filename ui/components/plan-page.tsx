@@ -116,7 +116,7 @@ export function PlanPage({
           <Fingerprint hash={hash} />
           <span>{encode(content).length.toLocaleString("en")} bytes</span>
           <span>
-            {lineEndings(content)}
+            Line endings: {lineEndings(content)}
             {hasByteOrderMark(content) && ", byte order mark"}
           </span>
         </footer>

@@ -3,6 +3,7 @@
 import type { Plan } from "greenlight-client";
 import { Inbox } from "lucide-react";
 import Link from "next/link";
+import type { ReactNode } from "react";
 import { loadPlans, proposer, statusName } from "@/lib/plans";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useWatch } from "@/lib/use-watch";
@@ -15,6 +16,12 @@ type Plans = Awaited<ReturnType<typeof loadPlans>>;
 /** The proposals that wait for the user, and the recent decisions. */
 export function Plans({ initial }: { initial: Plans }) {
   const { value } = useWatch(initial, async () => loadPlans(await loadClient()));
+  const all = [...value.waiting, ...value.decided];
+  // The session tells plans of the same title apart.
+  const sessionOf = ({ title, session_id }: Plan) =>
+    all.some((other) => other.title === title && other.session_id !== session_id) && (
+      <span className="muted">Session {session_id}</span>
+    );
   return (
     <>
       <section className="plans" aria-labelledby="waiting">
@@ -34,7 +41,7 @@ export function Plans({ initial }: { initial: Plans }) {
         ) : (
           <ul className="rows stacked">
             {value.waiting.map((plan) => (
-              <Waiting key={plan.id} plan={plan} />
+              <Waiting key={plan.id} plan={plan} session={sessionOf(plan)} />
             ))}
           </ul>
         )}
@@ -44,7 +51,7 @@ export function Plans({ initial }: { initial: Plans }) {
           <h2 id="decided">Recent decisions</h2>
           <ul className="rows">
             {value.decided.map((plan) => (
-              <Decided key={plan.id} plan={plan} />
+              <Decided key={plan.id} plan={plan} session={sessionOf(plan)} />
             ))}
           </ul>
         </section>
@@ -53,13 +60,19 @@ export function Plans({ initial }: { initial: Plans }) {
   );
 }
 
-function Waiting({ plan }: { plan: Plan }) {
+interface RowProps {
+  plan: Plan;
+  session: ReactNode;
+}
+
+function Waiting({ plan, session }: RowProps) {
   return (
     <li>
       <Link href={`/build?session=${plan.session_id}`}>
         <strong>{plan.title}</strong>
         <span className="rows-facts">
           <span className="muted">Version {plan.version}</span>
+          {session}
           <span className="muted">
             by {proposer(plan.proposed_by ?? "user")}, <Time at={plan.created_at} />
           </span>
@@ -74,7 +87,7 @@ function Waiting({ plan }: { plan: Plan }) {
   );
 }
 
-function Decided({ plan }: { plan: Plan }) {
+function Decided({ plan, session }: RowProps) {
   return (
     <li>
       <Link href={`/build?session=${plan.session_id}`}>
@@ -82,6 +95,7 @@ function Decided({ plan }: { plan: Plan }) {
         <span className="rows-facts">
           <Status status={plan.status}>{statusName(plan.status)}</Status>
           <span className="muted">Version {plan.version}</span>
+          {session}
           <span className="muted">
             <Time at={plan.decided_at ?? plan.updated_at} />
           </span>
