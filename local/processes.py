@@ -154,16 +154,14 @@ def end(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
 
 
-def refuse_taken_port(port: int, variable: str) -> None:
+def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise LocalError(
-                f"Port {port} is taken by another program."
-                f" Stop it, or choose another port: {variable}={port + 1000}"
-            ) from error
+        except OSError:
+            return True
+    return False
 
 
 def free_ports(count: int) -> list[int]:

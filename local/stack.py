@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from local import NODE, ROOT, web
 from local.postgres import Postgres
-from local.processes import Child, LocalError, Pids, accepts_connections, environment, refuse_taken_port
+from local.processes import Child, LocalError, Pids, accepts_connections, environment, free_ports, is_taken
 
 CLI = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
 
@@ -48,6 +48,12 @@ class Settings:
             _port("UI_PORT", cls.ui_port),
         )
 
+    def on_free_ports(self) -> Self:
+        """Return the same settings with a free port in the place of each one that is taken."""
+        ports = (self.api_port, self.postgres_port, self.service_port, self.ui_port)
+        free = zip(ports, free_ports(4), strict=True)
+        return type(self)(self.directory, *(other if is_taken(port) else port for port, other in free))
+
     @property
     def supabase_url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
@@ -66,6 +72,10 @@ def _port(variable: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise LocalError(f"{variable} must be a port number, not {text!r}")
     return int(text)
+
+
+def _other(port: int) -> int:
+    return port + 1000 if port + 1000 < 65536 else port - 1000
 
 
 @dataclass(frozen=True)
@@ -327,8 +337,9 @@ class Stack:
             owner = lock.read().strip()
             lock.close()
             raise LocalError(
-                f"{self.settings.directory} is in use by process {owner}."
-                " Stop it, or choose another directory: LOCAL_DIR=…"
+                f"It already runs here: {self.settings.ui_url}\n"
+                f"Stop it with Ctrl-C, or with: kill {owner}\n"
+                "Start a second one in another directory: LOCAL_DIR=…"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -336,12 +347,20 @@ class Stack:
         self._lock = lock
 
     def _refuse_taken_ports(self) -> None:
-        refuse_taken_port(self.settings.api_port, "API_PORT")
-        refuse_taken_port(self.settings.postgres_port, "POSTGRES_PORT")
+        settings = self.settings
+        ports = {"API_PORT": settings.api_port, "POSTGRES_PORT": settings.postgres_port}
         if self._with_service:
-            refuse_taken_port(self.settings.service_port, "SERVICE_PORT")
+            ports["SERVICE_PORT"] = settings.service_port
         if self._with_web:
-            refuse_taken_port(self.settings.ui_port, "UI_PORT")
+            ports["UI_PORT"] = settings.ui_port
+        taken = {variable: port for variable, port in ports.items() if is_taken(port)}
+        if not taken:
+            return
+        listed = " and ".join(map(str, taken.values()))
+        which = f"Port {listed} is" if len(taken) == 1 else f"Ports {listed} are"
+        hint = " (a `supabase start`?)" if {54321, 54322} & {*taken.values()} else ""
+        others = " ".join(f"{variable}={_other(port)}" for variable, port in taken.items())
+        raise LocalError(f"{which} taken{hint}: make up {others}")
 
     def _write_env(self) -> None:
         path = self.settings.directory / "env"

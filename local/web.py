@@ -25,6 +25,7 @@ def build() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if BUILD_ID.exists() and max(_changes()) < BUILD_ID.stat().st_mtime:
             return
+        print("  Building the web app (once, some minutes)", flush=True)
         result = subprocess.run(
             [NODE, NEXT, "build", UI], check=False, capture_output=True, text=True, env=_environment()
         )

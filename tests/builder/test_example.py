@@ -65,6 +65,23 @@ async def test_it_reports_each_step_and_says_that_it_builds_nothing(
     assert b"It builds nothing." in capfdbinary.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("size", "why"), [(0, "is empty"), (1_048_577, "has 1,048,577 bytes; a plan has at most 1,048,576")]
+)
+def test_the_demo_refuses_what_cannot_be_a_plan_before_it_starts(tmp_path: Path, size: int, why: str) -> None:
+    plan = tmp_path / "plan.md"
+    plan.write_bytes(b"x" * size)
+    result = subprocess.run(
+        [sys.executable, "-m", "local", "demo"],
+        env={**os.environ, "PLAN": str(plan), "LOCAL_DIR": str(tmp_path / "local")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"{plan} {why}\n")
+
+
 def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
     """1 MiB, the most that a document may have, with a title that has to be cut and cleaned."""
     document = ("# \x07Long \u2028" + "title" * 200 + "\n" + "- [ ] one more step\n" * 60_000)[:1_048_574]

@@ -196,6 +196,24 @@ def test_a_taken_port_is_named_with_its_variable(index: int, variable: str, tmp_
     assert not any(accepts_connections(port) for port in ports)
 
 
+def test_all_taken_ports_are_named_at_once(tmp_path: Path) -> None:
+    ports = free_ports(4)
+    stack = Stack(Settings(tmp_path, *ports), web=True)
+    with socket.socket() as api, socket.socket() as ui:
+        api.bind(("127.0.0.1", ports[0]))
+        ui.bind(("127.0.0.1", ports[3]))
+        with pytest.raises(LocalError) as refused:
+            stack.start()
+        elsewhere = stack.settings.on_free_ports()
+        assert not {elsewhere.api_port, elsewhere.ui_port} & {ports[0], ports[3]}
+        assert (elsewhere.postgres_port, elsewhere.service_port) == (ports[1], ports[2])
+    assert str(refused.value) == (
+        f"Ports {ports[0]} and {ports[3]} are taken:"
+        f" make up API_PORT={ports[0] + 1000} UI_PORT={ports[3] + 1000}"
+    )
+    assert stack.settings.on_free_ports() == stack.settings
+
+
 def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     env = {**variables(tmp_path, free_ports(4)), "SERVICE_PORT": "http"}
     result = subprocess.run(
@@ -207,9 +225,9 @@ def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
 def test_one_stack_a_directory(directory: Path) -> None:
     with Stack(Settings(directory, *free_ports(4)), service=False):
         second = Stack(Settings(directory, *free_ports(4)), service=False)
-        with pytest.raises(LocalError, match=f"is in use by process {os.getpid()}"):
+        with pytest.raises(LocalError, match=f"already runs here: .*\\n.*kill {os.getpid()}\\n"):
             second.start()
-        with pytest.raises(LocalError, match="is in use by process"):
+        with pytest.raises(LocalError, match="already runs here"):
             second.reset()
 
 
