@@ -48,7 +48,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
       <h1>Open a plan</h1>
       <p className="lead">
         {sessionId
-          ? `You have no plan in this planning session. If somebody sent you this link, sign in with the account it was meant for (you are signed in as ${user.email}). Or start a plan here.`
+          ? `You have no plan in this planning session. If you were sent this link, sign in with the account it was meant for (you are signed in as ${user.email}). Or start a plan here.`
           : "A plan is a markdown document. Read it, change what you like, and approve it. An agent is then built from it."}
       </p>
       <div
