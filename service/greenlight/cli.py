@@ -40,6 +40,38 @@ def main(
     pass
 
 
+Project = Annotated[Path, typer.Option(help="The Supabase project's directory, or one inside it.")]
+
+
+@app.command(short_help="Add the migrations to a Supabase project, or upgrade it.")
+def install(
+    project: Project = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if the project is behind.")
+    ] = False,
+) -> None:
+    """Add the migrations of this version to a Supabase project, as files of its own.
+
+    Run it again after an upgrade to add the new ones. It never changes an existing file.
+    """
+    from greenlight.install import install as run  # noqa: PLC0415
+
+    run(project=project, dry_run=dry_run, check=check)
+
+
+@app.command(short_help="Check the service's settings and its Supabase project.")
+def doctor() -> None:
+    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to fix problems.
+
+    It reads the service's environment variables and, to check the bucket, SUPABASE_SECRET_KEY. It changes
+    nothing. Exit code 1: something is wrong.
+    """
+    from greenlight.doctor import main as run  # noqa: PLC0415
+
+    raise typer.Exit(run())
+
+
 @app.command(short_help="Run the HTTP service.")
 def serve() -> None:
     """Run the HTTP service: propose and approve plans on behalf of signed-in users.
@@ -50,6 +82,64 @@ def serve() -> None:
     from greenlight.serve import main as run  # noqa: PLC0415
 
     run()
+
+
+@app.command(
+    short_help="Run a command for each approved plan.",
+    # Everything after COMMAND belongs to it, with or without `--` in front.
+    context_settings={"allow_interspersed_args": False},
+)
+def build(  # noqa: PLR0913, PLR0917 -- each is an option
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="The command that builds, with its arguments.")
+    ],
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=100, help="How many builds run at the same time.")
+    ] = 1,
+    poll_seconds: Annotated[
+        float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
+    ] = 0.5,
+    lease_seconds: Annotated[
+        int,
+        typer.Option(min=5, max=3600, help="After this time, another builder takes over from a dead one."),
+    ] = 60,
+    grace: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds that running builds get after SIGTERM.")
+    ] = 20,
+    worker: Annotated[
+        str | None,
+        typer.Option(help="This builder's name in build.worker.  [default: machine and process id]"),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="The address to serve them on.")] = "127.0.0.1",
+) -> None:
+    """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
+
+    COMMAND runs in an empty directory of its own. GREENLIGHT_DOCUMENT names the file with the approved plan;
+    GREENLIGHT_BUILD_ID, GREENLIGHT_ATTEMPT, GREENLIGHT_AGENT_ID, GREENLIGHT_PLAN_ID, GREENLIGHT_USER_ID,
+    GREENLIGHT_SESSION_ID, GREENLIGHT_VERSION, GREENLIGHT_TITLE and GREENLIGHT_DOCUMENT_SHA256 describe the build.
+    A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code 0 finishes the
+    build, 65 fails it for good; after any other, it is tried again, up to five times. The owner sees the last line
+    of its standard error.
+
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; COMMAND does not get the key.
+    """
+    from greenlight.worker.main import main as run  # noqa: PLC0415
+
+    raise typer.Exit(
+        run(
+            command,
+            concurrency=concurrency,
+            poll_seconds=poll_seconds,
+            lease_seconds=lease_seconds,
+            grace=grace,
+            worker=worker,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
+        )
+    )
 
 
 def _amount(text: str | float) -> float:
@@ -105,101 +195,6 @@ def retention(
     raise typer.Exit(command.main(options))
 
 
-@app.command(
-    short_help="Run a command for each approved plan.",
-    # Everything after COMMAND belongs to it, with or without `--` in front.
-    context_settings={"allow_interspersed_args": False},
-)
-def build(  # noqa: PLR0913, PLR0917 -- each is an option
-    command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND…", help="The command that builds, with its arguments.")
-    ],
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=100, help="How many builds run at the same time.")
-    ] = 1,
-    poll_seconds: Annotated[
-        float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
-    ] = 0.5,
-    lease_seconds: Annotated[
-        int,
-        typer.Option(min=5, max=3600, help="After this time, another builder takes over from a dead one."),
-    ] = 60,
-    grace: Annotated[
-        float, typer.Option(min=0, max=86400, help="Seconds that running builds get after SIGTERM.")
-    ] = 20,
-    worker: Annotated[
-        str | None,
-        typer.Option(help="This builder's name in build.worker.  [default: machine and process id]"),
-    ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
-    ] = None,
-    metrics_host: Annotated[str, typer.Option(help="The address to serve them on.")] = "127.0.0.1",
-) -> None:
-    """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
-
-    COMMAND runs in an empty directory of its own. GREENLIGHT_DOCUMENT names the file with the approved plan;
-    GREENLIGHT_BUILD_ID, ATTEMPT, AGENT_ID, PLAN_ID, USER_ID, SESSION_ID, VERSION, TITLE and DOCUMENT_SHA256
-    describe the build. A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code
-    0 finishes the build, 65 fails it for good; after any other, it is tried again, up to five times. The owner sees
-    the last line of its standard error.
-
-    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; COMMAND does not get the key.
-    """
-    from greenlight.worker.main import main as run  # noqa: PLC0415
-
-    raise typer.Exit(
-        run(
-            command,
-            concurrency=concurrency,
-            poll_seconds=poll_seconds,
-            lease_seconds=lease_seconds,
-            grace=grace,
-            worker=worker,
-            metrics_port=metrics_port,
-            metrics_host=metrics_host,
-        )
-    )
-
-
-Project = Annotated[Path, typer.Option(help="The Supabase project's directory, or one inside it.")]
-
-
-@app.command(short_help="Add the migrations to a Supabase project, or upgrade it.")
-def install(
-    project: Project = Path(),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail if the project is behind.")
-    ] = False,
-) -> None:
-    """Add the migrations of this version to a Supabase project, as files of its own.
-
-    Run it again after an upgrade to add the new ones. It never changes an existing file.
-    """
-    from greenlight.install import install as run  # noqa: PLC0415
-
-    run(project=project, dry_run=dry_run, check=check)
-
-
-@app.command(short_help="Add the migration that removes everything from a Supabase project.")
-def uninstall(
-    project: Project = Path(),
-    keep_documents: Annotated[
-        bool, typer.Option("--keep-documents", help="Let it run even if the bucket holds documents.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
-) -> None:
-    """Add a migration that drops all tables, types, functions, policies and the schema of Greenlight.
-
-    Pushing it deletes all plans, agents, builds and events: run `greenlight export` for each user first.
-    The bucket stays; docs/deploy.md says how to empty and remove it.
-    """
-    from greenlight.install import uninstall as run  # noqa: PLC0415
-
-    run(project=project, keep_documents=keep_documents, dry_run=dry_run)
-
-
 @app.command(short_help="Write all data of one user to files.")
 def export(
     user: Annotated[UUID, typer.Option(help="The user's id.")],
@@ -217,13 +212,19 @@ def export(
     raise typer.Exit(run(user=user, folder=to))
 
 
-@app.command(short_help="Check the service's settings and its Supabase project.")
-def doctor() -> None:
-    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to fix problems.
+@app.command(short_help="Add the migration that removes everything from a project.")
+def uninstall(
+    project: Project = Path(),
+    keep_documents: Annotated[
+        bool, typer.Option("--keep-documents", help="Let it run even if the bucket holds documents.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")] = False,
+) -> None:
+    """Add a migration that drops all tables, types, functions, policies and the schema of Greenlight.
 
-    It reads the service's environment variables and, to check the bucket, SUPABASE_SECRET_KEY. It changes
-    nothing. Exit code 1: something is wrong.
+    Pushing it deletes all plans, agents, builds and events: run `greenlight export` for each user first.
+    The bucket stays; docs/deploy.md says how to empty and remove it.
     """
-    from greenlight.doctor import main as run  # noqa: PLC0415
+    from greenlight.install import uninstall as run  # noqa: PLC0415
 
-    raise typer.Exit(run())
+    run(project=project, keep_documents=keep_documents, dry_run=dry_run)

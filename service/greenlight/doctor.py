@@ -219,6 +219,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _tell(finding: Finding) -> None:
-    typer.echo(f"{'ok  ' if finding.mend is None else 'FAIL'}  {finding.what}")
+    what = finding.what.replace("\n", "\n      ")
+    typer.echo(f"{'ok  ' if finding.mend is None else 'FAIL'}  {what}")
     if finding.mend is not None:
         typer.echo(f"      {finding.mend}")

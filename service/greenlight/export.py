@@ -82,6 +82,7 @@ def export(user: str, target: Path, http: httpx.Client) -> int:
     faults = [fault for path in sorted(paths) if (fault := save_document(path, partial, http))]
     counts["documents"] = len(paths) - len(faults)
     partial.rename(target)
+    typer.echo(f"Written to {target}:")
     for name, count in counts.items():
         typer.echo(f"{count:8} {name}")
     for fault in faults:

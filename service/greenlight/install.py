@@ -62,6 +62,8 @@ def install(*, project: Path, dry_run: bool, check: bool) -> None:
         write(root, wanted, dry_run)
     else:
         typer.echo(f"Greenlight's migrations in {root} are up to date.")
+        if not check:
+            typer.echo(f"If you have not pushed them yet: {push_command(*_cli(root))}")
 
 
 @errors_told()
@@ -214,13 +216,20 @@ def _stamp(moment: datetime) -> str:
 def next_commands(project: Path) -> list[str]:
     """Return the commands to run next, for the Supabase CLI that the project uses."""
     command, version = _cli(project)
-    push = f"{command} db push" if version.startswith(("1.", "2.")) else f"{command} db push --remote"
+    push = push_command(command, version)
     linked = any(
         (project / "supabase/.temp" / name).exists() for name in ("project-ref", "linked-project.json")
     )
     first = f"{push} --dry-run" if linked else f"{command} link --project-ref <ref>"
-    found = version or "3 (none was found here)"
-    return [f"Next, in {project}, with the Supabase CLI {found}:", f"  {first}", f"  {push}"]
+    found = (
+        f"with the Supabase CLI {version}" if version else "no Supabase CLI found here; npx fetches version 3"
+    )
+    return [f"Next, in {project} ({found}):", f"  {first}", f"  {push}"]
+
+
+def push_command(command: str, version: str) -> str:
+    """Return how to push with this Supabase CLI."""
+    return f"{command} db push" if version.startswith(("1.", "2.")) else f"{command} db push --remote"
 
 
 def _cli(project: Path) -> tuple[str, str]:

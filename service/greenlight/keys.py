@@ -41,7 +41,10 @@ def _publishable(key: str) -> str:
 def _secret(secret: SecretStr) -> SecretStr:
     key = secret.get_secret_value()
     _one_line(key)
-    if role_of(key) not in {"service_role", None}:
+    role = role_of(key)
+    if role == "anon":
+        raise ValueError("this is the publishable key; give the secret (service_role) one")
+    if role not in {"service_role", None}:
         raise ValueError("holds a key of another role; give the secret (service_role) one")
     return secret
 

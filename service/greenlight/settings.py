@@ -127,9 +127,9 @@ def read(kind: type[AnySettings]) -> AnySettings:
     try:
         return kind()
     except ValidationError as error:
-        lines = (
-            f"{'.'.join(str(part) for part in problem['loc']).upper()}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            why = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{name} is not set" if problem["type"] == "missing" else f"{name}: {why}")
         raise SettingsError("\n".join(lines)) from None

@@ -111,11 +111,18 @@ def ended_in(port: int, count: int) -> str | None:
 @pytest.mark.parametrize(
     ("changed", "options", "status", "complaint"),
     [
-        ({"SUPABASE_URL": ""}, ["true"], 2, "SUPABASE_URL: Field required"),
-        ({"SUPABASE_SECRET_KEY": ""}, ["true"], 2, "SUPABASE_SECRET_KEY: Field required"),
-        ({"SUPABASE_SECRET_KEY": "sb_publishable_x"}, ["true"], 2, "give the secret (service_role) one"),
+        ({"SUPABASE_URL": ""}, ["true"], 2, "SUPABASE_URL is not set"),
+        ({"SUPABASE_SECRET_KEY": ""}, ["true"], 2, "SUPABASE_SECRET_KEY is not set"),
+        (
+            {"SUPABASE_SECRET_KEY": "sb_publishable_x"},
+            ["true"],
+            2,
+            "this is the publishable key; give the secret",
+        ),
         ({"SUPABASE_SECRET_KEY": "sb_secret_wrong"}, ["true"], 3, "is not this project's secret key"),
         ({}, ["no-such-command"], 2, "There is no command no-such-command."),
+        ({}, ["./pyproject.toml"], 2, "./pyproject.toml is not executable: chmod +x ./pyproject.toml"),
+        ({}, ["./tests"], 2, "There is no command ./tests."),
         ({}, ["--lease-seconds=4", "true"], 2, "--lease-seconds"),
         ({}, ["--concurrency=101", "true"], 2, "--concurrency"),
         ({}, ["--poll-seconds=nan", "true"], 2, "--poll-seconds"),

@@ -79,7 +79,7 @@ def test_a_secret_key_in_place_of_the_publishable_one(adopter: Adopter) -> None:
 def test_a_publishable_key_in_place_of_the_secret_one(adopter: Adopter) -> None:
     result = adopter.greenlight("doctor", SUPABASE_SECRET_KEY=adopter.stack.keys.publishable)
     assert result.exit_code == 1
-    assert "SUPABASE_SECRET_KEY: holds a key of another role" in result.output
+    assert "SUPABASE_SECRET_KEY: this is the publishable key" in result.output
 
 
 def test_a_publishable_key_of_another_project(adopter: Adopter) -> None:

@@ -70,6 +70,7 @@ def test_rows_and_documents(adopter: Adopter, ada: Account, tmp_path: Path) -> N
         Path(plan["session_id"], f"{plan['document_sha256']}.md"): FIRST if plan["version"] == 1 else SECOND
         for plan in plans
     }
+    assert f"Written to {folder}:\n" in output
     assert "3 plan\n" in output
     assert "3 documents\n" in output
 
@@ -112,7 +113,7 @@ def test_a_document_that_is_not_what_its_hash_says_is_reported(adopter: Adopter,
 def test_an_unknown_user(adopter: Adopter, tmp_path: Path) -> None:
     status, output = run(adopter, str(uuid.uuid4()), tmp_path / "export")
     assert status == 1
-    assert "nothing of" in output
+    assert "There is no data of user" in output
 
 
 def test_a_folder_that_is_there_is_left_alone(adopter: Adopter, ada: Account, tmp_path: Path) -> None:

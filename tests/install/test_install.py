@@ -87,6 +87,8 @@ def test_again_writes_nothing(host: Host) -> None:
     result = host.greenlight("install")
     assert result.exit_code == 0
     assert "up to date" in result.output
+    push = {2: "npx supabase db push", 3: "npx supabase db push --remote"}[host.cli]
+    assert result.output.endswith(f"If you have not pushed them yet: {push}\n")
     assert {path: path.stat().st_mtime_ns for path in host.migrations.iterdir()} == before
     assert "up to date" in host.pushed()
 
@@ -242,7 +244,9 @@ def test_next_come_the_commands_of_the_cli_that_the_project_uses(host: Host) -> 
 def test_without_a_cli_they_are_those_of_the_newest(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.directory / "node_modules").unlink()
     monkeypatch.setenv("PATH", "/nowhere")
-    assert host.greenlight("install").output.splitlines()[-1] == "  npx supabase db push --remote"
+    text, *_, push = host.greenlight("install").output.partition("Next, ")[2].splitlines()
+    assert "no Supabase CLI found here; npx fetches version 3" in text
+    assert push == "  npx supabase db push --remote"
 
 
 def test_the_project_is_found_from_any_directory_in_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,7 @@ def test_the_commands_with_the_secret_key_say_that_it_is_missing(
 def test_doctor_without_settings(greenlight: Path, tmp_path: Path) -> None:
     result = run(greenlight, "doctor", cwd=tmp_path)
     assert result.returncode == 1
-    assert "SUPABASE_URL" in result.stdout
+    assert "\n      SUPABASE_URL is not set\n" in result.stdout
 
 
 def test_a_wheel_with_one_more_migration_upgrades(greenlight: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What make installs for which command, and what it says when it cannot."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,8 +17,9 @@ def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     for tests in ("install", "mcp"):
         (directory / "tests" / tests).mkdir(parents=True)
         shutil.copy(ROOT / "tests" / tests / "package-lock.json", directory / "tests" / tests)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
-        ["make", *arguments], check=False, capture_output=True, text=True, cwd=directory, timeout=60
+        ["make", *arguments], check=False, capture_output=True, text=True, env=env, cwd=directory, timeout=60
     )
 
 

@@ -23,9 +23,16 @@ def test_help_lists_every_command_in_a_line_of_its_own() -> None:
 
     assert status == 0
     listed = text.partition("Commands:\n")[2].splitlines()
-    assert {"serve", "retention"} <= {*COMMANDS}
+    assert COMMANDS == ["install", "doctor", "serve", "build", "retention", "export", "uninstall"]
     assert [line.split()[0] for line in listed] == COMMANDS
     assert not [line for line in listed if line.endswith("...")]  # no description is cut off
+
+
+def test_the_help_of_build_has_its_variables_in_full() -> None:
+    text = " ".join(run("build", "--help")[1].split())
+    for name in ("BUILD_ID", "ATTEMPT", "AGENT_ID", "PLAN_ID", "USER_ID", "SESSION_ID", "VERSION", "TITLE"):
+        assert f"GREENLIGHT_{name}" in text
+    assert "GREENLIGHT_DOCUMENT_SHA256" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

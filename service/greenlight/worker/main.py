@@ -86,7 +86,10 @@ def main(arguments: Sequence[str], **options: Any) -> int:
     """Run a command for each build; return the exit status."""
     program = shutil.which(arguments[0])
     if program is None:
-        print(f"There is no command {arguments[0]}.", file=sys.stderr)  # noqa: T201 -- a command's own error
+        name = arguments[0]
+        is_file = os.sep in name and Path(name).is_file()
+        problem = f"{name} is not executable: chmod +x {name}" if is_file else f"There is no command {name}."
+        print(problem, file=sys.stderr)  # noqa: T201 -- a command's own error
         return MISUSE
     # The command runs in a directory of its own, where a relative path would be wrong.
     absolute = [str(Path(program).absolute()), *arguments[1:]]
