@@ -38,7 +38,7 @@ def test_progress_moves_fails_is_tried_again_and_becomes_active(
 
 
 def test_an_active_agent_shows_what_the_builder_said_last(open_page: OpenPage, account: Account) -> None:
-    agent_id = account.approve()["agent_id"]
+    agent_id = account.approved()["agent_id"]
     build = account.claim(agent_id)
     attempt = {"build_id": build["id"], "attempt": build["attempt"]}
     service_role(account.stack, "rpc/renew_build", **attempt, progress=100, message="It builds nothing.")

@@ -121,7 +121,7 @@ def test_a_link_to_a_plan_of_another_account_says_so(
     open_page: OpenPage, account: Account, stranger: Account
 ) -> None:
     session_id = new_session()
-    account.propose(session_id)
+    account.receive_proposal(session_id)
     page = open_page(user=stranger.user)
     page.goto(f"/build?session={session_id}")
     expect(page.get_by_text("You have no plan in this planning session.")).to_contain_text(
@@ -135,8 +135,8 @@ def test_a_link_to_a_plan_of_another_account_says_so(
 def test_plans_with_the_same_title_show_their_session(open_page: OpenPage, account: Account) -> None:
     twins = [new_session(), new_session()]
     for session_id in twins:
-        account.propose(session_id, title="Twin")
-    account.propose(new_session(), title="Single")
+        account.receive_proposal(session_id, title="Twin")
+    account.receive_proposal(new_session(), title="Single")
     page = open_page(user=account.user)
     page.goto("/plans")
     rows = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
