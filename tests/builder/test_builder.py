@@ -17,7 +17,7 @@ from greenlight.worker.builder import Builder
 from tests.builder.conftest import Owner, builder, eventually, hurry, reaches
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Handler, Proxy, answer, pass_on
-from tests.plan import sha256
+from tests.plan import new_session, sha256
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,8 @@ def called(proxy: Proxy, name: str) -> list[Any]:
 
 async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStack, owner: Owner) -> None:
     content = "# Café\r\n\r\nDo it. ☕\n"
-    approval = owner.approved(content=content, title="Café ☕")
+    session = new_session()
+    approval = owner.approved(plan_id=session, content=content, title="Café ☕")
     jobs: list[Job] = []
 
     async def build(job: Job) -> None:
@@ -99,7 +100,7 @@ async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStac
     assert row["worker"] == "the builder"
     assert (job.build_id, job.attempt) == (row["id"], 1)
     assert (job.agent_id, job.plan_id, job.user_id) == (approval["agent_id"], approval["plan_id"], owner.id)
-    assert (job.session_id, job.version, job.title) == (approval["session_id"], 1, "Café ☕")
+    assert (job.session_id, job.version, job.title) == (session, 1, "Café ☕")
     assert job.document == content.encode()
     assert job.document_sha256 == sha256(content)
 
@@ -316,14 +317,14 @@ async def test_no_more_than_concurrency_at_once_and_the_next_at_once(
 
 @pytest.mark.parametrize("change", ["revised", "archived", "deleted", "the user is gone"])
 async def test_what_is_not_wanted_any_more_is_ended(stack: RunningStack, owner: Owner, change: str) -> None:
-    approval = owner.approved()
-    agent = approval["agent_id"]
+    session = new_session()
+    agent = owner.approved(plan_id=session)["agent_id"]
     held = Held()
     async with builder(stack, held, lease_seconds=5):
         await held.started()
         match change:
             case "revised":
-                owner.approved(content="# Better\n", plan_id=approval["session_id"], version=2)
+                owner.approved(content="# Better\n", plan_id=session, version=2)
             case "archived":
                 owner.done("transition_agent", agent_id=agent, to_status="archived")
             case "deleted":

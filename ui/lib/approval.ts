@@ -7,7 +7,7 @@ export const ApprovalInput = z.strictObject({
   title: z.string().max(10_000),
   content: z.string().max(1024 * 1024),
   version: z.int(),
-  /** SHA-256 (hex) of the document that the user saw: any other document is refused. */
+  /** SHA-256 (hex) of the document that the user saw. Another document is refused. */
   content_sha256: z.string().max(100).optional(),
 });
 
