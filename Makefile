@@ -54,15 +54,17 @@ test: setup debian ## everything that is tested
 # A browser, and the extension of Postgres that `supabase db lint` needs: Debian's where there is apt and root. Elsewhere
 # the browser is Playwright's, and the linter's tests say that they were skipped. (RUNLEVEL: apt starts no server.)
 debian: $(PACKAGES)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    dpkg -s chromium-headless-shell postgresql-15-plpgsql-check >/dev/null 2>&1 || { \
-	        echo "Installing with apt-get: chromium-headless-shell, for the tests of the web app, and postgresql-15-plpgsql-check, a linter"; \
-	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-	            apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null; \
-	        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
-	            postgresql-15-plpgsql-check >/dev/null || echo "plpgsql_check is not available; its tests are skipped"; }; \
-	elif ! { command -v chromium-headless-shell || command -v chromium; } >/dev/null; then \
-	    echo "Downloading Playwright's Chromium, for the tests of the web app"; playwright install chromium; fi
+	@updated=; if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    for package in chromium-headless-shell postgresql-15-plpgsql-check; do \
+	        dpkg -s $$package >/dev/null 2>&1 || { \
+	            echo "Installing with apt-get: $$package"; \
+	            { [ "$$updated" ] || apt-get update -qq; } && updated=yes && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	                apt-get install -y -qq --no-install-recommends $$package >/dev/null || echo "$$package is not available"; }; \
+	    done; \
+	fi
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || { \
+	    echo "Downloading Playwright's Chromium, for the tests of the web app"; \
+	    playwright install chromium || echo "There is no browser; the tests of the web app are skipped"; }
 
 soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run), ten minutes at most; then every install with both CLIs and both kinds of database
 	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
