@@ -1,6 +1,6 @@
 """`greenlight build` as a process: its exit codes, its logs, its signals, and what its death costs.
 
-`SOAK=1` kills a builder at forty random moments instead of a few. SEED=… repeats a run.
+`SOAK=1` kills a builder at a hundred random moments instead of a few. SEED=… repeats a run.
 """
 
 import asyncio
@@ -302,7 +302,7 @@ async def test_any_fault_at_any_time(
 
 # kill -9 ------------------------------------------------------------------------------------------------
 
-KILLS, BUILDERS = (40, 6) if SOAK else (4, 3)
+KILLS, BUILDERS = (100, 6) if SOAK else (4, 3)
 
 
 def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(

@@ -217,12 +217,22 @@ class Proxy:
                 raise ConnectionResetError
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it came just before refuse()
+            writer.transport.abort()
+            return
+
+        # Not in _serve: a task that is cancelled before its first step runs none of its lines.
+        def ended(task: asyncio.Task[None]) -> None:
+            self._connections.discard(task)
+            self._writers.discard(writer)
+            writer.close()
+
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._writers.add(writer)
+        task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         try:
             while not writer.is_closing() and (request := await read_message(reader)):
                 self.seen.append(request)
@@ -233,7 +243,6 @@ class Proxy:
                 except ConnectionError:  # Supabase has stopped, and so has this connection
                     exchange.reset()
         finally:
-            self._writers.discard(writer)
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
