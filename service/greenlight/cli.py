@@ -98,7 +98,7 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     ] = 1,
     poll_seconds: Annotated[
         float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
-    ] = 0.5,
+    ] = 0.75,
     lease_seconds: Annotated[
         int,
         typer.Option(min=5, max=3600, help="After this time, another builder takes over from a dead one."),

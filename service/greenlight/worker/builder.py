@@ -34,7 +34,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 @dataclass(frozen=True, kw_only=True)
 class Options:
     concurrency: int = 1
-    poll_seconds: float = 0.5
+    poll_seconds: float = 0.75
     lease_seconds: int = 60
     grace: float = 20.0
     worker: str = "builder"

@@ -29,7 +29,7 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
     build: BuildFunction,
     *,
     concurrency: int = 1,
-    poll_seconds: float = 0.5,
+    poll_seconds: float = 0.75,
     lease_seconds: int = 60,
     grace: float = 20.0,
     worker: str | None = None,
