@@ -22,8 +22,7 @@ export function Changes({ from, to }: { from: string; to: string }) {
   return (
     <div className="changes">
       <p className="changes-summary">
-        <ins>{count("added")} added</ins> <del>{count("removed")} removed</del>{" "}
-        <span className="muted">lines</span>
+        Lines: <ins>{count("added")} added</ins> <del>{count("removed")} removed</del>
       </p>
       <div className="changes-lines" role="region" aria-label="Changed lines" tabIndex={0}>
         {rows.map((row, index) => (
