@@ -467,8 +467,8 @@ def test_missing_settings_are_named(project: Project) -> None:
     run = project.run(SUPABASE_URL="", SUPABASE_SECRET_KEY="")
 
     assert run.status == 2
-    assert "\nSUPABASE_URL: " in run.err
-    assert "\nSUPABASE_SECRET_KEY: " in run.err
+    assert "\nSUPABASE_URL is not set\n" in run.err
+    assert "\nSUPABASE_SECRET_KEY is not set\n" in run.err
 
 
 def test_only_the_secret_key_will_do(project: Project, user: Caller) -> None:
