@@ -129,7 +129,7 @@ def test_a_link_to_a_plan_of_another_account_says_so(
     )
     page = open_page(user=account.user)
     review(page, session_id)
-    expect(page.get_by_role("heading", name="Plan the move")).to_be_visible()
+    expect(page.get_by_role("heading", level=1, name="Plan the move")).to_be_visible()
 
 
 def test_plans_with_the_same_title_show_their_session(open_page: OpenPage, account: Account) -> None:
