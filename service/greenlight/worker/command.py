@@ -126,13 +126,14 @@ def variables(job: Job, document: Path) -> dict[str, str]:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the command and what it started: SIGTERM, then SIGKILL after a timeout."""
+    ended = asyncio.create_task(process.wait())
     if process.returncode is None:
         _signal(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TERM_SECONDS):
-                await process.wait()
+        # Not asyncio.timeout(): in a task that was cancelled, Python before 3.11.3 raises CancelledError at its end
+        # (https://github.com/python/cpython/issues/102780), and SIGKILL would not be sent.
+        await asyncio.wait({ended}, timeout=TERM_SECONDS)
     _signal(process.pid, signal.SIGKILL)
-    await process.wait()
+    await ended
 
 
 def _signal(group: int, number: signal.Signals) -> None:
