@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import httpx
 import jwt
 
+from greenlight import MAX_DOCUMENT_BYTES
 from local.processes import LocalError
 from local.stack import Settings, Stack
 
 COLUMN = 78
-MOST_BYTES = 1_048_576
 BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
@@ -258,8 +258,8 @@ def _read(path: Path) -> bytes:
         raise LocalError(f"{path} is not UTF-8 text: {error}") from error
     if not document:
         raise LocalError(f"{path} is empty")
-    if len(document) > MOST_BYTES:
-        raise LocalError(f"{path} has {len(document):,} bytes; a plan has at most {MOST_BYTES:,}")
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise LocalError(f"{path} has {len(document):,} bytes; a plan has at most {MAX_DOCUMENT_BYTES:,}")
     return document
 
 

@@ -3,3 +3,4 @@
 __version__ = "0.1.0"
 
 BUCKET = "plans"  # where the documents are, in Storage
+MAX_DOCUMENT_BYTES = 1_048_576  # the bucket's limit

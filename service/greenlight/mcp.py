@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from greenlight import __version__, logs, submission
+from greenlight import MAX_DOCUMENT_BYTES, __version__, logs, submission
 from greenlight.errors import Problem
 from greenlight.proposal import ProposePlanRequest, propose, review_url
 from greenlight.routes import authenticated_user, bearer, json_body
@@ -66,7 +66,6 @@ Status = Literal[
 # same code.
 SESSION_ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
 VERSION = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
-MAX_CONTENT = 1_048_576
 
 
 def _schema(schema: dict[str, Any], *, nullable: bool = False) -> WithJsonSchema:
@@ -228,7 +227,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
     ],
     content: Annotated[
         str,
-        _schema({"type": "string", "minLength": 1, "maxLength": MAX_CONTENT}),
+        _schema({"type": "string", "minLength": 1, "maxLength": MAX_DOCUMENT_BYTES}),
         Field(description="The whole plan as markdown, at most 1 MiB of UTF-8. What the human reads."),
     ],
     session_id: Annotated[

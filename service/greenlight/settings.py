@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from greenlight import MAX_DOCUMENT_BYTES
 from greenlight.keys import PublishableKey
 
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
-    max_document_bytes: Annotated[int, Field(ge=1, le=1_048_576)] = 1_048_576  # the bucket's limit
+    max_document_bytes: Annotated[int, Field(ge=1, le=MAX_DOCUMENT_BYTES)] = MAX_DOCUMENT_BYTES
     signed_url_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
 
     upstream_timeout_seconds: Seconds = 10  # of one call to Supabase
