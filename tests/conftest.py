@@ -84,11 +84,11 @@ class RunningStack:
         return answer.json()
 
     def make_due(self, agent_id: str) -> None:
-        """Make the agent's queued build the one that a builder takes first."""
+        """Make the agent's open build the one that a builder takes first; if it runs, its lease ends."""
         with psycopg.connect(self.needs_database()) as database:
             database.execute(
                 "update public.build set run_after = (select min(run_after) - interval '1 day' from public.build)"
-                " where agent_id = %s and status = 'queued'",
+                " where agent_id = %s and status in ('queued', 'running')",
                 [agent_id],
             )
 

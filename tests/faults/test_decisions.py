@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
 from tests import SOAK
@@ -157,8 +156,10 @@ async def ask_in_vain(
         assert lost.status_code != 200 or "json" not in lost.headers["content-type"], fault
     if fault == "refused":
         await proxy.heal()
-    elif fault not in HANGS:
-        assert hit.is_set(), fault
+    else:
+        # The caller gave up, but the database may still be at work.
+        async with asyncio.timeout(30):
+            await hit.wait()
 
 
 @pytest.mark.anyio
@@ -214,7 +215,7 @@ async def test_a_claim_that_fails_costs_one_lease(stack: RunningStack, proxy: Pr
         if build["attempt"]:
             others = [claim for worker in ("one", "two") for claim in await claims(worker)]
             assert agent not in {claim["agent_id"] for claim in others}, fault
-            end_lease(stack, agent)
+            await asyncio.to_thread(stack.make_due, agent)
 
         rows = [row for answer in await asyncio.gather(claims("one"), claims("two")) for row in answer]
 
@@ -227,11 +228,6 @@ async def test_a_claim_that_fails_costs_one_lease(stack: RunningStack, proxy: Pr
         (build,) = user.rows("build", agent_id=f"eq.{agent}")
         assert (build["status"], build["attempt"]) == ("succeeded", claim["attempt"]), fault
     await proxy.heal()
-
-
-def end_lease(stack: RunningStack, agent: str) -> None:
-    with psycopg.connect(stack.needs_database()) as database:
-        database.execute("update public.build set run_after = now() where agent_id = %s", [agent])
 
 
 @pytest.mark.anyio
