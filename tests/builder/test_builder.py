@@ -245,6 +245,20 @@ async def test_a_document_that_is_not_the_approved_one_is_not_built(
     assert sha256(b"# Something else\n") in message
 
 
+async def test_a_page_of_a_gateway_in_place_of_the_document_does_not_fail_the_build(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approved(content="# What was approved\n")["agent_id"]
+    built = Held()
+    built.release.set()
+
+    at(proxy, "other", garbage)
+    async with builder(stack, built, url=proxy.url):
+        await reaches(owner, agent, ("active", "succeeded", 1))
+
+    assert [job.document for job in built.jobs] == [b"# What was approved\n"]
+
+
 async def test_a_document_that_storage_does_not_give_is_tried_again(
     stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

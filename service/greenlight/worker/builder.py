@@ -165,9 +165,13 @@ class Builder:
 
     async def _perform(self, attempt: Attempt) -> None:
         claim = attempt.claim
-        document = await self._document(claim)
-        digest = hashlib.sha256(document).hexdigest()
-        if digest != claim.document_sha256:
+        # Twice, because the first answer may be an error page of a gateway, with the status 200.
+        for _ in range(2):
+            document = await self._document(claim)
+            digest = hashlib.sha256(document).hexdigest()
+            if digest == claim.document_sha256:
+                break
+        else:
             raise BuildFailed(
                 f"The stored document is not the approved one: its SHA-256 is {digest}, not {claim.document_sha256}.",
                 retry=False,
