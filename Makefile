@@ -66,10 +66,10 @@ debian: $(PACKAGES)
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; \
 	    playwright install chromium || echo "There is no browser; the tests of the web app are skipped"; }
 
-soak: setup ## the faults and attacks with random seeds (SEED=… repeats a run), ten minutes at most; then every install with both CLIs and both kinds of database
+soak: setup ## the faults, the attacks and every kind of install, with random seeds (SEED=… repeats a run), in ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
-	    tests/builder/test_process.py tests/database/test_stateful.py tests/service/test_retention_race.py
-	SOAK=1 pytest tests/install
+	    tests/builder/test_process.py tests/database/test_stateful.py tests/service/test_retention_race.py \
+	    tests/install/test_install.py tests/install/test_uninstall.py tests/install/test_dockerfile.py
 
 audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where the advisory data can be reached
 	@python -m tests.security.audit

@@ -266,7 +266,7 @@ async def test_any_fault_at_any_time(
     stack: RunningStack, owner: Owner, tmp_path: Path, chance: random.Random
 ) -> None:
     """Two builders whose calls fail in every way: each build ends once, as its command did."""
-    count = 60 if SOAK else 8
+    count = 40 if SOAK else 8
     endings = {owner.approved()["agent_id"]: number % 2 for number in range(count)}
     doomed = tmp_path / "doomed"
     doomed.write_text("\n".join(agent for agent, fails in endings.items() if fails))

@@ -177,7 +177,7 @@ async def test_any_of_them_at_any_time(
         else:
             await pass_on(exchange)
 
-    for _ in range(30 if SOAK else 2):
+    for _ in range(20 if SOAK else 2):
         asked = requests(16)
         proxy.handlers = dict.fromkeys(CALLS, flawed)
         finals = await asyncio.gather(

@@ -25,8 +25,8 @@ from tests.faults.test_decisions import of_user
 from tests.mcp.planner import connected
 from tests.plan import new_session, sha256
 
-APPROVALS = 600 if SOAK else 200
-PROPOSALS = 80 if SOAK else 16
+APPROVALS = 400 if SOAK else 200
+PROPOSALS = 40 if SOAK else 16
 AT_ONCE = 16
 
 

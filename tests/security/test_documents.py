@@ -34,7 +34,7 @@ def documented(content: str) -> tuple[int, str] | None:
 
 
 @settings(
-    max_examples=600 if SOAK else 60,
+    max_examples=300 if SOAK else 60,
     deadline=None,
     derandomize=not SOAK,
     print_blob=True,

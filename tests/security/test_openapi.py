@@ -21,7 +21,7 @@ def test_schemathesis_finds_nothing(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run", f"{process.url}/openapi.json"),
             *("--checks", "all"),
-            *(("--max-time", "60") if SOAK else ("--max-examples", "15")),
+            *(("--max-time", "30") if SOAK else ("--max-examples", "15")),
             *("--seed", str(chance.randrange(2**32))),
             *("--header", f"Authorization: Bearer {stack.sign_up().token}"),
         ],

@@ -32,7 +32,7 @@ from tests.plan import new_session, sha256
 from tests.service.test_retention import own_project
 
 OWNERS = 3  # who race at the same time, each with documents of their own
-ROUNDS = (150, 150) if os.environ.get("SOAK") else (20, 100)  # of each owner: at least, at most
+ROUNDS = (100, 100) if os.environ.get("SOAK") else (20, 100)  # of each owner: at least, at most
 # Each side has won at times, and met the other.
 MET = {
     ("approve_directly", "approved"),
