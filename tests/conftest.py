@@ -1,5 +1,6 @@
 """The stack that tests talk to: a local Supabase on free ports, or the one that the environment names."""
 
+import atexit
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,11 +13,16 @@ import httpx
 import jwt
 import psycopg
 import pytest
+from mirakuru.base import cleanup_subprocesses
 
 from local.processes import free_ports
 from local.stack import Settings, Stack, answers, service
 
 pytest_plugins = ["tests.plugins"]
+
+# When a process ends, mirakuru (3.1.0, under pytest-postgresql) kills each server whose id contains the number of the
+# process, other runs' servers among them. Ours are stopped by their fixtures.
+atexit.unregister(cleanup_subprocesses)
 
 
 class SignedIn(Protocol):
