@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,7 +168,7 @@ async def test_a_command_that_cannot_be_started_is_tried_again() -> None:
     with command(["/nowhere/command"], ENVIRONMENT) as build, pytest.raises(BuildFailed) as raised:
         await build(new_job()[0])
     assert (raised.value.message, raised.value.retry) == (
-        "The command could not be started: No such file or directory.",
+        "The command could not be started: it is not there, or not executable.",
         True,
     )
 
@@ -279,3 +280,24 @@ with command(["/bin/sh", "-c", "PIDS={tmp_path}/pids; {CHILDREN}"], {ENVIRONMENT
             process.kill()
     await eventually(lambda: gone([int(line) for line in pids.read_text().splitlines()]))
     await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
+
+
+async def test_a_command_does_not_run_if_its_builder_is_killed_before_the_guard_knows_it(
+    tmp_path: Path,
+) -> None:
+    builder = f"""
+import asyncio, os, tempfile
+from greenlight.worker.command import Command, command
+from tests.builder.conftest import new_job
+
+async def main(build):
+    await build(new_job()[0])
+
+Command._tell_guard = lambda self, line: os.kill(os.getpid(), 9)
+tempfile.tempdir = {str(tmp_path)!r}
+with command(["/bin/sh", "-c", "echo $$ > {tmp_path}/ran"], {ENVIRONMENT!r}) as build:
+    asyncio.run(main(build))
+"""
+    assert subprocess.run([sys.executable, "-c", builder], check=False).returncode == -signal.SIGKILL  # noqa: ASYNC221
+    await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
+    assert not (tmp_path / "ran").exists()

@@ -28,6 +28,9 @@ TERM_SECONDS = 5.0  # from SIGTERM to SIGKILL
 DRAIN_SECONDS = 1.0  # for output that is still on its way when the command has ended
 CHUNK = 64 * 1024  # bytes that are read at once; a longer line is logged in pieces
 
+# Waits for a line before it becomes the command; without one it ends.
+_ON_A_LINE = ("/bin/sh", "-c", 'read -r line && exec "$@" </dev/null', "sh")
+
 _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
 
 
@@ -73,7 +76,6 @@ class Command:
             async with output.streams() as (stdout, stderr):
                 process = await self._start(job, document, place, stdout, stderr)
             try:
-                self._tell_guard(f"+ {process.pid}")
                 await process.wait()
                 # Its background processes are ended with it, but its last output may still arrive.
                 await output.ended(DRAIN_SECONDS)
@@ -89,18 +91,29 @@ class Command:
     async def _start(
         self, job: Job, document: Path, place: Path, stdout: int, stderr: int
     ) -> asyncio.subprocess.Process:
+        """Start the command, but only once the guard knows of it: this builder may be killed at any moment."""
+        if shutil.which(self._arguments[0], path=self._environment.get("PATH")) is None:
+            raise BuildFailed("The command could not be started: it is not there, or not executable.")
+        stdin, go = os.pipe()
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
+                *_ON_A_LINE,
                 *self._arguments,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 cwd=place,
                 env={**self._environment, **variables(job, document)},
                 start_new_session=True,
             )
+            self._tell_guard(f"+ {process.pid}")
+            os.write(go, b"\n")
         except OSError as error:
             raise BuildFailed(f"The command could not be started: {error.strerror}.") from error
+        finally:
+            os.close(stdin)
+            os.close(go)
+        return process
 
     def _tell_guard(self, line: str) -> None:
         assert self._guard.stdin is not None  # noqa: S101
