@@ -1,6 +1,6 @@
 """Approve a plan, get its agent: the HTTP service and the commands around it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 BUCKET = "plans"  # where the documents are, in Storage
 MAX_DOCUMENT_BYTES = 1_048_576  # the bucket's limit

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from greenlight import __version__
 from local import NODE, ROOT
 from tests.client.conftest import MODULES, Run, output
 from tests.conftest import RunningStack
@@ -24,6 +25,10 @@ def test_units() -> None:
 def test_it_is_packed_as_npm_wants_it(packed: Path) -> None:
     said = output(NODE, MODULES / "publint" / "src" / "cli.js", "--strict", packed, cwd=ROOT)
     assert "All good!" in said
+
+
+def test_it_has_the_version_of_the_service(packed: Path) -> None:
+    assert packed.name == f"greenlight-client-{__version__}.tgz"
 
 
 def test_its_types_resolve(packed: Path) -> None:
