@@ -90,7 +90,7 @@ class RunningStack:
         return answer.json()
 
     def make_due(self, agent_id: str) -> None:
-        """Make the agent's open build the one that a builder takes first; if it runs, its lease ends."""
+        """Make the agent's open build the one that a builder takes first; its backoff, or its lease, is over."""
         with psycopg.connect(self.needs_database()) as database:
             database.execute(
                 "update public.build set run_after = (select min(run_after) - interval '1 day' from public.build)"

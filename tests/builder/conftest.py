@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -72,20 +71,6 @@ def owner(stack: RunningStack) -> Iterator[Owner]:
     with contextlib.suppress(httpx.HTTPStatusError):  # a test may have deleted the user itself
         # With the builds that are left, which the next test's builders would take.
         stack.delete_user(account.id)
-
-
-def hurry(stack: RunningStack, agent: str) -> None:
-    """Let the database's backoff, or a lease, be over."""
-    with psycopg.connect(superuser(stack)) as connection:
-        connection.execute(
-            "update public.build set run_after = now() where agent_id = %s and status in ('queued', 'running')",
-            (agent,),
-        )
-
-
-def superuser(stack: RunningStack) -> str:
-    assert stack.local is not None
-    return stack.local.postgres.url("supabase_admin")
 
 
 def until(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:

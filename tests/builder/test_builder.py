@@ -14,7 +14,7 @@ import pytest
 from greenlight.worker import BuildFailed, Job, Refused
 from greenlight.worker import builder as module
 from greenlight.worker.builder import Builder
-from tests.builder.conftest import Owner, builder, eventually, hurry, reaches
+from tests.builder.conftest import Owner, builder, eventually, reaches
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Handler, Proxy, answer, pass_on
 from tests.plan import new_session, sha256
@@ -281,7 +281,7 @@ async def test_a_poison_build_fails_after_five_attempts(stack: RunningStack, own
         for attempt in range(1, 6):
             status = ("building", "queued", attempt) if attempt < 5 else ("failed", "failed", 5)
             await reaches(owner, agent, status)
-            hurry(stack, agent)
+            stack.make_due(agent)
     assert owner.build(agent)["message"] == "Attempt 5"
 
 
@@ -419,7 +419,7 @@ async def test_a_call_that_fails_is_repeated(
             # The build is claimed, and its builder does not know: that costs one lease, each time.
             for attempt in (1, 2):
                 await reaches(owner, agent, ("building", "running", attempt))
-                hurry(stack, agent)
+                stack.make_due(agent)
         expected = ("failed", "failed") if call == "fail_build" else ("active", "succeeded")
         await eventually(lambda: owner.status(agent)[:2] == expected)
         await eventually(lambda: sum(outcomes(started).values()) == 1)
@@ -445,7 +445,7 @@ async def test_cut_off_beyond_its_lease_it_loses_the_build(
     async with builder(stack, late, url=proxy.url, lease_seconds=5) as first:
         await late.started()
         proxy.refuse()
-        hurry(stack, agent)  # the lease ends
+        stack.make_due(agent)  # the lease ends
         async with builder(stack, other) as second:
             await reaches(owner, agent, ("active", "succeeded", 2))
             assert late.cancelled == []  # it cannot know
@@ -464,7 +464,7 @@ async def test_cut_off_and_back_before_anyone_else_took_the_build_it_finishes_it
     async with builder(stack, held, url=proxy.url, lease_seconds=5):
         await held.started()
         proxy.refuse()
-        hurry(stack, agent)
+        stack.make_due(agent)
         held.release.set()
         await proxy.listen()
         await reaches(owner, agent, ("active", "succeeded", 1))

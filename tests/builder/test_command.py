@@ -259,22 +259,28 @@ async def test_a_process_that_left_the_group_does_not_delay_the_build(
         psutil.Process(pids[0]).kill()
 
 
-async def test_a_command_does_not_outlive_a_builder_that_is_killed(tmp_path: Path) -> None:
-    builder = f"""
-import asyncio, tempfile
-from greenlight.worker.command import command
+def builder_of(script: str, directory: Path, first: str = "") -> list[str]:
+    """Return the command of a builder's process, which runs the script as its one build, after some lines of Python."""
+    code = f"""
+import asyncio, os, tempfile
+from greenlight.worker.command import Command, command
 from tests.builder.conftest import new_job
 
 async def main(build):
     await build(new_job()[0])
 
-tempfile.tempdir = {str(tmp_path)!r}
-with command(["/bin/sh", "-c", "PIDS={tmp_path}/pids; {CHILDREN}"], {ENVIRONMENT!r}) as build:
+tempfile.tempdir = {str(directory)!r}
+{first}
+with command(["/bin/sh", "-c", {script!r}], {ENVIRONMENT!r}) as build:
     asyncio.run(main(build))
 """
-    with subprocess.Popen([sys.executable, "-c", builder]) as process:
+    return [sys.executable, "-c", code]
+
+
+async def test_a_command_does_not_outlive_a_builder_that_is_killed(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with subprocess.Popen(builder_of(f"PIDS={pids}; {CHILDREN}", tmp_path)) as process:
         try:
-            pids = tmp_path / "pids"
             await eventually(lambda: pids.exists() and pids.read_text().count("\n") == 3)
         finally:
             process.kill()
@@ -285,19 +291,8 @@ with command(["/bin/sh", "-c", "PIDS={tmp_path}/pids; {CHILDREN}"], {ENVIRONMENT
 async def test_a_command_does_not_run_if_its_builder_is_killed_before_the_guard_knows_it(
     tmp_path: Path,
 ) -> None:
-    builder = f"""
-import asyncio, os, tempfile
-from greenlight.worker.command import Command, command
-from tests.builder.conftest import new_job
-
-async def main(build):
-    await build(new_job()[0])
-
-Command._tell_guard = lambda self, line: os.kill(os.getpid(), 9)
-tempfile.tempdir = {str(tmp_path)!r}
-with command(["/bin/sh", "-c", "echo $$ > {tmp_path}/ran"], {ENVIRONMENT!r}) as build:
-    asyncio.run(main(build))
-"""
-    assert subprocess.run([sys.executable, "-c", builder], check=False).returncode == -signal.SIGKILL  # noqa: ASYNC221
+    killed = "Command._tell_guard = lambda self, line: os.kill(os.getpid(), 9)"
+    builder = builder_of(f"echo $$ > {tmp_path}/ran", tmp_path, killed)
+    assert subprocess.run(builder, check=False).returncode == -signal.SIGKILL  # noqa: ASYNC221
     await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
     assert not (tmp_path / "ran").exists()

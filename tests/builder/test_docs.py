@@ -11,7 +11,7 @@ import typer.main
 from greenlight import cli
 from greenlight.worker.command import variables
 from local import ROOT
-from tests.builder.conftest import Owner, hurry, new_job
+from tests.builder.conftest import Owner, new_job
 from tests.conftest import RunningStack
 
 PAGE = (ROOT / "docs" / "builder.md").read_text()
@@ -47,12 +47,12 @@ def test_the_five_calls(stack: RunningStack, owner: Owner, tmp_path: Path) -> No
     row = owner.build(agent)
     assert (row["worker"], row["progress"], row["message"]) == ("my builder", 40, "Writing tests")
 
-    hurry(stack, agent)
+    stack.make_due(agent)
     shell(stack, tmp_path, rpc, claim, fail)
     assert owner.status(agent) == ("building", "queued", 2)
     assert owner.build(agent)["message"] == "The oven is broken."
 
-    hurry(stack, agent)
+    stack.make_due(agent)
     assert '"active"' in shell(stack, tmp_path, rpc, claim, finish, finish)  # a repeat gets the same answer
     assert owner.status(agent) == ("active", "succeeded", 3)
 

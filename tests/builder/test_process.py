@@ -25,7 +25,7 @@ import pytest
 from greenlight.worker import Job
 from local.processes import free_ports
 from tests import SOAK
-from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, hurry, reaches, until
+from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, reaches, until
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Proxy, pass_on
 from tests.faults.test_calls import FAULTS
@@ -167,7 +167,7 @@ async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
     with builder_process(stack, tmp_path, "sh", "-c", script, lease_seconds=5) as late:
         await eventually(lambda: owner.build(agent)["progress"] == 10)
         late.send(signal.SIGSTOP)
-        await asyncio.to_thread(hurry, stack, agent)  # as when the lease has ended
+        await asyncio.to_thread(stack.make_due, agent)  # as when the lease has ended
         async with builder(stack, build):
             await reaches(owner, agent, ("active", "succeeded", 2))
         assert psutil.pid_exists(int(pids.read_text()))
@@ -405,7 +405,7 @@ async def test_killed_at_a_point_of_a_call_another_builder_takes_over(
 
     async with builder(stack, build):
         if left[0] == "building":
-            await asyncio.to_thread(hurry, stack, agent)  # the lease, or the pause, is over
+            await asyncio.to_thread(stack.make_due, agent)  # the lease, or the pause, is over
         attempt = left[2] + (left[0] == "building")
         await reaches(owner, agent, ("active", "succeeded", attempt))
     assert len(owner.builds(agent)) == 1

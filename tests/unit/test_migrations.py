@@ -1,9 +1,9 @@
 """A released migration is never edited: adopters have a copy, and `greenlight install` would report a difference."""
 
-from hashlib import sha256
-from pathlib import Path
+from local import ROOT
+from tests.plan import sha256
 
-MIGRATIONS = Path(__file__).parents[2] / "supabase/migrations"
+MIGRATIONS = ROOT / "supabase/migrations"
 
 # Run `sha256sum *` in that directory. Only add lines.
 RELEASED = """\
@@ -17,7 +17,5 @@ f44be6d0ad52adc5314abc187a7c479d68cdf028e488920fceb84f5f3ef0f7cd  20261122000500
 
 
 def test_released_migrations_are_never_edited() -> None:
-    found = "".join(
-        f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(MIGRATIONS.iterdir())
-    )
+    found = "".join(f"{sha256(path.read_bytes())}  {path.name}\n" for path in sorted(MIGRATIONS.iterdir()))
     assert found == RELEASED
