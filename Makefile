@@ -11,7 +11,7 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup unit debian demo up reset retention check audit test soak bench types lock
+.PHONY: help setup unit debian demo up reset retention check audit test soak bench migration types lock
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where
 
 bench: $(PACKAGES) ## compare the service with others, in about half an hour (BENCH=quick: a few minutes)
 	@python -m bench
+
+migration: $(PACKAGES) ## write what supabase/functions.sql changes into a migration (NAME=its name; again before the release: the same file)
+	@python -m local.migration "$(NAME)"
 
 types: $(PACKAGES) ## write client/database.d.ts from the migrations
 	python -m local.types

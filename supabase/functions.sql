@@ -1,17 +1,6 @@
--- Every function in its current form: read and edit them here. The functions migration has the same text; a test
--- checks that applying this file to a freshly migrated database changes nothing: bodies, attributes, grants.
---
--- Part 1: errors             refuse
--- Part 2: who is calling     claims, actor_role, proposer, require_user, require_human, human_or_service_role,
---                            user_or_named
--- Part 3: arguments          trim_space, clean_title, check_version, check_document, check_comment, check_lease
--- Part 4: locks              lock_session, lock_session_agent, lock_agent, lock_build
--- Part 5: triggers           touch, refuse_rewrite, keep_log, record_event, keep_build
--- Part 6: plans              propose_plan, approve_plan, request_changes, reject_plan, withdraw_plan
--- Part 7: agents             transition_agent, delete_agent, restore_agent, deleted_agents
--- Part 8: builds             claim_builds, renew_build, finish_build, fail_build, retry_build
--- Part 9: retention          orphaned_documents, purge_deleted_agents, purge_closed_plans
--- Part 10: grants
+-- Every function in its current form: read and edit them here. `make migration` writes what differs from the migrations
+-- into a new one; a test checks that applying this file to a freshly migrated database changes nothing: bodies,
+-- attributes, grants.
 --
 -- Call path: a thin function in public, which runs as its caller and is what the Data API shows, calls the function
 -- of the same name in greenlight, which runs as its owner and does the work. Identity comes from the token, never
@@ -24,6 +13,10 @@
 --
 -- Functions on the path of a call are plpgsql even if they are one statement: a function in SQL that fixes its
 -- search_path is not inlined, and is planned again at each call. Variables begin with v_.
+--
+-- By default every role may execute a new function, and older projects grant it to the API roles by name as well. So
+-- below each function all of it is revoked, then granted to the roles that need it. Each name has one signature, so
+-- that the Data API can tell which function a call means.
 
 -- Part 1: errors ---------------------------------------------------------------------------------------------
 
@@ -83,6 +76,7 @@ begin
     raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
 end;
 $$;
+revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
 
 -- Part 2: who is calling -------------------------------------------------------------------------------------
 
@@ -98,6 +92,7 @@ begin
     return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
 end;
 $$;
+revoke all on function greenlight.claims from public, anon, authenticated, service_role;
 
 -- The API role of the caller; in a session without the API, the role that logged in.
 create or replace function greenlight.actor_role()
@@ -111,6 +106,7 @@ begin
     return coalesce(nullif(current_setting('role', true), 'none'), auth.role(), session_user::text);
 end;
 $$;
+revoke all on function greenlight.actor_role from public, anon, authenticated, service_role;
 
 -- The caller as plan.proposed_by stores it: service_role, user, or the id of the OAuth client. A client cannot pose as
 -- one of the first two: if its id is one of these words, it is stored in its JSON quotes.
@@ -132,6 +128,7 @@ begin
     end;
 end;
 $$;
+revoke all on function greenlight.proposer from public, anon, authenticated, service_role;
 
 -- Returns the calling user, or refuses with not_authenticated. Locks the user's row: the account cannot be deleted
 -- before the end of the transaction, and its deletion waits here, before it has locked anything of ours.
@@ -158,6 +155,7 @@ begin
     return v_user;
 end;
 $$;
+revoke all on function greenlight.require_user from public, anon, authenticated, service_role;
 
 -- As require_user(), and refuses the token of an OAuth client with human_required. Any client_id claim but null counts
 -- as a client, whatever its JSON type, unless greenlight.trusted_client lists it.
@@ -186,6 +184,7 @@ begin
     return v_user;
 end;
 $$;
+revoke all on function greenlight.require_human from public, anon, authenticated, service_role;
 
 -- Returns the calling human, or null for the service role.
 create or replace function greenlight.human_or_service_role()
@@ -203,6 +202,7 @@ begin
     return greenlight.require_human();
 end;
 $$;
+revoke all on function greenlight.human_or_service_role from public, anon, authenticated, service_role;
 
 -- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row.
 create or replace function greenlight.user_or_named(user_id uuid)
@@ -238,6 +238,7 @@ begin
     return v_user;
 end;
 $$;
+revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
 
 -- Part 3: arguments ------------------------------------------------------------------------------------------
 -- Each refuses wrong arguments, in their order. Null is wrong, too, unless a comment says otherwise.
@@ -258,6 +259,7 @@ begin
     );
 end;
 $$;
+revoke all on function greenlight.trim_space from public, anon, authenticated, service_role;
 
 -- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, or has control characters or line
 -- breaks.
@@ -278,6 +280,7 @@ begin
     return null;
 end;
 $$;
+revoke all on function greenlight.clean_title from public, anon, authenticated, service_role;
 
 create or replace function greenlight.check_version(session_id text, version integer)
 returns void
@@ -296,6 +299,7 @@ begin
     end if;
 end;
 $$;
+revoke all on function greenlight.check_version from public, anon, authenticated, service_role;
 
 -- Checks what propose_plan() and approve_plan() are told about a document. Unless complete, title and URL may be null.
 -- Returns the document's path.
@@ -346,6 +350,7 @@ begin
     return v_path;
 end;
 $$;
+revoke all on function greenlight.check_document from public, anon, authenticated, service_role;
 
 -- A comment is stored as given. Null means that there is none.
 create or replace function greenlight.check_comment(comment text)
@@ -361,6 +366,7 @@ begin
     end if;
 end;
 $$;
+revoke all on function greenlight.check_comment from public, anon, authenticated, service_role;
 
 -- Returns the lease as an interval.
 create or replace function greenlight.check_lease(lease_seconds integer)
@@ -378,6 +384,7 @@ begin
     return make_interval(secs => lease_seconds);
 end;
 $$;
+revoke all on function greenlight.check_lease from public, anon, authenticated, service_role;
 
 -- Part 4: locks ----------------------------------------------------------------------------------------------
 
@@ -393,6 +400,7 @@ begin
     return hashtextextended('greenlight/' || user_id::text || '/' || session_id, 0);
 end;
 $$;
+revoke all on function greenlight.session_key from public, anon, authenticated, service_role;
 
 -- Locks a session. Returns its newest version, or null if it has none; no other call can change that until the end of
 -- the transaction. (Two steps, because a statement sees only what was committed before it began.)
@@ -418,6 +426,7 @@ begin
     return v_newest;
 end;
 $$;
+revoke all on function greenlight.lock_session from public, anon, authenticated, service_role;
 
 -- Locks the agent of a session, which is locked already. Returns null if there is none yet; refuses a deleted one.
 create or replace function greenlight.lock_session_agent(user_id uuid, session_id text)
@@ -445,6 +454,7 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.lock_session_agent from public, anon, authenticated, service_role;
 
 -- Locks an agent of this owner, who is locked already. Without an owner (the service role) it is any agent, and its
 -- owner is locked first.
@@ -481,6 +491,7 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.lock_agent from public, anon, authenticated, service_role;
 
 -- Locks a build, and before it its user and its agent: rows are locked in the order of the locking clauses.
 create or replace function greenlight.lock_build(build_id uuid)
@@ -506,6 +517,7 @@ begin
     return v_build;
 end;
 $$;
+revoke all on function greenlight.lock_build from public, anon, authenticated, service_role;
 
 -- Part 5: triggers -------------------------------------------------------------------------------------------
 
@@ -522,6 +534,7 @@ begin
     return new;
 end;
 $$;
+revoke all on function greenlight.touch from public, anon, authenticated, service_role;
 
 create or replace function greenlight.refuse_rewrite()
 returns trigger
@@ -535,6 +548,7 @@ begin
         using errcode = 'insufficient_privilege';
 end;
 $$;
+revoke all on function greenlight.refuse_rewrite from public, anon, authenticated, service_role;
 
 -- An event can only be deleted with its agent, whose row is gone by then.
 create or replace function greenlight.keep_log()
@@ -553,6 +567,7 @@ begin
     return old;
 end;
 $$;
+revoke all on function greenlight.keep_log from public, anon, authenticated, service_role;
 
 -- The only writer of the audit log, so that no change of an agent is missing there. The change holds the lock on the
 -- agent's row, so ids and times follow the true order; created_at is the change's own updated_at.
@@ -599,6 +614,7 @@ begin
     return null;
 end;
 $$;
+revoke all on function greenlight.record_event from public, anon, authenticated, service_role;
 
 -- The one rule of builds, enforced only here: an agent that is building and not deleted has exactly one open build, of
 -- its current plan; any other agent has none. So every function just updates the agent.
@@ -651,6 +667,7 @@ begin
     return null;
 end;
 $$;
+revoke all on function greenlight.keep_build from public, anon, authenticated, service_role;
 
 -- Part 6: plans ----------------------------------------------------------------------------------------------
 
@@ -777,6 +794,8 @@ begin
     return v_answer;
 end;
 $$;
+revoke all on function greenlight.propose_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.propose_plan to authenticated, service_role;
 
 create or replace function public.propose_plan(
     session_id text,
@@ -797,10 +816,12 @@ begin
     return greenlight.propose_plan(session_id, version, title, document_sha256, document_url, expires_at, user_id);
 end;
 $$;
-comment on function public.propose_plan(text, integer, text, text, text, timestamptz, uuid) is
+comment on function public.propose_plan is
 'Proposes the stored document of a planning session to its user, who approves it, rejects it or requests changes. '
 'An undecided earlier proposal is superseded. The same session, version and hash again is a replay: created is false '
 'and status is its current status. Only the service role names a user_id.';
+revoke all on function public.propose_plan from public, anon, authenticated, service_role;
+grant execute on function public.propose_plan to authenticated, service_role;
 
 create or replace function greenlight.approve_plan(
     session_id text, version integer, title text, document_sha256 text, document_url text
@@ -944,6 +965,8 @@ begin
     return v_answer;
 end;
 $$;
+revoke all on function greenlight.approve_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.approve_plan to authenticated;
 
 create or replace function public.approve_plan(
     session_id text,
@@ -962,10 +985,12 @@ begin
     return greenlight.approve_plan(session_id, version, title, document_sha256, document_url);
 end;
 $$;
-comment on function public.approve_plan(text, integer, text, text, text) is
+comment on function public.approve_plan is
 'Approves a version of a planning session: the plan, its agent, the event and the build, together or not at all. For a '
 'proposed version session_id, version and document_sha256 are enough; otherwise all five are needed. The same session, '
 'version and hash again is a replay: the same answer, created is false, nothing is written. Humans only.';
+revoke all on function public.approve_plan from public, anon, authenticated, service_role;
+grant execute on function public.approve_plan to authenticated;
 
 -- Decides on a proposal of the user, who is locked already.
 create or replace function greenlight.decide_plan(
@@ -1021,6 +1046,7 @@ begin
     return v_plan;
 end;
 $$;
+revoke all on function greenlight.decide_plan from public, anon, authenticated, service_role;
 
 create or replace function greenlight.request_changes(session_id text, version integer, comment text)
 returns public.plan
@@ -1037,6 +1063,8 @@ begin
     return greenlight.decide_plan(v_user, session_id, version, 'changes_requested', comment);
 end;
 $$;
+revoke all on function greenlight.request_changes from public, anon, authenticated, service_role;
+grant execute on function greenlight.request_changes to authenticated;
 
 create or replace function public.request_changes(session_id text, version integer, comment text)
 returns public.plan
@@ -1049,9 +1077,11 @@ begin
     return greenlight.request_changes(session_id, version, comment);
 end;
 $$;
-comment on function public.request_changes(text, integer, text) is
+comment on function public.request_changes is
 'Sends a proposed plan back to its planner, with a comment that says what to change. Final; the planner proposes a '
 'higher version. Humans only. Repeats are no-ops and keep the first comment.';
+revoke all on function public.request_changes from public, anon, authenticated, service_role;
+grant execute on function public.request_changes to authenticated;
 
 create or replace function greenlight.reject_plan(session_id text, version integer, comment text)
 returns public.plan
@@ -1068,6 +1098,8 @@ begin
     return greenlight.decide_plan(v_user, session_id, version, 'rejected', comment);
 end;
 $$;
+revoke all on function greenlight.reject_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.reject_plan to authenticated;
 
 create or replace function public.reject_plan(session_id text, version integer, comment text default null)
 returns public.plan
@@ -1080,9 +1112,11 @@ begin
     return greenlight.reject_plan(session_id, version, comment);
 end;
 $$;
-comment on function public.reject_plan(text, integer, text) is
+comment on function public.reject_plan is
 'Rejects a proposed plan, with a comment if there is one. Final. Humans only. Repeats are no-ops and keep the first '
 'comment.';
+revoke all on function public.reject_plan from public, anon, authenticated, service_role;
+grant execute on function public.reject_plan to authenticated;
 
 create or replace function greenlight.withdraw_plan(session_id text, version integer, user_id uuid)
 returns public.plan
@@ -1098,6 +1132,8 @@ begin
     return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null);
 end;
 $$;
+revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.withdraw_plan to authenticated, service_role;
 
 create or replace function public.withdraw_plan(session_id text, version integer, user_id uuid default null)
 returns public.plan
@@ -1110,9 +1146,11 @@ begin
     return greenlight.withdraw_plan(session_id, version, user_id);
 end;
 $$;
-comment on function public.withdraw_plan(text, integer, uuid) is
+comment on function public.withdraw_plan is
 'Withdraws a proposed plan, so that it can no longer be approved. Final. Repeats are no-ops. Only the service role '
 'names a user_id.';
+revoke all on function public.withdraw_plan from public, anon, authenticated, service_role;
+grant execute on function public.withdraw_plan to authenticated, service_role;
 
 -- Part 7: agents ---------------------------------------------------------------------------------------------
 
@@ -1170,6 +1208,8 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.transition_agent from public, anon, authenticated, service_role;
+grant execute on function greenlight.transition_agent to authenticated, service_role;
 
 create or replace function public.transition_agent(agent_id uuid, to_status text)
 returns public.agent
@@ -1182,9 +1222,11 @@ begin
     return greenlight.transition_agent(agent_id, to_status);
 end;
 $$;
-comment on function public.transition_agent(uuid, text) is
+comment on function public.transition_agent is
 'Pauses, resumes or archives an agent; archived is final. If it already has the status, nothing happens. For the '
 'owner (humans only) and the service role.';
+revoke all on function public.transition_agent from public, anon, authenticated, service_role;
+grant execute on function public.transition_agent to authenticated, service_role;
 
 -- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together.
 create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
@@ -1216,6 +1258,8 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.set_deleted from public, anon, authenticated, service_role;
+grant execute on function greenlight.set_deleted to authenticated;
 
 create or replace function public.delete_agent(agent_id uuid)
 returns public.agent
@@ -1228,9 +1272,11 @@ begin
     return greenlight.set_deleted(agent_id, true);
 end;
 $$;
-comment on function public.delete_agent(uuid) is
+comment on function public.delete_agent is
 'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until '
 'the retention time is over. Humans only. Repeats are no-ops.';
+revoke all on function public.delete_agent from public, anon, authenticated, service_role;
+grant execute on function public.delete_agent to authenticated;
 
 create or replace function public.restore_agent(agent_id uuid)
 returns public.agent
@@ -1243,9 +1289,11 @@ begin
     return greenlight.set_deleted(agent_id, false);
 end;
 $$;
-comment on function public.restore_agent(uuid) is
+comment on function public.restore_agent is
 'Brings back a deleted agent of the caller and every plan of its session. An agent that was building is queued for '
 'building again. Humans only. Repeats are no-ops.';
+revoke all on function public.restore_agent from public, anon, authenticated, service_role;
+grant execute on function public.restore_agent to authenticated;
 
 create or replace function greenlight.deleted_agents()
 returns setof public.agent
@@ -1269,6 +1317,8 @@ begin
     order by a.deleted_at desc, a.id;
 end;
 $$;
+revoke all on function greenlight.deleted_agents from public, anon, authenticated, service_role;
+grant execute on function greenlight.deleted_agents to authenticated;
 
 create or replace function public.deleted_agents()
 returns setof public.agent
@@ -1279,8 +1329,10 @@ set search_path = ''
 as $$
     select * from greenlight.deleted_agents();
 $$;
-comment on function public.deleted_agents() is
+comment on function public.deleted_agents is
 'The caller''s deleted agents, newest first: what restore_agent() can still bring back.';
+revoke all on function public.deleted_agents from public, anon, authenticated, service_role;
+grant execute on function public.deleted_agents to authenticated;
 
 -- Part 8: builds, for the service role -----------------------------------------------------------------------
 -- A claim hands out a build until run_after, the end of the lease. attempt is the fencing token: only the attempt of
@@ -1404,6 +1456,8 @@ begin
     end loop;
 end;
 $$;
+revoke all on function greenlight.claim_builds from public, anon, authenticated, service_role;
+grant execute on function greenlight.claim_builds to service_role;
 
 create or replace function public.claim_builds(
     worker text, max_builds integer default 1, lease_seconds integer default 60
@@ -1419,10 +1473,12 @@ begin
     select * from greenlight.claim_builds(worker, max_builds, lease_seconds);
 end;
 $$;
-comment on function public.claim_builds(text, integer, integer) is
+comment on function public.claim_builds is
 'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
 'Pass build_id and attempt to renew, finish or fail a build. If the lease of the fifth attempt has ended, the build '
 'fails instead. For the service role.';
+revoke all on function public.claim_builds from public, anon, authenticated, service_role;
+grant execute on function public.claim_builds to service_role;
 
 -- Refuses an attempt that cannot renew, finish or fail this build.
 create or replace function greenlight.refuse_attempt(build public.build, attempt integer)
@@ -1446,6 +1502,7 @@ begin
     end);
 end;
 $$;
+revoke all on function greenlight.refuse_attempt from public, anon, authenticated, service_role;
 
 create or replace function greenlight.renew_build(
     build_id uuid, attempt integer, progress integer, message text, lease_seconds integer
@@ -1490,6 +1547,8 @@ begin
     return v_build;
 end;
 $$;
+revoke all on function greenlight.renew_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.renew_build to service_role;
 
 create or replace function public.renew_build(
     build_id uuid,
@@ -1508,9 +1567,11 @@ begin
     return greenlight.renew_build(build_id, attempt, progress, message, lease_seconds);
 end;
 $$;
-comment on function public.renew_build(uuid, integer, integer, text, integer) is
+comment on function public.renew_build is
 'Extends the lease of a running build to lease_seconds from now, never shortens it, and reports progress (0 to 100) '
 'and a message; what is left out stays. For the service role.';
+revoke all on function public.renew_build from public, anon, authenticated, service_role;
+grant execute on function public.renew_build to service_role;
 
 create or replace function greenlight.finish_build(build_id uuid, attempt integer)
 returns public.agent
@@ -1546,6 +1607,8 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.finish_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.finish_build to service_role;
 
 create or replace function public.finish_build(build_id uuid, attempt integer)
 returns public.agent
@@ -1558,8 +1621,10 @@ begin
     return greenlight.finish_build(build_id, attempt);
 end;
 $$;
-comment on function public.finish_build(uuid, integer) is
+comment on function public.finish_build is
 'Finishes a running build: its agent becomes active. A repeat returns the agent as it is now. For the service role.';
+revoke all on function public.finish_build from public, anon, authenticated, service_role;
+grant execute on function public.finish_build to service_role;
 
 create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
 returns public.build
@@ -1615,6 +1680,8 @@ begin
     return v_build;
 end;
 $$;
+revoke all on function greenlight.fail_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.fail_build to service_role;
 
 create or replace function public.fail_build(
     build_id uuid, attempt integer, message text, retry boolean default true
@@ -1629,10 +1696,12 @@ begin
     return greenlight.fail_build(build_id, attempt, message, retry);
 end;
 $$;
-comment on function public.fail_build(uuid, integer, text, boolean) is
+comment on function public.fail_build is
 'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and 640 s; without it, or at the '
 'fifth attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are no-ops. For the '
 'service role.';
+revoke all on function public.fail_build from public, anon, authenticated, service_role;
+grant execute on function public.fail_build to service_role;
 
 create or replace function greenlight.retry_build(agent_id uuid)
 returns public.agent
@@ -1666,6 +1735,8 @@ begin
     return v_agent;
 end;
 $$;
+revoke all on function greenlight.retry_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.retry_build to authenticated, service_role;
 
 create or replace function public.retry_build(agent_id uuid)
 returns public.agent
@@ -1678,9 +1749,11 @@ begin
     return greenlight.retry_build(agent_id);
 end;
 $$;
-comment on function public.retry_build(uuid) is
+comment on function public.retry_build is
 'Builds a failed agent again, from its current plan. If it is building, nothing happens. For the owner (humans only) '
 'and the service role.';
+revoke all on function public.retry_build from public, anon, authenticated, service_role;
+grant execute on function public.retry_build to authenticated, service_role;
 
 -- Part 9: retention, for the service role --------------------------------------------------------------------
 
@@ -1704,6 +1777,8 @@ as $$
     order by o.name collate "C"
     limit least(greatest(batch_size, 1), 1000);
 $$;
+revoke all on function greenlight.orphaned_documents from public, anon, authenticated, service_role;
+grant execute on function greenlight.orphaned_documents to service_role;
 
 create or replace function public.orphaned_documents(
     older_than interval, after_name text default '', batch_size integer default 500
@@ -1716,9 +1791,11 @@ set search_path = ''
 as $$
     select * from greenlight.orphaned_documents(older_than, after_name, batch_size);
 $$;
-comment on function public.orphaned_documents(interval, text, integer) is
+comment on function public.orphaned_documents is
 'Documents in the bucket plans that no plan refers to and that are older than older_than, by name, after '
 'after_name, at most 1,000 at a time. Remove them through the Storage API, which checks again. For the service role.';
+revoke all on function public.orphaned_documents from public, anon, authenticated, service_role;
+grant execute on function public.orphaned_documents to service_role;
 
 -- Session by session: each is locked as every other change locks it, checked again, and skipped if it is locked.
 create or replace function greenlight.purge_deleted_agents(deleted_before timestamptz, batch_size integer)
@@ -1770,6 +1847,8 @@ begin
     return v_purged;
 end;
 $$;
+revoke all on function greenlight.purge_deleted_agents from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_deleted_agents to service_role;
 
 create or replace function public.purge_deleted_agents(deleted_before timestamptz, batch_size integer default 100)
 returns bigint
@@ -1782,10 +1861,12 @@ begin
     return greenlight.purge_deleted_agents(deleted_before, batch_size);
 end;
 $$;
-comment on function public.purge_deleted_agents(timestamptz, integer) is
+comment on function public.purge_deleted_agents is
 'Removes for good the agents deleted before deleted_before, with their plans, events and builds, at most 1,000 at a '
 'time, and returns how many. Call it until it returns 0; locked agents are left for the next call. For the service '
 'role.';
+revoke all on function public.purge_deleted_agents from public, anon, authenticated, service_role;
+grant execute on function public.purge_deleted_agents to service_role;
 
 -- Plan by plan, in the same way. Plans that must stay are not in closed_plan, and locked plans are skipped: neither
 -- counts towards the batch.
@@ -1840,6 +1921,8 @@ begin
     return v_purged;
 end;
 $$;
+revoke all on function greenlight.purge_closed_plans from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_closed_plans to service_role;
 
 create or replace function public.purge_closed_plans(closed_before timestamptz, batch_size integer default 100)
 returns bigint
@@ -1852,79 +1935,9 @@ begin
     return greenlight.purge_closed_plans(closed_before, batch_size);
 end;
 $$;
-comment on function public.purge_closed_plans(timestamptz, integer) is
+comment on function public.purge_closed_plans is
 'Removes for good the plans that were never approved and that were decided, expired or superseded before '
 'closed_before, at most 1,000 at a time, and returns how many. Of a session with an agent the newest plan stays. Call '
 'it until it returns 0; locked plans are left for the next call. For the service role.';
-
--- Part 10: grants --------------------------------------------------------------------------------------------
--- By default every role may execute a new function, and older projects grant it to the API roles by name as well.
--- Revoke all of it, then grant.
-
-revoke all on all functions in schema greenlight from public, anon, authenticated, service_role;
-revoke all on function
-public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-public.approve_plan(text, integer, text, text, text),
-public.request_changes(text, integer, text),
-public.reject_plan(text, integer, text),
-public.withdraw_plan(text, integer, uuid),
-public.transition_agent(uuid, text),
-public.delete_agent(uuid),
-public.restore_agent(uuid),
-public.deleted_agents(),
-public.claim_builds(text, integer, integer),
-public.renew_build(uuid, integer, integer, text, integer),
-public.finish_build(uuid, integer),
-public.fail_build(uuid, integer, text, boolean),
-public.retry_build(uuid),
-public.orphaned_documents(interval, text, integer),
-public.purge_deleted_agents(timestamptz, integer),
-public.purge_closed_plans(timestamptz, integer)
-from public, anon, authenticated, service_role;
-
-grant execute on function
-public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-greenlight.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-public.approve_plan(text, integer, text, text, text),
-greenlight.approve_plan(text, integer, text, text, text),
-public.request_changes(text, integer, text),
-greenlight.request_changes(text, integer, text),
-public.reject_plan(text, integer, text),
-greenlight.reject_plan(text, integer, text),
-public.withdraw_plan(text, integer, uuid),
-greenlight.withdraw_plan(text, integer, uuid),
-public.transition_agent(uuid, text),
-greenlight.transition_agent(uuid, text),
-public.delete_agent(uuid),
-public.restore_agent(uuid),
-greenlight.set_deleted(uuid, boolean),
-public.deleted_agents(),
-greenlight.deleted_agents(),
-public.retry_build(uuid),
-greenlight.retry_build(uuid)
-to authenticated;
-
-grant execute on function
-public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-greenlight.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-public.withdraw_plan(text, integer, uuid),
-greenlight.withdraw_plan(text, integer, uuid),
-public.transition_agent(uuid, text),
-greenlight.transition_agent(uuid, text),
-public.claim_builds(text, integer, integer),
-greenlight.claim_builds(text, integer, integer),
-public.renew_build(uuid, integer, integer, text, integer),
-greenlight.renew_build(uuid, integer, integer, text, integer),
-public.finish_build(uuid, integer),
-greenlight.finish_build(uuid, integer),
-public.fail_build(uuid, integer, text, boolean),
-greenlight.fail_build(uuid, integer, text, boolean),
-public.retry_build(uuid),
-greenlight.retry_build(uuid),
-public.orphaned_documents(interval, text, integer),
-greenlight.orphaned_documents(interval, text, integer),
-public.purge_deleted_agents(timestamptz, integer),
-greenlight.purge_deleted_agents(timestamptz, integer),
-public.purge_closed_plans(timestamptz, integer),
-greenlight.purge_closed_plans(timestamptz, integer)
-to service_role;
+revoke all on function public.purge_closed_plans from public, anon, authenticated, service_role;
+grant execute on function public.purge_closed_plans to service_role;

@@ -156,9 +156,9 @@ def test_05_a_taken_name_stops_the_push_before_anything_has_changed(bare_project
     assert [line for line in snapshot(bare_project) if not clis(line)] == before
 
 
-def test_06_the_guard_knows_every_name_that_the_migrations_use(project: Project) -> None:
+def test_06_the_guards_know_every_name_that_the_migrations_use(project: Project) -> None:
     """Or a push would stop half-way on the one that it does not know."""
-    guard = MIGRATIONS[0].read_text()
+    guards = "".join(path.read_text() for path in MIGRATIONS)
     used = project.rows(
         """
         select relname as name from pg_class where relnamespace = 'public'::regnamespace
@@ -166,7 +166,7 @@ def test_06_the_guard_knows_every_name_that_the_migrations_use(project: Project)
         union all select typname from pg_type where typnamespace = 'public'::regnamespace and typname !~ '^_'
         """
     )
-    assert [row["name"] for row in used if f"'{row['name']}'" not in guard] == []
+    assert [row["name"] for row in used if f"'{row['name']}'" not in guards] == []
 
 
 def test_07_a_free_index_name_on_a_table_of_the_project_is_no_obstacle(bare_project: Project) -> None:

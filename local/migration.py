@@ -1,0 +1,196 @@
+"""`make migration NAME=x`: writes a migration with what supabase/functions.sql changes.
+
+It compares the functions of a scratch database before and after functions.sql is applied to it. The database has the
+migrations that come before the one to write. A migration of that name that is not released yet is written again; what
+stands in it by hand (tables, constraints, indexes) stays.
+"""
+
+import hashlib
+import re
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+
+from greenlight.install import later_stamps, read
+from local import ROOT
+from local.postgres import Postgres
+from local.processes import LocalError, free_ports
+
+MIGRATIONS = ROOT / "supabase/migrations"
+RELEASED = ROOT / "supabase/released.sha256"
+FUNCTIONS = ROOT / "supabase/functions.sql"
+PLATFORM = ROOT / "local/platform.sql"
+
+BY_HAND = "-- By hand: statements for tables.\n"
+WRITTEN = "-- Written by `make migration` from supabase/functions.sql.\n"
+HEAD = "set local lock_timeout = '5s';\nset local statement_timeout = '60s';\n"
+TAKEN = """
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(distinct 'public.' || names.name, ', ')
+    into v_taken
+    from (
+        select 'relation' as kind, relname as name
+        from pg_catalog.pg_class
+        where relnamespace = 'public'::regnamespace
+
+        union all
+        select 'type', typname
+        from pg_catalog.pg_type
+        where typnamespace = 'public'::regnamespace
+
+        union all
+        select 'function', proname
+        from pg_catalog.pg_proc
+        where pronamespace = 'public'::regnamespace
+    ) as names
+    where
+        (names.kind, names.name) in (
+            NAMES
+        );
+
+    if v_taken is not null then
+        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
+            using
+                errcode = 'duplicate_object',
+                hint = 'Rename or remove what is named above, then push again.';
+    end if;
+end;
+$$;
+"""
+
+# A function: the comment above it, its statement, and up to the next blank line its description and its grants.
+FUNCTION = re.compile(
+    r"^(?:--.*\n)*(?P<create>create or replace function (?P<name>[\w.]+)\([\s\S]*?^\$\$;\n)(?:.+\n)*",
+    re.MULTILINE,
+)
+
+NAMES: LiteralString = """
+    select 'relation' as kind, relname as name from pg_class where relnamespace = 'public'::regnamespace
+    union all select 'type', typname from pg_type where typnamespace = 'public'::regnamespace and typname !~ '^_'
+    union all select distinct 'function', proname from pg_proc where pronamespace = 'public'::regnamespace
+    order by 1, 2
+"""
+CURRENT: LiteralString = """
+    select p.oid::regprocedure::text as signature, p.pronamespace::regnamespace || '.' || p.proname as name,
+        p.xmin::text as xmin, pg_get_functiondef(p.oid) as definition,
+        obj_description(p.oid, 'pg_proc') as comment, p.proacl::text as grants
+    from pg_proc as p
+    where p.pronamespace::regnamespace::text in ('greenlight', 'public')
+    order by 1
+"""
+Row = dict[str, str | None]
+
+
+def write(name: str) -> tuple[Path, list[str]]:
+    """Write the migration. Return its path, and the functions in it."""
+    path = _path(name)
+    text = path.read_text() if path.exists() else f"-- {name.replace('_', ' ').capitalize()}.\n\n"
+    by_hand = text.partition(BY_HAND)[2].partition(WRITTEN)[0].strip()
+    functions = FUNCTIONS.read_text()
+    with _scratch() as database:
+        for earlier in sorted(MIGRATIONS.glob("*.sql")):
+            if earlier.name < path.name:
+                _execute(database, earlier.read_text())
+        names = database.execute(NAMES).fetchall()
+        _execute(database, by_hand)
+        before = _functions(database)
+        # `create or replace` writes the row of a function even if nothing changes. A row that it leaves is of a
+        # signature that went.
+        _execute(database, "".join(match["create"] for match in FUNCTION.finditer(functions)))
+        after = _functions(database)
+        drops = "".join(
+            f"drop function {signature};\n"
+            for signature, row in before.items()
+            if after[signature]["xmin"] == row["xmin"]
+        )
+        _execute(database, drops + functions)
+        after = _functions(database)
+        taken = [row for row in database.execute(NAMES) if row not in names]
+    changed = {row["name"] for row in after.values() if not _same(row, before.get(row["signature"] or ""))}
+    written = [match for match in FUNCTION.finditer(functions) if match["name"] in changed]
+    parts = [
+        text.partition(HEAD)[0] + HEAD,
+        TAKEN.replace("NAMES", ",\n            ".join(f"('{kind}', '{name}')" for kind, name in taken))
+        if taken
+        else "",
+        f"\n{BY_HAND}\n{by_hand}\n" if by_hand else "",
+        f"\n{WRITTEN}",
+        drops and f"\n{drops}",
+        *(f"\n{match[0]}" for match in written),
+        "\nnotify pgrst, 'reload schema';\n",
+    ]
+    path.write_text("".join(parts))
+    return path, [match["name"] for match in written]
+
+
+def _path(name: str) -> Path:
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise LocalError("make migration NAME=what_it_does: lower-case letters, digits and _.")
+    released = RELEASED.read_text()
+    for path in MIGRATIONS.glob(f"*_greenlight_[0-9][0-9]_{name}.sql"):
+        if hashlib.sha256(path.read_bytes()).hexdigest() not in released:
+            return path
+    there = read(MIGRATIONS)
+    (stamp,) = later_stamps(there, 1, datetime.now(UTC))
+    number = max(int(migration.name.split("_")[1]) for migration in there) + 1
+    return MIGRATIONS / f"{stamp}_greenlight_{number:02}_{name}.sql"
+
+
+@contextmanager
+def _scratch() -> Iterator[psycopg.Connection]:
+    """Yield a connection to an empty Supabase project."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "logs").mkdir()
+        server = Postgres(Path(directory), free_ports(1)[0], secrets.token_hex(16))
+        child = server.child()
+        try:
+            child.start()
+            child.wait_until(server.ready)
+            with psycopg.connect(server.url("supabase_admin"), autocommit=True) as connection:
+                connection.execute(PLATFORM.read_bytes())
+                yield connection
+        finally:
+            child.stop()
+            server.wipe()
+
+
+def _execute(database: psycopg.Connection, text: str) -> None:
+    """Run these statements in one transaction, as the CLI does."""
+    with database.transaction():
+        database.execute("set local role postgres")
+        database.execute(text.encode())
+
+
+def _functions(database: psycopg.Connection) -> dict[str, Row]:
+    with database.transaction(), database.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("set local search_path = ''")  # so that every name is qualified
+        return {row["signature"]: row for row in cursor.execute(CURRENT)}
+
+
+def _same(new: Row, old: Row | None) -> bool:
+    return old is not None and {**new, "xmin": None} == {**old, "xmin": None}
+
+
+if __name__ == "__main__":
+    try:
+        file, functions = write(sys.argv[1])
+    except (LocalError, psycopg.Error) as error:
+        sys.exit(str(error))
+    print(file.relative_to(ROOT))
+    for function in functions:
+        print(f"  {function}")
+    print(
+        "Left to do: `make types`; supabase/uninstall.sql and RPCS in service/greenlight/doctor.py, if a name or an"
+    )
+    print("argument in public changed; at the release, the checksum in supabase/released.sha256.")

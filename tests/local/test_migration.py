@@ -1,0 +1,93 @@
+"""`make migration`: functions.sql is edited, and the command writes what the database lacks."""
+
+import re
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from local import ROOT, migration
+from local.processes import LocalError
+from tests.plan import sha256
+
+
+@pytest.fixture
+def supabase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of supabase/ to edit."""
+    copy = tmp_path / "supabase"
+    copytree(ROOT / "supabase", copy)
+    monkeypatch.setattr(migration, "MIGRATIONS", copy / "migrations")
+    monkeypatch.setattr(migration, "FUNCTIONS", copy / "functions.sql")
+    return copy
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
+    functions = supabase / "functions.sql"
+    edit(functions, "octet_length(session_id) <= 128", "octet_length(session_id) <= 127")
+    edit(
+        functions,
+        "reject_plan(session_id text, version integer, comment text",
+        "reject_plan(session_id text, comment text",
+    )
+    edit(
+        functions,
+        "greenlight.reject_plan(session_id, version, comment)",
+        "greenlight.reject_plan(session_id, comment)",
+    )
+    edit(functions, "grant execute on function public.retry_build to authenticated, service_role;\n", "")
+    edit(
+        functions,
+        "-- Part 9",
+        "create or replace function public.stop()\nreturns void\nlanguage sql\nas $$\n    select;\n$$;\n\n-- Part 9",
+    )
+    path, written = migration.write("x")
+    assert written == [
+        "greenlight.check_version",
+        "greenlight.reject_plan",
+        "public.reject_plan",
+        "public.retry_build",
+        "public.stop",
+    ]
+    text = path.read_text()
+    assert re.findall(r"^drop function .*$", text, re.MULTILINE) == [
+        "drop function greenlight.reject_plan(text,integer,text);",
+        "drop function public.reject_plan(text,integer,text);",
+    ]
+    assert re.findall(r"\('(\w+)', '(\w+)'\)", text) == [("function", "stop")]
+    assert text.startswith("-- X.\n\nset local lock_timeout")
+    assert text.endswith("notify pgrst, 'reload schema';\n")
+
+    # The database has it all now.
+    assert migration.write("y")[1] == []
+
+
+def test_a_migration_that_is_not_released_is_written_again(supabase: Path) -> None:
+    functions = supabase / "functions.sql"
+    edit(functions, "octet_length(session_id) <= 128", "octet_length(session_id) <= 127")
+    path, written = migration.write("x")
+    by_hand = "alter table public.plan\nadd column note text;"
+    edit(path, migration.WRITTEN, f"{migration.BY_HAND}\n{by_hand}\n\n{migration.WRITTEN}")
+    edit(path, "-- X.", "-- Notes.")
+    later, _ = migration.write("later")
+    edit(functions, "octet_length(session_id) <= 127", "octet_length(session_id) <= 126")
+    assert migration.write("x") == (path, written)
+    text = path.read_text()
+    assert text.count(by_hand) == text.count("-- Notes.") == text.count("<= 126") == 1
+    assert "<= 127" not in text
+    assert later.exists()
+
+
+def test_a_released_migration_stays_as_it_is(supabase: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = migration.write("x")
+    released = supabase / "released.sha256"
+    released.write_text(sha256(path.read_bytes()))
+    monkeypatch.setattr(migration, "RELEASED", released)
+    assert migration.write("x")[0] != path
+    for name in ("", "a b", "../x"):
+        with pytest.raises(LocalError):
+            migration.write(name)
