@@ -51,7 +51,8 @@ grant usage on schema extensions to postgres, anon, authenticated, service_role;
 -- auth
 
 create schema if not exists auth;
-alter schema auth owner to supabase_auth_admin;
+alter schema auth owner to supabase_admin; -- `supabase db reset` drops the schemas of other owners
+grant all on schema auth to supabase_auth_admin;
 grant usage on schema auth to postgres, anon, authenticated, service_role;
 
 -- The columns that the tests need. Lite's table has all of them and more.
@@ -75,7 +76,7 @@ begin
     loop
         execute format('alter table %s owner to supabase_auth_admin', v_table);
         execute format('alter table %s enable row level security', v_table);
-        execute format('grant select, insert, update, delete, references, trigger on %s to postgres', v_table);
+        execute format('grant all on %s to postgres', v_table);
     end loop;
 end;
 $$;
@@ -117,7 +118,8 @@ alter function auth.jwt() owner to supabase_auth_admin;
 -- storage
 
 create schema if not exists storage;
-alter schema storage owner to supabase_storage_admin;
+alter schema storage owner to supabase_admin;
+grant all on schema storage to supabase_storage_admin;
 grant usage on schema storage to postgres, anon, authenticated, service_role;
 
 create table if not exists storage.buckets (

@@ -7,7 +7,9 @@ with a new stamp, later than any there. The rest of the name stays, and identifi
 """
 
 import difflib
+import hashlib
 import re
+import shlex
 import shutil
 import subprocess
 from bisect import bisect_right
@@ -21,6 +23,12 @@ import typer
 
 FILE_NAME = re.compile(r"(\d+)_(.+\.sql)")  # what the CLI takes for a migration: its stamp, and the rest
 UNINSTALL = "greenlight_uninstall.sql"
+
+# Texts that a released migration had before it was corrected, by their SHA-256. A project that has one is unchanged.
+EARLIER = {
+    # 0.2.0: it stops at the bucket that `supabase db reset` leaves
+    "d2b8e2178aaa7fa933b0c43819f3a576c559fdf021a6ae783b88460d40dd7d27",
+}
 
 
 class InstallError(Exception):
@@ -58,6 +66,13 @@ def install(*, project: Path, dry_run: bool, check: bool) -> None:
     if check and wanted:
         names = "\n".join(f"  {migration.name}" for migration in wanted)
         raise InstallError(f"{root} lacks these migrations; `greenlight install` adds them:\n{names}")
+    there = root / "supabase/migrations"
+    for old in filter(is_earlier, read(there)):
+        new = next(path for path in _sql("migrations").iterdir() if path.name.endswith(old.name))
+        typer.echo(
+            f"{old} has a fault: a reset of the linked project stops there. To replace it:\n"
+            f"  {shlex.join(['cp', str(new), str(there / str(old))])}\n"
+        )
     if wanted:
         write(root, wanted, dry_run)
     else:
@@ -165,6 +180,7 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
             str(theirs),
             lineterm="",
         )
+        if not is_earlier(theirs)
     ]
     if changed:
         diff = "\n".join(changed)
@@ -173,6 +189,10 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
             "Restore them from your version control; put your own changes into a migration of your own."
         )
     return ours[len(there) :]
+
+
+def is_earlier(migration: Migration) -> bool:
+    return hashlib.sha256(migration.text.encode()).hexdigest() in EARLIER
 
 
 def write(project: Path, migrations: list[Migration], dry_run: bool) -> None:

@@ -105,13 +105,20 @@ begin
             polrelid = 'storage.objects'::regclass
             and polname like 'greenlight\_%'
 
-        -- SQL cannot remove a bucket. One that our uninstall left behind and marked is ours.
+        -- A bucket outlives our tables: `supabase db reset` of a linked project leaves it, and so does our uninstall,
+        -- which marks it. One that is exactly as 04 makes it, or marked, is ours.
         union all
         select 'bucket plans'
         from storage.buckets
         where
             (id = 'plans' or name = 'plans')
-            and allowed_mime_types is distinct from array['x-greenlight/uninstalled']
+            and (
+                id = name
+                and (
+                    allowed_mime_types = array['x-greenlight/uninstalled']
+                    or (not public and file_size_limit = 1048576 and allowed_mime_types = array['text/markdown'])
+                )
+            ) is not true
     ) as names;
 
     if taken is not null then

@@ -89,12 +89,12 @@ class Host:
     def greenlight(self, *arguments: str) -> Result:
         return CliRunner().invoke(app, [*arguments, "--project", str(self.directory)])
 
-    def push(self) -> subprocess.CompletedProcess[str]:
-        """Push as the project's CLI does it. What it says comes in one piece, in stdout."""
+    def supabase(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the project's CLI on its database. What it says comes in one piece, in stdout."""
         url = self.database.dsn("postgres")
         target = [f"--remote={url}"] if self.cli == 3 else ["--db-url", url]
         return subprocess.run(
-            [NODE_MODULES[self.cli] / ".bin/supabase", "db", "push", *target, "--yes"],
+            [NODE_MODULES[self.cli] / ".bin/supabase", *arguments, *target, "--yes"],
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -103,6 +103,9 @@ class Host:
             timeout=300,
             env={**os.environ, "DO_NOT_TRACK": "1"},
         )
+
+    def push(self) -> subprocess.CompletedProcess[str]:
+        return self.supabase("db", "push")
 
     def pushed(self) -> str:
         result = self.push()

@@ -1,4 +1,7 @@
-"""A released migration is never edited: adopters have a copy, and `greenlight install` would report a difference."""
+"""A released migration is never edited: adopters have a copy, and `greenlight install` would report a difference.
+
+01 is the exception: it was corrected after 0.2.0, and EARLIER in greenlight.install has its checksum of then.
+"""
 
 from local.migration import MIGRATIONS, RELEASED
 from tests.plan import sha256

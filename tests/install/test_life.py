@@ -1,0 +1,96 @@
+"""What happens to a Supabase project over the years: reset, dumped, restored into another one."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from greenlight.install import EARLIER, shipped
+from tests.plan import sha256
+
+from .conftest import Host
+
+OURS = "'plans', 'plans', false, 1048576, array['text/markdown']"
+
+
+def test_reset_of_a_linked_project(host: Host) -> None:
+    """The CLI drops our tables, and leaves the bucket with its documents."""
+    host.add("20260101000000_note.sql")
+    host.install()
+    assert host.works()
+    for _ in range(2):
+        result = host.supabase("db", "reset")
+        assert result.returncode == 0, result.stdout
+        assert host.works()
+    assert "up to date" in host.pushed()
+    assert len(host.database.rows("select from storage.objects")) == 3
+
+
+def test_reset_after_an_uninstall(host: Host) -> None:
+    host.install()
+    assert host.greenlight("uninstall").exit_code == 0
+    host.pushed()
+    assert host.greenlight("install").exit_code == 0
+    result = host.supabase("db", "reset")
+    assert result.returncode == 0, result.stdout
+    assert host.works()
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        OURS.replace("false", "true"),
+        OURS.replace("1048576", "null"),
+        OURS.replace("1048576", "1048577"),
+        OURS.replace("array['text/markdown']", "null"),
+        OURS.replace("array['text/markdown']", "array['text/markdown', 'text/plain']"),
+        OURS.replace("'plans', 'plans'", "'theirs', 'plans'"),
+    ],
+)
+def test_a_bucket_of_theirs_is_not_taken_for_ours(host: Host, bucket: str) -> None:
+    columns = "(id, name, public, file_size_limit, allowed_mime_types)"
+    host.add("20260101000000_bucket.sql", f"insert into storage.buckets {columns} values ({bucket});")
+    host.pushed()
+    assert host.greenlight("install").exit_code == 0
+    refused = host.push()
+    assert refused.returncode != 0
+    assert "already taken: bucket plans" in refused.stdout
+    assert host.database.rows("select from pg_namespace where nspname = 'greenlight'") == []
+
+
+def test_a_project_with_the_first_migration_of_0_2_0_goes_on(host: Host) -> None:
+    """It is taken for unchanged. Install says how to replace it, so that a reset works."""
+    host.install()
+    path = host.ours()[0]
+    corrected = path.read_text()
+    path.write_text(first_of_0_2_0())
+    refused = host.supabase("db", "reset")
+    assert refused.returncode != 0
+    assert "already taken: bucket plans" in refused.stdout
+    # The database is empty now, and so stays what follows.
+    for command in (["install", "--check"], ["install"]):
+        result = host.greenlight(*command)
+        assert result.exit_code == 0, result.output
+        assert "up to date" in result.output
+    (copy,) = re.findall(r"^  (cp .*)$", result.output, re.MULTILINE)
+    subprocess.run(shlex.split(copy), check=True)
+    assert path.read_text() == corrected
+    assert "cp" not in host.greenlight("install").output
+    result_of_reset = host.supabase("db", "reset")
+    assert result_of_reset.returncode == 0, result_of_reset.stdout
+    assert host.works()
+
+
+def first_of_0_2_0() -> str:
+    text = re.sub(
+        r"-- A bucket outlives.*?is not true\n",
+        "-- SQL cannot remove a bucket. One that our uninstall left behind and marked is ours.\n"
+        "        union all\n        select 'bucket plans'\n        from storage.buckets\n        where\n"
+        "            (id = 'plans' or name = 'plans')\n"
+        "            and allowed_mime_types is distinct from array['x-greenlight/uninstalled']\n",
+        shipped()[0].text,
+        flags=re.DOTALL,
+    )
+    assert sha256(text) in EARLIER
+    return text
