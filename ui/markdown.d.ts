@@ -1,4 +1,4 @@
-/** A markdown file as its text: see next.config.ts. */
+/** A markdown file as its text: see next.config.js. */
 declare module "*.md" {
   const text: string;
   export default text;

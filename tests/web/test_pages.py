@@ -1,5 +1,7 @@
 """What is true of every page: it is accessible, quick to load, and loads nothing from elsewhere."""
 
+import html
+import json
 import os
 import re
 import subprocess
@@ -367,11 +369,21 @@ def test_icons_are_there_for_everybody(served: dict[Via, str], path: str) -> Non
     assert answer.headers["content-type"].startswith("image/")
 
 
+LEGACY_SECRET = next(
+    row["key"]
+    for row in json.loads((ROOT / "tests" / "keys.json").read_text())
+    if row["what"] == "the older service_role key"
+)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
         ({"NEXT_PUBLIC_SUPABASE_URL": "nonsense"}, "NEXT_PUBLIC_SUPABASE_URL"),
+        ({"NEXT_PUBLIC_SUPABASE_URL": "https://user:sb_secret_oops@example.com"}, "NEXT_PUBLIC_SUPABASE_URL"),
         ({"NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY": "sb_secret_oops"}, "the browser would see it"),
+        ({"NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY": LEGACY_SECRET}, "the browser would see it"),
+        ({"NEXT_PUBLIC_SUPABASE_KEY": "sb_secret_oops"}, "NEXT_PUBLIC_SUPABASE_KEY"),
         ({"NEXT_PUBLIC_APPROVE_VIA": "pigeon"}, "NEXT_PUBLIC_APPROVE_VIA"),
         ({"SERVICE_URL": ""}, "SERVICE_URL"),
     ],
@@ -394,7 +406,31 @@ def test_wrong_settings_stop_the_server_with_their_name(changed: dict[str, str],
     )
     assert result.returncode != 0
     assert named in result.stdout + result.stderr
-    assert "sb_secret_oops" not in result.stdout + result.stderr
+    assert not re.search(f"sb_secret_oops|{LEGACY_SECRET}", result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY", LEGACY_SECRET),
+        ("NEXT_PUBLIC_SUPABASE_URL", "https://user:oops@example.com"),
+        ("NEXT_PUBLIC_SUPABASE_ANON_KEY", "sb_secret_oops"),
+    ],
+)
+def test_a_secret_that_next_would_publish_stops_the_build(name: str, value: str) -> None:
+    variables = {**os.environ, name: value, "NEXT_TELEMETRY_DISABLED": "1"}
+    result = subprocess.run(
+        [NODE, NEXT, "build", UI], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode != 0
+    assert f"{name}: " in result.stdout + result.stderr
+    assert not re.search(f"oops|{LEGACY_SECRET}", result.stdout + result.stderr)
+
+
+def test_the_page_publishes_three_settings(served: dict[Via, str]) -> None:
+    page = httpx.get(f"{served['service']}/sign-in").text
+    (settings,) = re.findall(r'<meta name="greenlight-env" content="([^"]*)"', page)
+    assert set(json.loads(html.unescape(settings))) == {"supabaseUrl", "supabaseKey", "approveVia"}
 
 
 def test_every_error_code_has_its_sentence() -> None:

@@ -16,4 +16,4 @@ def test_units() -> None:
     assert result.returncode == 0, result.stdout
     # That it ran anything.
     assert "not ok" not in result.stdout
-    assert "# pass 18" in result.stdout
+    assert "# pass 21" in result.stdout

@@ -1,8 +1,10 @@
 // What the app computes by itself, without a browser: run by test_units.py.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { applyEdit, decode, documentProblem, encode, lineEndings, sha256, toView } from "../../ui/lib/document.ts";
 import { editDraft, markSent, openDraft } from "../../ui/lib/draft.ts";
+import { isPublishable, publishedSecrets, roleOf } from "../../ui/lib/keys.js";
 import { sections, titleOf } from "../../ui/lib/markdown.ts";
 import { safePath } from "../../ui/lib/paths.ts";
 
@@ -148,7 +150,54 @@ test("link definitions serve every section, footnotes keep a document together",
 });
 
 test("a path that would lead out of the app becomes the start page", () => {
-  for (const path of ["/build?session=a#b", "/agents"]) assert.equal(safePath(path), path);
+  for (const path of ["/build?session=a#b", "/agents", "/update-password?next=%2Fbuild%3Fsession%3Da"])
+    assert.equal(safePath(path), path);
   for (const path of ["//evil", "/\\evil", "https://evil", "javascript:1", "\\\\evil", "", null, "/\t/evil"])
     assert.equal(safePath(path), "/agents", String(path));
+  for (const path of ["/.//evil", "/a/..//evil", "/%2e//evil", "/./\\evil", "/.\n/\t/evil", "/a/%2E%2e/\\evil", "/..//evil:80/"])
+    assert.equal(safePath(path), "/agents", path);
+});
+
+test("wherever a path comes from, the app's own host is where it leads", () => {
+  const app = "https://app.example.com";
+  const parts = ["/", "\\", ".", "..", "%2e", "%2E", "%2f", "%5c", "%00", "\t", "\n", "\r", "\0", " ", "@", ":", "?", "#"];
+  parts.push("evil.example.com", "https:", "a", "\u2215", "\uff0f", "\u3002", "\u200b", "\ud800");
+  let seed = 11;
+  const random = (below: number) => (seed = (seed * 1103515245 + 12345) % 2147483648) % below;
+  let kept = 0;
+  for (let round = 0; round < 50_000; round++) {
+    const path = "/" + Array.from({ length: random(7) }, () => parts[random(parts.length)]).join("");
+    const safe = safePath(path, "/start");
+    if (safe !== "/start") kept++;
+    const seen = JSON.stringify({ path, safe });
+    // As a browser reads a Location header, and as the router reads it.
+    assert.equal(new URL(safe, `${app}/sign-in?next=x`).origin, app, seen);
+    assert.match(safe, /^\/(?![/\\])/, seen);
+    assert.equal(safePath(safe), safe, seen);
+  }
+  assert.ok(kept > 10_000);
+});
+
+const KEYS = JSON.parse(readFileSync(new URL("../keys.json", import.meta.url), "utf-8")) as {
+  what: string;
+  key: string;
+  role: string | null;
+}[];
+
+test("the role of a key, and who may see it", () => {
+  for (const { what, key, role } of KEYS) {
+    assert.equal(roleOf(key), role, what);
+    assert.equal(isPublishable(key), role === "anon", what);
+  }
+});
+
+test("a variable that Next publishes holds no secret", () => {
+  for (const { what, key, role } of KEYS.filter(({ key }) => key !== "")) {
+    const NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY = key;
+    assert.equal(publishedSecrets({ NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY }).length, role === "anon" ? 0 : 1, what);
+  }
+  const secret = KEYS.find(({ what }) => what === "the older service_role key")?.key;
+  for (const value of [secret, "sb_secret_abc\n", "https://user:secret@example.com"])
+    assert.deepEqual(publishedSecrets({ NEXT_PUBLIC_OTHER: value, OTHER: value }), ["NEXT_PUBLIC_OTHER"]);
+  assert.deepEqual(publishedSecrets({ NEXT_PUBLIC_OTHER: "https://example.com", NEXT_PUBLIC_EMPTY: "" }), []);
 });

@@ -1,6 +1,7 @@
 import "server-only";
 import { createEnv } from "@t3-oss/env-core";
 import { z } from "zod";
+import { hasPassword, isPublishable, PUBLISHED } from "./keys";
 
 /**
  * The app's settings, validated when the server starts (see instrumentation.ts).
@@ -16,12 +17,9 @@ export const env = createEnv({
   },
   clientPrefix: "NEXT_PUBLIC_",
   client: {
-    NEXT_PUBLIC_SUPABASE_URL: z.url(),
+    NEXT_PUBLIC_SUPABASE_URL: z.url().refine((url) => !hasPassword(url), PUBLISHED),
     // A publishable key, or the anon key of an older project. A secret key must never come this way.
-    NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: z
-      .string()
-      .min(1)
-      .refine((key) => !key.startsWith("sb_secret_"), "This is a secret key: the browser would see it"),
+    NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY: z.string().min(1).refine(isPublishable, PUBLISHED),
     /** How a plan is approved: by the service, or by supabase-js from the browser. */
     NEXT_PUBLIC_APPROVE_VIA: z.enum(["service", "direct"]).default("service"),
   },
