@@ -8,16 +8,16 @@ export function newSessionId(): string {
   ).join("");
 }
 
+const BASE = "http://base.invalid";
+
 /** A path within this app from an untrusted source: anything that could lead elsewhere becomes the start page. */
 export function safePath(path: string | null | undefined, fallback = "/agents"): string {
-  if (!path) return fallback;
-  try {
-    // The browser's own parser decides: "//host", "/\host" and "https:host" all leave the base.
-    const url = new URL(path, "http://base.invalid");
-    return url.origin === "http://base.invalid" && path.startsWith("/")
-      ? url.pathname + url.search + url.hash
-      : fallback;
-  } catch {
-    return fallback;
-  }
+  // The browser's own parser decides: it drops control characters, and reads "\\" as "/" and "%2e" as ".".
+  if (!path?.startsWith("/") || !URL.canParse(path, BASE)) return fallback;
+  const url = new URL(path, BASE);
+  const result = url.pathname + url.search + url.hash;
+  // The browser reads the result again, and what is left of "/.//host" is "//host".
+  return url.origin === BASE && URL.canParse(result, BASE) && new URL(result, BASE).href === url.href
+    ? result
+    : fallback;
 }
