@@ -2,7 +2,7 @@
 
 It compares the functions of a scratch database before and after functions.sql is applied to it. The database has the
 migrations that come before the one to write. A migration of that name that is not released yet is written again; what
-stands in it by hand (tables, constraints, indexes) stays.
+stands in it by hand (tables, constraints, indexes, triggers) stays.
 """
 
 import hashlib
@@ -31,6 +31,8 @@ PLATFORM = ROOT / "local/platform.sql"
 
 BY_HAND = "-- By hand: statements for tables.\n"
 WRITTEN = "-- Written by `make migration` from supabase/functions.sql.\n"
+AFTER = "-- By hand, after the functions: triggers that call them.\n"
+NOTIFY = "notify pgrst, 'reload schema';\n"
 HEAD = "set local lock_timeout = '5s';\nset local statement_timeout = '60s';\n"
 TAKEN = """
 do $$
@@ -97,6 +99,7 @@ def write(name: str) -> tuple[Path, list[str]]:
     path = _path(name)
     text = path.read_text() if path.exists() else f"-- {name.replace('_', ' ').capitalize()}.\n\n"
     by_hand = text.partition(BY_HAND)[2].partition(WRITTEN)[0].strip()
+    after_functions = text.partition(AFTER)[2].rpartition(NOTIFY)[0].strip()
     functions = FUNCTIONS.read_text()
     with _scratch() as database:
         for earlier in sorted(MIGRATIONS.glob("*.sql")):
@@ -128,7 +131,8 @@ def write(name: str) -> tuple[Path, list[str]]:
         f"\n{WRITTEN}",
         drops and f"\n{drops}",
         *(f"\n{match[0]}" for match in written),
-        "\nnotify pgrst, 'reload schema';\n",
+        f"\n{AFTER}\n{after_functions}\n" if after_functions else "",
+        f"\n{NOTIFY}",
     ]
     path.write_text("".join(parts))
     return path, [match["name"] for match in written]

@@ -72,12 +72,17 @@ def test_a_migration_that_is_not_released_is_written_again(supabase: Path) -> No
     path, written = migration.write("x")
     by_hand = "alter table public.plan\nadd column note text;"
     edit(path, migration.WRITTEN, f"{migration.BY_HAND}\n{by_hand}\n\n{migration.WRITTEN}")
+    trigger = (
+        "create trigger x\nbefore insert on public.plan\nfor each row\nexecute function greenlight.touch();"
+    )
+    edit(path, migration.NOTIFY, f"{migration.AFTER}\n{trigger}\n\n{migration.NOTIFY}")
     edit(path, "-- X.", "-- Notes.")
     later, _ = migration.write("later")
     edit(functions, "octet_length(session_id) <= 127", "octet_length(session_id) <= 126")
     assert migration.write("x") == (path, written)
     text = path.read_text()
-    assert text.count(by_hand) == text.count("-- Notes.") == text.count("<= 126") == 1
+    assert text.count(by_hand) == text.count("-- Notes.") == text.count("<= 126") == text.count(trigger) == 1
+    assert text.index(by_hand) < text.index("<= 126") < text.index(trigger) < text.index(migration.NOTIFY)
     assert "<= 127" not in text
     assert later.exists()
 
