@@ -1,5 +1,6 @@
 /** @import { Supabase } from "./types.js" */
 /** @import * as greenlight from "./types.js" */
+/** @typedef {ReturnType<Supabase["storage"]["from"]>} Bucket */
 
 import { authError, GreenlightError, storageError } from "./errors.js";
 
@@ -114,12 +115,41 @@ async function put(supabase, path, bytes) {
   };
   if (bytes.length > ASK_FIRST_BYTES) {
     const url = await sign().catch(unlessMissing);
-    if (url) return url;
+    if (url) {
+      await check(bucket, path, bytes);
+      return url;
+    }
   }
   const { error } = await bucket.upload(path, bytes, { contentType: "text/markdown" });
-  // The path contains the hash, so an existing object is the same document.
-  if (error && error.statusCode !== "409") throw storageError(error);
+  if (error) {
+    if (error.statusCode !== "409") throw storageError(error);
+    await check(bucket, path, bytes);
+  }
   return sign();
+}
+
+/**
+ * Checks that the document is what is at its path, and removes anything else, so that the next attempt stores it. The path
+ * has the document's hash, but storage does not compare them. Other bytes stay if a plan refers to them, and if the client
+ * may not delete, as an agent's.
+ *
+ * @param {Bucket} bucket
+ * @param {string} path
+ * @param {Uint8Array} bytes
+ */
+async function check(bucket, path, bytes) {
+  const same = async () => {
+    const stored = await load(bucket, path, bytes.length);
+    return stored?.length === bytes.length && stored.every((byte, index) => byte === bytes[index]);
+  };
+  if (await same()) return;
+  const { data: removed, error } = await bucket.remove([path]);
+  if (error && error.statusCode !== "409") throw storageError(error);
+  if (removed?.length) throw new GreenlightError("document_not_found");
+  if (await same()) return;
+  throw new GreenlightError("document_conflict", {
+    details: "Storage has other bytes under this document's hash, and they cannot be replaced.",
+  });
 }
 
 /** @param {Supabase} supabase */
@@ -139,17 +169,39 @@ function unlessMissing(error) {
   if (!isMissing(error)) throw error;
 }
 
-/** @type {typeof greenlight.getDocument} */
-export async function getDocument(supabase, plan) {
-  const { data, error } = await supabase.storage
-    .from(BUCKET)
-    .download(plan.document_path)
-    // storage-js throws if the connection is lost while the bytes arrive.
-    .catch((/** @type {unknown} */ cause) => {
+/**
+ * What is stored at a path, or null if it has more bytes than the limit: it is not read further.
+ *
+ * @param {Bucket} bucket
+ * @param {string} path
+ * @param {number} limit
+ */
+async function load(bucket, path, limit) {
+  // Not from the browser's cache: a document that was replaced has the same address.
+  const { data, error } = await bucket.download(path, {}, { cache: "no-store" }).asStream();
+  if (error) throw storageError(error);
+  const bytes = new Uint8Array(limit);
+  let size = 0;
+  const reader = /** @type {ReadableStreamDefaultReader<Uint8Array>} */ (data.getReader());
+  for (;;) {
+    const { done, value } = await reader.read().catch((/** @type {unknown} */ cause) => {
       throw new GreenlightError("upstream_unavailable", { cause });
     });
-  if (error) throw storageError(error);
-  const bytes = new Uint8Array(await data.arrayBuffer());
+    if (done) return bytes.slice(0, size);
+    if (size + value.length > limit) {
+      await reader.cancel();
+      return null;
+    }
+    bytes.set(value, size);
+    size += value.length;
+  }
+}
+
+/** @type {typeof greenlight.getDocument} */
+export async function getDocument(supabase, plan) {
+  const bytes = await load(supabase.storage.from(BUCKET), plan.document_path, MAX_BYTES);
+  if (!bytes)
+    throw new GreenlightError("document_too_large", { details: "What is stored has more than 1 MiB." });
   const sha256 = await hash(bytes);
   return { bytes, sha256, verified: sha256 === plan.document_sha256 };
 }

@@ -63,6 +63,9 @@ export function storageError(error) {
     case 413:
       return new GreenlightError("document_too_large", { details: error.message, cause: error });
     default:
+      // Without its database it answers 500 or 544.
+      if (status >= 500 && status !== 504)
+        return new GreenlightError("upstream_unavailable", { details: error.message, cause: error });
       return gatewayError(status, error);
   }
 }

@@ -66,6 +66,8 @@ export type ErrorCode =
   | "invalid_request"
   /** The document is not 1 byte to 1 MiB. */
   | "document_too_large"
+  /** Other bytes are stored under the document's hash, and cannot be replaced. */
+  | "document_conflict"
   /** The content's hash is not the `sha256` that was given with it. Nothing was sent. */
   | "document_changed"
   /** Supabase could not be reached, or is restarting or busy. */
@@ -186,7 +188,10 @@ export function getPlanningSession(
   sessionId: string,
 ): Promise<{ agent: Agent | null; plans: Plan[] }>;
 
-/** The bytes of a plan's document, their SHA-256, and whether this is the plan's hash. */
+/**
+ * The bytes of a plan's document, their SHA-256, and whether this is the plan's hash. Stops reading at 1 MiB, with
+ * `document_too_large`.
+ */
 export function getDocument(
   supabase: Supabase,
   plan: Pick<Plan, "document_path" | "document_sha256">,

@@ -30,6 +30,7 @@ ERRORS: dict[str, ErrorKind] = {
     "method_not_allowed": ErrorKind(405, "This endpoint does not support the method"),
     "agent_archived": ErrorKind(409, "The agent of this planning session is archived"),
     "agent_deleted": ErrorKind(409, "The agent of this planning session is deleted"),
+    "document_conflict": ErrorKind(409, "Other bytes are stored in the document's place"),
     "plan_conflict": ErrorKind(409, "This version exists with another document or title"),
     "plan_decided": ErrorKind(409, "This version was already decided"),
     "plan_expired": ErrorKind(409, "This proposal has expired"),

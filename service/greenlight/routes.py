@@ -27,6 +27,7 @@ _SUBMISSION_ERRORS = (
     "plan_decided",
     "agent_archived",
     "agent_deleted",
+    "document_conflict",
     "document_too_large",
     "unsupported_media_type",
     "invalid_request",

@@ -6,6 +6,7 @@ for each request, with that user's token among their own headers, and never chan
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -34,6 +35,7 @@ MAX_CONNECTIONS = 256
 SMALL_DOCUMENT_BYTES = 100_000
 # PostgREST (12 and 14) answers 500 to these, although the database is only restarting.
 DATABASE_STOPS = frozenset({"57P01", "57P02", "57P03"})
+STORAGE_STAGES = frozenset({"upload", "sign", "compare", "remove"})
 STATEMENT_TIMEOUT = "57014"  # hosted projects limit how long a statement of each role may take
 
 Answer = TypeVar("Answer")
@@ -192,7 +194,11 @@ class Upstream:
         self._url = settings.supabase_url
         self._seconds = settings.upstream_timeout_seconds
         self._signed_url_seconds = settings.signed_url_ttl_seconds
-        headers = {"apikey": settings.supabase_publishable_key, "Authorization": f"Bearer {user.token}"}
+        self._http = http
+        self._headers = headers = {
+            "apikey": settings.supabase_publishable_key,
+            "Authorization": f"Bearer {user.token}",
+        }
         storage = AsyncStorageClient(f"{self._url}/storage/v1/", headers, http_client=http)
         self._bucket = storage.from_(BUCKET)
         self._data = AsyncPostgrestClient(
@@ -207,24 +213,30 @@ class Upstream:
     async def store(self, path: str, document: bytes) -> str:
         """Store the document unless it is there, and return a signed URL of it.
 
-        Raises DocumentMissing when it was removed between the two steps.
+        Raises DocumentMissing when it was removed between the steps, and `document_conflict` when other bytes are
+        there and cannot be replaced.
 
         storage-api (seen with 1.70.6) answers 409 to an upload of an existing key before it has read the body.
         With 150 kB or more unread, that connection never answers again; a gateway puts it back into its pool,
         and the next request on it hangs. So a large document is not sent where storage has it: it is signed
         first and uploaded only when there is nothing to sign, by one request at a time.
         """
-        if len(document) <= SMALL_DOCUMENT_BYTES:
-            await self.upload(path, document)
-            return await self.sign(path)
-        url = None
         with _turn(path) as turn:
+            if len(document) <= SMALL_DOCUMENT_BYTES:
+                if not await self._uploaded(path, document):
+                    async with turn.lock:
+                        await self._check(path, document)
+                return await self.sign(path)
+            url = None
             async with turn.lock:
                 if not turn.stored:
                     try:
                         url = await self.sign(path)
                     except DocumentMissing:
-                        await self.upload(path, document)
+                        if not await self._uploaded(path, document):
+                            await self._check(path, document)
+                    else:
+                        await self._check(path, document)
                 turn.stored = True
             try:
                 return url or await self.sign(path)
@@ -232,8 +244,8 @@ class Upstream:
                 turn.stored = False
                 raise
 
-    async def upload(self, path: str, document: bytes) -> None:
-        """Store the document unless it is there: the path has its hash, so what is there is the same."""
+    async def _uploaded(self, path: str, document: bytes) -> bool:
+        """Upload the document; return False if something is there already."""
         try:
             await self._ask("upload", self._bucket.upload(path, document, {"content-type": "text/markdown"}))
         except ErrorAnswer as answer:
@@ -243,6 +255,52 @@ class Upstream:
                 ) from answer
             if answer.status != 409:
                 raise
+            return False
+        return True
+
+    async def _check(self, path: str, document: bytes) -> None:
+        """Check that the document is what is there, and remove anything else.
+
+        The path has the document's hash, but the uploader chooses the path, and storage does not compare them.
+
+        Raises DocumentMissing when nothing is there (any more), and `document_conflict` when other bytes stay: a plan
+        refers to them, or the token is an agent's, which may not delete.
+        """
+        if await self._holds(path, document):
+            return
+        if await self.remove(path):
+            raise DocumentMissing
+        if not await self._holds(path, document):
+            raise Problem(
+                "document_conflict",
+                "Storage has other bytes under this document's hash, and they cannot be replaced.",
+            )
+
+    async def _holds(self, path: str, document: bytes) -> bool:
+        """Tell whether these very bytes are there, and read only as far as they are the same.
+
+        The eTag would be cheaper, but it is an MD5, and an author can make two documents with the same one.
+        """
+
+        async def compare() -> bool:
+            url = f"{self._url}/storage/v1/object/authenticated/{BUCKET}/{path}"
+            headers = {**self._headers, "Accept-Encoding": "identity"}
+            async with self._http.stream("GET", url, headers=headers) as answer:
+                if answer.status_code != 200:
+                    raise _storage_error(answer.status_code, await answer.aread())
+                size = 0
+                async for piece in answer.aiter_bytes():
+                    if piece != document[size : size + len(piece)]:
+                        return False
+                    size += len(piece)
+                return size == len(document)
+
+        try:
+            return await self._ask("compare", compare())
+        except ErrorAnswer as refusal:
+            if refusal.status == 404:
+                raise DocumentMissing from refusal
+            raise
 
     async def sign(self, path: str) -> str:
         """Return a URL under which the document can be read without a token, for a limited time."""
@@ -257,11 +315,14 @@ class Upstream:
             raise _unreadable("sign", "not a signed URL of this document")
         return url
 
-    async def remove(self, path: str) -> None:
-        """Remove a document that no plan refers to; one that a plan does refer to stays, and that is fine."""
+    async def remove(self, path: str) -> bool:
+        """Remove a document that no plan refers to; one that a plan does refer to stays, and that is fine.
+
+        Tells whether it was removed, as far as storage says so.
+        """
         try:
             # Answers 200 and an empty list where the policy or the foreign key keeps it.
-            await self._ask("remove", self._bucket.remove([path]))
+            return bool(await self._ask("remove", self._bucket.remove([path])))
         except Problem as problem:
             logs.log.warning(
                 "document not removed",
@@ -269,6 +330,7 @@ class Upstream:
                 code=problem.code,
                 cause=problem.cause,
             )
+            return False
 
     # Data API
 
@@ -425,7 +487,9 @@ def _explain(stage: str, status: int, reason: str, message: str) -> tuple[str, s
     ):
         return "not_authenticated", "Supabase refuses the access token.", None
     # If Postgres is killed during a call, PostgREST (14.17) answers 400 with all fields empty.
-    if status in {429, 503} or reason in DATABASE_STOPS or (status, reason, message) == (400, "", ""):
+    # Without its database storage-api (1.70.6) answers 500.
+    lost = status in {429, 503} or (status >= 500 and status != 504 and stage in STORAGE_STAGES)
+    if lost or reason in DATABASE_STOPS or (status, reason, message) == (400, "", ""):
         return "upstream_unavailable", f"Supabase is busy or down ({stage}).", None
     if status in {408, 504} or reason == STATEMENT_TIMEOUT:
         return "upstream_timeout", f"Supabase did not answer in time ({stage}).", None
@@ -439,6 +503,15 @@ def _is_our_misconfiguration(reason: str, message: str) -> bool:
     expired token are both 403 Unauthorized) and with the gateway of hosted projects ("Invalid API key" has no code).
     """
     return reason == "42501" or "row-level security" in message or "api key" in message.lower()
+
+
+def _storage_error(status: int, body: bytes) -> StorageApiError:
+    """Return what storage3 makes of an error answer."""
+    try:
+        error = json.loads(body)
+        return StorageApiError(error["message"], error["error"], error["statusCode"])
+    except (KeyError, TypeError, ValueError):
+        return StorageApiError("", "InternalError", status)
 
 
 def _status(error: StorageApiError) -> int:

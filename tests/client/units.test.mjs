@@ -55,9 +55,7 @@ function fake(answers) {
     const kind = path.startsWith("/storage/v1/object/sign/")
       ? "sign"
       : path.startsWith("/storage/v1/object/")
-        ? init.method === "POST"
-          ? "upload"
-          : "download"
+        ? ({ POST: "upload", DELETE: "remove" }[init.method] ?? "download")
         : "rpc";
     asked.push(kind);
     bodies[kind] = init.body;
@@ -103,6 +101,7 @@ suite("what the Data API answers", () => {
     [409, answer("PT409", "plan_stale", "Version 3 is the newest."), "plan_stale", false],
     [401, answer("PT401", "not_authenticated"), "not_authenticated", false],
     [403, answer("PT403", "human_required"), "human_required", false],
+    [413, answer("PT413", "document_too_large"), "document_too_large", false],
     [422, answer("PT422", "invalid_comment"), "invalid_comment", false],
     [404, answer("PT404", "agent_not_found"), "agent_not_found", false],
     // PostgREST's own, 12 and 14.
@@ -192,9 +191,11 @@ suite("what storage answers", () => {
       false,
     ],
     [400, answer("415", "invalid_mime_type"), "upstream_error", false],
-    [400, answer("500", "Internal"), "upstream_error", true],
-    [500, answer("500", "Internal"), "upstream_error", true],
-    [544, answer("544", "DatabaseTimeout"), "upstream_error", true],
+    // Without its database.
+    [400, answer("500", "Internal"), "upstream_unavailable", true],
+    [500, answer("500", "Internal"), "upstream_unavailable", true],
+    [500, "<html>", "upstream_unavailable", true],
+    [544, answer("544", "DatabaseTimeout"), "upstream_unavailable", true],
     [429, answer("429", "too_many_connections"), "upstream_unavailable", true],
     [413, "<html>Request entity too large</html>", "document_too_large", false],
     [502, "<html>Bad gateway</html>", "upstream_unavailable", true],
@@ -228,6 +229,43 @@ suite("what storage answers", () => {
       getDocument(supabase, document),
       failsWith("upstream_unavailable", { retryable: true }),
     );
+  });
+});
+
+suite("a stored document", () => {
+  const MIB = 1024 * 1024;
+  const named = (sha256) => ({ document_path: `${USER}/s/x.md`, document_sha256: sha256 });
+
+  test("is read whole, and compared with the plan's hash", async () => {
+    const content = "x".repeat(MIB);
+    const { supabase } = fake({ download: [() => new Response(content), () => new Response("y")] });
+    const { bytes, verified } = await getDocument(supabase, named(hashOf(content)));
+    assert.deepEqual([Buffer.from(bytes).toString() === content, verified], [true, true]);
+    assert.equal((await getDocument(supabase, named(hashOf(content)))).verified, false);
+  });
+
+  test("that is larger than a document can be is not read to its end", async () => {
+    let read = 0;
+    let cancelled = false;
+    const endless = new ReadableStream(
+      {
+        pull(controller) {
+          controller.enqueue(new Uint8Array(65_536));
+          read += 65_536;
+        },
+        cancel() {
+          cancelled = true;
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    const { supabase } = fake({ download: [() => new Response(endless)] });
+    await assert.rejects(
+      getDocument(supabase, named("x")),
+      failsWith("document_too_large", { retryable: false }),
+    );
+    assert.ok(cancelled);
+    assert.ok(read <= MIB + 2 * 65_536, String(read));
   });
 });
 
@@ -286,16 +324,90 @@ suite("how a document is stored", () => {
     });
   });
 
+  const SMALL = plan().content;
+  const stored = (bytes) => () => new Response(bytes);
+  const REMOVED = json(200, [{ name: "x" }]);
+  const KEPT = json(200, []);
+  const REFERENCED = json(400, { statusCode: "409", error: "ResourceReferenced", message: "…" });
+
   test("one that is there already is not an error", async () => {
-    const { supabase, asked } = fake({ upload: [DUPLICATE], sign: [SIGNED], rpc: [APPROVED] });
+    const answers = { upload: [DUPLICATE], download: [stored(SMALL)], sign: [SIGNED], rpc: [APPROVED] };
+    const { supabase, asked } = fake(answers);
     await approvePlan(supabase, plan());
-    assert.deepEqual(asked, ["upload", "sign", "rpc"]);
+    assert.deepEqual(asked, ["upload", "download", "sign", "rpc"]);
   });
 
   test("a large one that is there is not uploaded", async () => {
-    const { supabase, asked } = fake({ sign: [SIGNED], rpc: [APPROVED] });
+    const { supabase, asked } = fake({ sign: [SIGNED], download: [stored(LARGE)], rpc: [APPROVED] });
     await approvePlan(supabase, plan(LARGE));
-    assert.deepEqual(asked, ["sign", "rpc"]);
+    assert.deepEqual(asked, ["sign", "download", "rpc"]);
+  });
+
+  for (const [what, content] of [
+    ["small", SMALL],
+    ["large", LARGE],
+  ])
+    for (const [which, other] of [
+      ["other", "garbage"],
+      ["no", ""],
+      ["one more", `${content}x`],
+      ["one less", content.slice(0, -1)],
+      ["other last", `${content.slice(0, -1)}y`],
+    ]) {
+      test(`${which} bytes in the place of a ${what} one are replaced`, async () => {
+        const first = what === "small" ? { upload: [DUPLICATE, UPLOADED], sign: [SIGNED] } : {};
+        const { supabase, asked } = fake({
+          upload: [UPLOADED],
+          sign: [SIGNED, NO_DOCUMENT, SIGNED],
+          download: [stored(other)],
+          remove: [REMOVED],
+          rpc: [APPROVED],
+          ...first,
+        });
+        await approvePlan(supabase, plan(content));
+        const before = what === "small" ? ["upload"] : ["sign"];
+        const after = what === "small" ? ["upload", "sign"] : ["sign", "upload", "sign"];
+        assert.deepEqual(asked, [...before, "download", "remove", ...after, "rpc"]);
+      });
+
+      for (const [why, remove] of [
+        ["the client may not remove", KEPT],
+        ["a plan refers to", REFERENCED],
+      ])
+        test(`${which} bytes that ${why} in the place of a ${what} one are a conflict`, async () => {
+          const { supabase, asked } = fake({
+            upload: [DUPLICATE],
+            sign: [SIGNED],
+            download: [stored(other)],
+            remove: [remove],
+          });
+          for (const act of [approvePlan, proposePlan])
+            await assert.rejects(
+              act(supabase, plan(content)),
+              failsWith("document_conflict", { retryable: false }),
+            );
+          assert.ok(!asked.includes("rpc"));
+          assert.equal(asked.includes("upload"), what === "small");
+        });
+    }
+
+  test("what is there is not read beyond the document's own length", async () => {
+    let read = 0;
+    const endless = () =>
+      new Response(
+        new ReadableStream(
+          {
+            pull(controller) {
+              controller.enqueue(new TextEncoder().encode(LARGE));
+              read += LARGE.length;
+            },
+          },
+          { highWaterMark: 0 },
+        ),
+      );
+    const { supabase } = fake({ sign: [SIGNED], download: [endless], remove: [KEPT] });
+    await assert.rejects(approvePlan(supabase, plan(LARGE)), failsWith("document_conflict"));
+    assert.ok(read <= 4 * LARGE.length, String(read));
   });
 
   test("a large one that is not there is uploaded", async () => {
@@ -326,7 +438,7 @@ suite("how a document is stored", () => {
   test("calls at the same time share one upload, those of another client and later ones do not", async (t) => {
     const digests = t.mock.method(crypto.subtle, "digest").mock;
     let refuse;
-    const refused = new Promise((resolve) => (refuse = () => resolve(json(500, {})())));
+    const refused = new Promise((resolve) => (refuse = () => resolve(json(418, {})())));
     const answers = () => ({ upload: [() => refused, UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
     const [one, other] = [fake(answers()), fake(answers())];
     const uploads = ({ asked }) => asked.filter((kind) => kind === "upload").length;

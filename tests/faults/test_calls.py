@@ -89,6 +89,8 @@ async def test_a_call_that_fails(
     fault: str,
 ) -> None:
     handler, expected = FAULTS[fault]
+    if expected == ERROR and fault.startswith("50") and call != "rpc":
+        expected = UNAVAILABLE  # what storage answers without its database
     request = body()
     hit = proxy.once(call, handler)
 

@@ -17,7 +17,15 @@ PROMISED = {
     401: {"not_authenticated"},
     403: {"human_required"},
     404: {"plan_not_found"},
-    409: {"plan_conflict", "plan_stale", "plan_decided", "plan_expired", "agent_archived", "agent_deleted"},
+    409: {
+        "document_conflict",
+        "plan_conflict",
+        "plan_stale",
+        "plan_decided",
+        "plan_expired",
+        "agent_archived",
+        "agent_deleted",
+    },
     413: {"document_too_large"},
     415: {"unsupported_media_type"},
     422: {

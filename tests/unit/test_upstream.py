@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -49,7 +49,8 @@ class Supabase:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         step = (
-            "plan" if request.method == "GET"
+            "compare" if "/object/authenticated/" in path
+            else "plan" if request.method == "GET"
             else "rpc" if path.startswith("/rest/")
             else "remove" if request.method == "DELETE"
             else "sign" if "/object/sign/" in path
@@ -69,6 +70,7 @@ class Supabase:
             "sign": httpx.Response(200, json={"signedURL": SIGNED.format(path=key)}),
             "rpc": httpx.Response(200, json=APPROVED),
             "remove": httpx.Response(200, json=[]),
+            "compare": httpx.Response(200, content=b"words"),
             "plan": httpx.Response(200, json=[{"document_path": "a/b/c.md", "document_sha256": "d"}]),
         }[step]
 
@@ -81,7 +83,7 @@ async def approve(
 ) -> approval.ApprovePlanResponse:
     settings = SETTINGS.model_copy(update=changed)
     logs.begin("test")
-    wanted = Submission("session", 1, "Title", document, sha256(document.decode()))
+    wanted = Submission("session", 1, "Title", document, sha256(document))
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
         return await approval.approve(wanted, USER, Upstream(settings, http, USER), settings)
 
@@ -116,12 +118,12 @@ async def test_three_calls_as_the_user_with_the_publishable_key() -> None:
 async def test_the_shared_client_never_learns_a_users_token() -> None:
     settings, supabase = SETTINGS, Supabase()
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
-        await Upstream(settings, http, USER).upload("a/b/c.md", b"words")
-        await Upstream(settings, http, User("other", "another-token")).upload("a/b/c.md", b"words")
+        await Upstream(settings, http, USER).store("a/b/c.md", b"words")
+        await Upstream(settings, http, User("other", "another-token")).store("a/b/c.md", b"words")
         assert "authorization" not in http.headers
     assert [r.headers["authorization"] for r in supabase.requests] == [
-        "Bearer the-users-token",
-        "Bearer another-token",
+        *["Bearer the-users-token"] * 2,
+        *["Bearer another-token"] * 2,
     ]
 
 
@@ -159,20 +161,28 @@ ANY_STEP: list[tuple[Answer, str, bool | None]] = [
     (httpx.Response(429, text="slow down"), UNAVAILABLE, None),
     (httpx.Response(503, text="<html>"), UNAVAILABLE, None),
     (httpx.Response(504, text="<html>"), TIMEOUT, None),
-    (httpx.Response(500, text="<html>"), ERROR, True),
-    (httpx.Response(500, json=[1]), ERROR, True),
-    (httpx.Response(500, json="text"), ERROR, True),
-    (httpx.Response(500, json=None), ERROR, True),
-    (httpx.Response(502, text=""), ERROR, True),
     (httpx.Response(418, text=""), ERROR, False),
     (httpx.Response(302, headers={"location": "https://evil.test"}), ERROR, False),
 ]
+# Without its database storage-api answers 500, and 544. PostgREST tells a lost database apart: a 500 can be any fault.
+FAULTS: list[Answer] = [
+    httpx.Response(500, text="<html>"),
+    httpx.Response(500, json=[1]),
+    httpx.Response(500, json="text"),
+    httpx.Response(500, json=None),
+    httpx.Response(502, text=""),
+    httpx.Response(500, json={"statusCode": "500", "error": "Internal", "message": "Internal Server Error"}),
+    httpx.Response(544, json={"statusCode": "544", "error": "DatabaseTimeout", "message": "timed out"}),
+    storage_error("500", "DatabaseError", "database error, code: 57P01"),
+    storage_error("544", "DatabaseTimeout"),
+]
 CASES: list[tuple[str, Answer, str, bool | None]] = [
+    *[(step, answer, UNAVAILABLE, None) for step in ("upload", "sign", "compare") for answer in FAULTS],
+    *[("rpc", answer, ERROR, True) for answer in FAULTS[:5]],
     *[(step, *case) for step in ("upload", "sign", "rpc") for case in ANY_STEP],
     *[(step, answer, ERROR, True) for step in ("upload", "sign", "rpc") for answer in NONSENSE],
     ("upload", storage_error("429", "Too many"), UNAVAILABLE, None),
     ("upload", storage_error("503", "Down"), UNAVAILABLE, None),
-    ("upload", storage_error("544", "DatabaseTimeout"), ERROR, True),
     ("upload", storage_error("weird", "x"), ERROR, False),
     ("upload", httpx.Response(400, json={"statusCode": None, "error": None, "message": None}), ERROR, False),
     ("upload", storage_error("404", "Bucket not found"), ERROR, False),
@@ -191,6 +201,8 @@ CASES: list[tuple[str, Answer, str, bool | None]] = [
     ("sign", httpx.Response(200, json={"signedURL": "//evil.test/object?token=x"}), ERROR, True),
     ("sign", httpx.Response(200, json={"signedURL": SIGNED.format(path="another/document.md")}), ERROR, True),
     ("sign", httpx.Response(200, json={"signedURL": None}), ERROR, True),
+    *[("compare", *case) for case in ANY_STEP],
+    ("compare", storage_error("403", "Unauthorized", "jwt expired"), UNAUTHENTICATED, None),
     ("rpc", data_error(401, "PGRST301", "JWT cryptographic operation failed"), UNAUTHENTICATED, None),
     ("rpc", data_error(401, "PGRST303", "JWT expired"), UNAUTHENTICATED, None),
     ("rpc", httpx.Response(401, json={"message": "Invalid API key"}), ERROR, False),
@@ -210,6 +222,8 @@ async def test_every_failure_is_a_documented_error_and_keeps_the_document(
     step: str, answer: Answer, code: str, retryable: bool | None
 ) -> None:
     supabase = Supabase(**{step: answer})
+    if step == "compare":
+        supabase.answers["upload"] = [storage_error("409", "Duplicate")]
 
     problem = await problem_of(supabase)
 
@@ -276,7 +290,12 @@ async def test_a_plan_is_found_or_not() -> None:
         *ANY_STEP,
         *[
             (answer, ERROR, True)
-            for answer in (NONSENSE[1], httpx.Response(200, json={}), httpx.Response(200, json=[{}]))
+            for answer in (
+                *FAULTS[:5],
+                NONSENSE[1],
+                httpx.Response(200, json={}),
+                httpx.Response(200, json=[{}]),
+            )
         ],
         (data_error(401, "PGRST303", "JWT expired"), UNAUTHENTICATED, None),
     ],
@@ -422,21 +441,44 @@ class Storage(Supabase):
 
     def __init__(self, **answers: Answer | list[Answer]) -> None:
         super().__init__(**answers)
-        self.documents: set[str] = set()
+        self.documents: dict[str, bytes] = {}
+        self.kept = False  # a plan refers to what is there, or the token may not delete
+        self.sent = 0  # bytes of documents that were read
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         answer = await super().__call__(request)
-        path = request.url.path.partition("/plans/")[2]
+        step, path = self.calls[-1], request.url.path.partition("/plans/")[2]
         await asyncio.sleep(0)  # other requests come in between
-        if answer.status_code == 200 and self.calls[-1] == "remove":
-            self.documents -= set(json.loads(request.content)["prefixes"])
-        elif answer.status_code == 200 and "/object/plans/" in request.url.path:
+        if answer.status_code != 200 or step == "rpc":
+            return answer
+        if step == "remove":
+            gone = (
+                []
+                if self.kept
+                else [self.documents.pop(p, None) for p in json.loads(request.content)["prefixes"]]
+            )
+            return httpx.Response(200, json=[{"name": path} for document in gone if document is not None])
+        if step == "upload":
             if path in self.documents:
                 return storage_error("409", "Duplicate", "The resource already exists")
-            self.documents.add(path)
-        elif answer.status_code == 200 and "/object/sign/" in request.url.path:
-            return answer if path in self.documents else NOT_THERE
+            self.documents[path] = document_in(request)
+        elif path not in self.documents:
+            return NOT_THERE
+        elif step == "compare":
+            return httpx.Response(200, content=self._pieces(self.documents[path]))
         return answer
+
+    async def _pieces(self, document: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(document), 65536):
+            self.sent += len(document[start : start + 65536])
+            yield document[start : start + 65536]
+
+
+def document_in(upload: httpx.Request) -> bytes:
+    """Return the file of a multipart body."""
+    boundary = upload.headers["content-type"].partition("boundary=")[2].encode()
+    (part,) = (part for part in upload.content.split(b"--" + boundary) if b"filename=" in part)
+    return part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
 
 
 @pytest.mark.anyio
@@ -448,7 +490,98 @@ async def test_a_large_document_is_uploaded_only_if_storage_has_none() -> None:
     supabase.calls.clear()
     await approve(supabase, LARGE)
 
-    assert supabase.calls == ["sign", "rpc"]
+    assert supabase.calls == ["sign", "compare", "rpc"]
+
+
+# Other bytes are there already ----------------------------------------------------------------------------
+
+SIZES = pytest.mark.parametrize("document", [b"words", LARGE], ids=["small", "large"])
+OTHER_BYTES = pytest.mark.parametrize(
+    "other",
+    [
+        b"garbage",
+        b"",
+        b"words and more",
+        b"word",
+        LARGE[:-1] + b"y",
+        LARGE + b"x",
+        LARGE[:-1],
+        b"x" * 60_000_000,
+    ],
+    ids=["other", "empty", "longer", "shorter", "last byte", "one more", "one less", "60 MB"],
+)
+
+
+def path_of(document: bytes) -> str:
+    return f"{USER.id}/session/{sha256(document)}.md"
+
+
+@pytest.mark.anyio
+@SIZES
+@OTHER_BYTES
+async def test_other_bytes_that_no_plan_refers_to_are_replaced(document: bytes, other: bytes) -> None:
+    supabase = Storage()
+    supabase.documents[path_of(document)] = other
+
+    assert (await approve(supabase, document)).created is True
+
+    assert supabase.documents == {path_of(document): document}
+    assert supabase.sent <= len(document) + 65536, "it stops where they differ"
+
+
+@pytest.mark.anyio
+@SIZES
+@OTHER_BYTES
+async def test_other_bytes_that_cannot_be_replaced_are_a_conflict(document: bytes, other: bytes) -> None:
+    supabase = Storage()
+    supabase.documents[path_of(document)] = other
+    supabase.kept = True
+
+    with pytest.raises(Problem) as problem:
+        await approve(supabase, document)
+
+    assert (problem.value.code, problem.value.retryable) == ("document_conflict", False)
+    assert supabase.documents == {path_of(document): other}
+    assert "rpc" not in supabase.calls
+    if document == LARGE:
+        assert "upload" not in supabase.calls, "it would leave a connection that hangs"
+
+
+@pytest.mark.anyio
+async def test_a_removal_that_is_refused_is_a_conflict_too() -> None:
+    supabase = Storage(remove=storage_error("409", "ResourceReferenced"))
+    supabase.documents[path_of(b"words")] = b"garbage"
+
+    assert (await problem_of(supabase)).code == "document_conflict"
+
+
+@pytest.mark.anyio
+@SIZES
+async def test_fifty_at_once_replace_other_bytes_once(document: bytes) -> None:
+    supabase = Storage()
+    supabase.documents[path_of(document)] = b"garbage"
+
+    await asyncio.gather(*(approve(supabase, document) for _ in range(50)))
+
+    assert supabase.documents == {path_of(document): document}
+    assert supabase.calls.count("remove") == 1
+    assert not upstream._turns
+
+
+@pytest.mark.anyio
+async def test_a_document_that_goes_while_it_is_compared_is_uploaded_again() -> None:
+    supabase = Storage(compare=[NOT_THERE, httpx.Response(200)])
+    supabase.documents[path_of(b"words")] = b"words"
+
+    def gone() -> httpx.Response:
+        supabase.documents.clear()
+        supabase.answers["compare"] = []
+        return NOT_THERE
+
+    supabase.answers["compare"] = [gone]
+
+    assert (await approve(supabase)).created is True
+    assert supabase.calls == ["upload", "compare", "upload", "sign", "rpc"]
 
 
 @pytest.mark.anyio
