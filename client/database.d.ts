@@ -182,6 +182,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
           document_path: string;
@@ -203,6 +204,7 @@ export type Database = {
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
+          decided_via?: string | null;
           deleted_at?: string | null;
           document_id: string;
           document_path: string;
@@ -223,6 +225,7 @@ export type Database = {
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
+          decided_via?: string | null;
           deleted_at?: string | null;
           document_id?: string;
           document_path?: string;
@@ -391,6 +394,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
           document_path: string;
@@ -451,6 +455,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
           document_path: string;
@@ -540,6 +545,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
           document_path: string;

@@ -62,10 +62,20 @@ create table if not exists auth.users (
     role varchar(255),
     email varchar(255) unique,
     encrypted_password varchar(255),
+    banned_until timestamptz,
     created_at timestamptz,
     updated_at timestamptz,
-    deleted_at timestamptz
+    deleted_at timestamptz,
+    is_anonymous boolean not null default false
 );
+
+create table if not exists auth.sessions (
+    id uuid primary key,
+    user_id uuid not null references auth.users (id) on delete cascade,
+    created_at timestamptz,
+    updated_at timestamptz
+);
+alter table auth.sessions add column if not exists oauth_client_id uuid; -- Lite has no OAuth server
 
 do $$
 declare

@@ -39,11 +39,12 @@ begin
     from (
         values
         ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
-        ('human_required', 'PT403', 'The user has to do this in their own session, not through an OAuth client.'),
+        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
         ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
         ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
         ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
         ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
+        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
         ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
         ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
         ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
@@ -53,8 +54,8 @@ begin
         ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
         ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
         ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
-        ('invalid_version', 'PT422', 'Use a whole number from 1.'),
-        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line, without control characters.'),
+        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
+        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
         ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
         (
             'invalid_document_url',
@@ -108,9 +109,91 @@ end;
 $$;
 revoke all on function greenlight.actor_role from public, anon, authenticated, service_role;
 
--- The caller as plan.proposed_by stores it: service_role, user, or the id of the OAuth client. A client cannot pose as
--- one of the first two: if its id is one of these words, it is stored in its JSON quotes.
-create or replace function greenlight.proposer()
+-- The caller's session in Supabase Auth: the row of auth.sessions that the token names. Returns null if there is none.
+-- As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not look at
+-- the query before it runs it.
+create or replace function greenlight.auth_session()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_id text := greenlight.claims() ->> 'session_id';
+    v_session jsonb;
+begin
+    if v_id ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$' and to_regclass('auth.sessions') is not null then
+        select to_jsonb(s)
+        into v_session
+        from auth.sessions as s
+        where
+            s.id = v_id::uuid
+            and s.user_id = (select auth.uid());
+    end if;
+
+    return v_session;
+end;
+$$;
+revoke all on function greenlight.auth_session from public, anon, authenticated, service_role;
+
+-- The OAuth client that acts for the calling user: the token's client_id, whatever its JSON type, or else the client of
+-- its session in Supabase Auth, because a token hook of the project may drop the claim. Returns null if the user acts.
+create or replace function greenlight.client()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(
+        nullif(greenlight.claims() -> 'client_id', 'null'),
+        nullif(greenlight.auth_session() -> 'oauth_client_id', 'null')
+    );
+end;
+$$;
+revoke all on function greenlight.client from public, anon, authenticated, service_role;
+
+-- As client(), but not one that greenlight.trusted_client lists: that counts as the human. Where the token and its
+-- session name two, both have to be listed. Policies ask this.
+create or replace function greenlight.untrusted_client()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    v_client jsonb;
+begin
+    select client.id
+    into v_client
+    from (
+        values
+        (greenlight.claims() -> 'client_id'),
+        (greenlight.auth_session() -> 'oauth_client_id')
+    ) as client (id)
+    where
+        client.id <> 'null'
+        and (
+            jsonb_typeof(client.id) <> 'string'
+            or not exists (
+                select from greenlight.trusted_client as t
+                where t.client_id = client.id #>> '{}'
+            )
+        )
+    limit 1;
+
+    return v_client;
+end;
+$$;
+revoke all on function greenlight.untrusted_client from public, anon, authenticated, service_role;
+grant execute on function greenlight.untrusted_client to authenticated;
+
+-- The caller as plan.proposed_by and decided_via store it: service_role, user, or the id of the OAuth client. A client
+-- cannot pose as one of the first two: if its id is one of these words, it is stored in its JSON quotes.
+create or replace function greenlight.caller()
 returns text
 language plpgsql
 stable
@@ -118,7 +201,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_client jsonb := nullif(greenlight.claims() -> 'client_id', 'null'::jsonb);
+    v_client jsonb := greenlight.client();
 begin
     return case
         when greenlight.actor_role() = 'service_role' then 'service_role'
@@ -128,10 +211,33 @@ begin
     end;
 end;
 $$;
-revoke all on function greenlight.proposer from public, anon, authenticated, service_role;
+revoke all on function greenlight.caller from public, anon, authenticated, service_role;
 
--- Returns the calling user, or refuses with not_authenticated. Locks the user's row: the account cannot be deleted
--- before the end of the transaction, and its deletion waits here, before it has locked anything of ours.
+-- Locks a user's row: the account cannot be deleted before the end of the transaction, and its deletion waits here,
+-- before it has locked anything of ours. Returns whether the user may act: null if there is no such user, false if
+-- Supabase Auth has deleted (softly) or banned them.
+create or replace function greenlight.lock_user(user_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_active boolean;
+begin
+    select u.deleted_at is null and (u.banned_until > now()) is not true
+    into v_active
+    from auth.users as u
+    where u.id = user_id
+    for key share;
+
+    return v_active;
+end;
+$$;
+revoke all on function greenlight.lock_user from public, anon, authenticated, service_role;
+
+-- Returns the calling user, whose row it locks, or refuses with not_authenticated.
 create or replace function greenlight.require_user()
 returns uuid
 language plpgsql
@@ -140,16 +246,12 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_user uuid;
+    v_user uuid := auth.uid();
 begin
-    select u.id
-    into v_user
-    from auth.users as u
-    where u.id = (select auth.uid())
-    for key share;
-
-    if v_user is null then
-        perform greenlight.refuse('not_authenticated', 'The token has no user, or the user no longer exists.');
+    if greenlight.lock_user(v_user) is not true then
+        perform greenlight.refuse(
+            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
+        );
     end if;
 
     return v_user;
@@ -157,8 +259,8 @@ end;
 $$;
 revoke all on function greenlight.require_user from public, anon, authenticated, service_role;
 
--- As require_user(), and refuses the token of an OAuth client with human_required. Any client_id claim but null counts
--- as a client, whatever its JSON type, unless greenlight.trusted_client lists it.
+-- As require_user(), and refuses with human_required what is not the human: an OAuth client and, as
+-- greenlight.setting says, an anonymous user and a token without a session. Any is_anonymous but false and null counts.
 create or replace function greenlight.require_human()
 returns uuid
 language plpgsql
@@ -168,17 +270,33 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.require_user();
-    v_client jsonb := nullif(greenlight.claims() -> 'client_id', 'null'::jsonb);
+    v_client jsonb := greenlight.untrusted_client();
+    v_setting greenlight.setting;
 begin
     if v_client is not null then
-        if jsonb_typeof(v_client) <> 'string' or not exists (
-            select from greenlight.trusted_client as t
-            where t.client_id = v_client #>> '{}'
-        ) then
-            perform greenlight.refuse(
-                'human_required', format('The token belongs to the OAuth client %s, which acts for the user.', v_client)
-            );
-        end if;
+        perform greenlight.refuse(
+            'human_required', format('The token belongs to the OAuth client %s, which acts for the user.', v_client)
+        );
+    end if;
+
+    select *
+    into v_setting
+    from greenlight.setting;
+
+    if
+        v_setting.anonymous_may_decide is not true
+        and coalesce(greenlight.claims() -> 'is_anonymous', 'false') not in ('false', 'null')
+    then
+        perform greenlight.refuse(
+            'human_required', 'The user is anonymous, and greenlight.setting.anonymous_may_decide is false.'
+        );
+    end if;
+
+    if v_setting.require_session and greenlight.auth_session() is null then
+        perform greenlight.refuse(
+            'human_required',
+            'The token has no session in auth.sessions (signed out?), and greenlight.setting.require_session is true.'
+        );
     end if;
 
     return v_user;
@@ -204,8 +322,9 @@ end;
 $$;
 revoke all on function greenlight.human_or_service_role from public, anon, authenticated, service_role;
 
--- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row.
-create or replace function greenlight.user_or_named(user_id uuid)
+-- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row. Nothing
+-- new is proposed to a user who may not act any more (active); what was proposed to them can be withdrawn.
+create or replace function greenlight.user_or_named(user_id uuid, active boolean)
 returns uuid
 language plpgsql
 volatile
@@ -214,6 +333,7 @@ set search_path = ''
 as $$
 declare
     v_user uuid;
+    v_active boolean;
 begin
     if greenlight.actor_role() <> 'service_role' then
         v_user := greenlight.require_user();
@@ -225,17 +345,15 @@ begin
         return v_user;
     end if;
 
-    select u.id
-    into v_user
-    from auth.users as u
-    where u.id = user_or_named.user_id
-    for key share;
+    v_active := greenlight.lock_user(user_id);
 
-    if v_user is null then
-        perform greenlight.refuse('invalid_user_id', 'user_id is missing, or there is no such user.');
+    if v_active is null or (active and not v_active) then
+        perform greenlight.refuse(
+            'invalid_user_id', 'user_id is missing, or there is no such user, or they are deleted or banned.'
+        );
     end if;
 
-    return v_user;
+    return user_id;
 end;
 $$;
 revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
@@ -261,8 +379,9 @@ end;
 $$;
 revoke all on function greenlight.trim_space from public, anon, authenticated, service_role;
 
--- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, or has control characters or line
--- breaks.
+-- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, has a control character, a line
+-- break or a bidi control (which shows it in another order), or if nothing in it can be seen: the second pattern lists
+-- the categories Cf, Cc and Z, and what is blank of other categories.
 create or replace function greenlight.clean_title(title text)
 returns text
 language plpgsql
@@ -273,7 +392,12 @@ as $$
 declare
     v_title text := greenlight.trim_space(title);
 begin
-    if char_length(v_title) between 1 and 500 and v_title !~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]' then
+    if
+        char_length(v_title) between 1 and 500
+        and v_title !~ '[\u0001-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]'
+        and v_title
+        ~ '[^\u0001-\u0020\u007F-\u00A0\u00AD\u0600-\u0605\u061C\u06DD\u070F\u0890\u0891\u08E2\u115F\u1160\u1680\u180E\u2000-\u200F\u2028-\u202F\u205F-\u2064\u2066-\u206F\u2800\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF9-\uFFFB\U000110BD\U000110CD\U00013430-\U0001343F\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A\U000E0000-\U000E007F]'
+    then
         return v_title;
     end if;
 
@@ -302,7 +426,8 @@ $$;
 revoke all on function greenlight.check_version from public, anon, authenticated, service_role;
 
 -- Checks what propose_plan() and approve_plan() are told about a document. Unless complete, title and URL may be null.
--- Returns the document's path.
+-- A title that the version already has is not judged again: the rule was another one when it was proposed. Returns the
+-- document's path.
 create or replace function greenlight.check_document(
     user_id uuid,
     session_id text,
@@ -324,10 +449,18 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
 
-    if (complete or title is not null) and greenlight.clean_title(title) is null then
+    if (complete or title is not null) and greenlight.clean_title(title) is null and not exists (
+        select from public.plan as p
+        where
+            p.user_id = check_document.user_id
+            and p.session_id = check_document.session_id
+            and p.version = check_document.version
+            and p.title = greenlight.trim_space(check_document.title)
+    ) then
         perform greenlight.refuse(
             'invalid_title',
-            'After trimming, title is not 1 to 500 characters, or it has a control character or a line break.'
+            'After trimming, title is not 1 to 500 characters, or has a control character, a line break or a bidi '
+            'control, or nothing in it can be seen.'
         );
     end if;
 
@@ -519,6 +652,61 @@ end;
 $$;
 revoke all on function greenlight.lock_build from public, anon, authenticated, service_role;
 
+-- Refuses a stored object that is larger than a document may be. Storage keeps the size as a number, as digits, or not
+-- at all.
+create or replace function greenlight.check_size(metadata jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (
+        case
+            when jsonb_typeof(metadata -> 'size') = 'number' or metadata ->> 'size' ~ '^[0-9]+$'
+                then (metadata ->> 'size')::numeric > 1048576
+        end
+    ) then
+        perform greenlight.refuse(
+            'document_too_large', format('The stored document has %s bytes, more than 1 MiB.', metadata ->> 'size')
+        );
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_size from public, anon, authenticated, service_role;
+
+-- Locks the stored document at this path, and returns its id. The lock keeps it from being deleted until the plan that
+-- is going to refer to it is committed, and waits for a delete that came first.
+create or replace function greenlight.lock_document(path text)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_document_id uuid;
+    v_metadata jsonb;
+begin
+    select o.id, o.metadata
+    into v_document_id, v_metadata
+    from storage.objects as o
+    where
+        o.bucket_id = 'plans'
+        and o.name = path
+    for key share;
+
+    if v_document_id is null then
+        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
+    end if;
+
+    perform greenlight.check_size(v_metadata);
+    return v_document_id;
+end;
+$$;
+revoke all on function greenlight.lock_document from public, anon, authenticated, service_role;
+
 -- Part 5: triggers -------------------------------------------------------------------------------------------
 
 -- updated_at moves on every update, and only forwards: also within one transaction, and when the clock is set back.
@@ -549,6 +737,26 @@ begin
 end;
 $$;
 revoke all on function greenlight.refuse_rewrite from public, anon, authenticated, service_role;
+
+-- greenlight.setting has one row from the push on. The row that a restore of a dump inserts (as a replica) replaces it.
+create or replace function greenlight.keep_setting()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if tg_op = 'INSERT' then
+        delete from greenlight.setting;
+        return new;
+    end if;
+
+    raise exception 'greenlight.setting has exactly one row: update it'
+        using errcode = 'insufficient_privilege';
+end;
+$$;
+revoke all on function greenlight.keep_setting from public, anon, authenticated, service_role;
 
 -- An event can only be deleted with its agent, whose row is gone by then.
 create or replace function greenlight.keep_log()
@@ -687,7 +895,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id);
+    v_user uuid := greenlight.user_or_named(user_id, active => true);
     v_path text := greenlight.check_document(
         v_user, session_id, version, title, document_sha256, document_url, complete => true
     );
@@ -720,6 +928,14 @@ begin
 
     if v_plan.id is not null then
         perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
+    end if;
+
+    -- Or a client could use up the numbers, and leave none to the human.
+    if version - 1000 > coalesce(v_newest, 0) and greenlight.untrusted_client() is not null then
+        perform greenlight.refuse(
+            'invalid_version',
+            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest, 0))
+        );
     end if;
 
     if not (isfinite(expires_at) and expires_at > clock_timestamp()) then
@@ -770,25 +986,15 @@ begin
             and p.status = 'proposed';
     end if;
 
-    -- The lock keeps the document from being deleted until this plan, which refers to it, is committed, and waits for a
-    -- delete that came first.
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
         status, proposed_by, expires_at
     )
-    select
-        v_user, propose_plan.session_id, propose_plan.version, greenlight.clean_title(propose_plan.title), o.id, v_path,
-        propose_plan.document_sha256, propose_plan.document_url, 'proposed', greenlight.proposer(), propose_plan.expires_at
-    from storage.objects as o
-    where
-        o.bucket_id = 'plans'
-        and o.name = v_path
-    for key share
+    values (
+        v_user, session_id, version, greenlight.clean_title(title), greenlight.lock_document(v_path), v_path,
+        document_sha256, document_url, 'proposed', greenlight.caller(), expires_at
+    )
     returning id, status into v_answer.plan_id, v_answer.status;
-
-    if not found then
-        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', v_path));
-    end if;
 
     v_answer.created := true;
     return v_answer;
@@ -837,11 +1043,12 @@ declare
     v_path text := greenlight.check_document(
         v_user, session_id, version, title, document_sha256, document_url, complete => false
     );
-    v_title text := greenlight.clean_title(title);
+    v_title text := greenlight.trim_space(title);
     v_newest integer := greenlight.lock_session(v_user, session_id);
     v_agent public.agent;
     v_plan public.plan;
     v_aal text := greenlight.claims() ->> 'aal';
+    v_via text := greenlight.caller();
     v_answer public.plan_approval;
 begin
     -- A session without a plan has no agent.
@@ -898,7 +1105,7 @@ begin
         perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
     end if;
 
-    if v_plan.id is null and (title is null or document_url is null) then
+    if v_plan.id is null and (greenlight.clean_title(title) is null or document_url is null) then
         perform greenlight.check_document(
             v_user, session_id, version, title, document_sha256, document_url, complete => true
         );
@@ -916,32 +1123,27 @@ begin
     end if;
 
     if v_plan.id is not null then
+        perform greenlight.check_size(o.metadata)
+        from storage.objects as o
+        where o.id = v_plan.document_id;
+
         update public.plan as p
         set
             status = 'approved',
             decided_at = clock_timestamp(),
-            decided_aal = v_aal
+            decided_aal = v_aal,
+            decided_via = v_via
         where p.id = v_plan.id;
     else
-        -- The lock keeps the document from being deleted until this plan, which refers to it, is committed, and waits for
-        -- a delete that came first.
         insert into public.plan (
             user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
-            decided_at, decided_aal
+            decided_at, decided_aal, decided_via
         )
-        select
-            v_user, approve_plan.session_id, approve_plan.version, v_title, o.id, v_path,
-            approve_plan.document_sha256, approve_plan.document_url, clock_timestamp(), v_aal
-        from storage.objects as o
-        where
-            o.bucket_id = 'plans'
-            and o.name = v_path
-        for key share
+        values (
+            v_user, session_id, version, v_title, greenlight.lock_document(v_path), v_path,
+            document_sha256, document_url, clock_timestamp(), v_aal, v_via
+        )
         returning * into v_plan;
-
-        if not found then
-            perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', v_path));
-        end if;
     end if;
 
     if v_agent.id is null then
@@ -1020,7 +1222,20 @@ begin
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;
 
+    -- A repeat. Other words would be lost: they are refused.
     if v_plan.status = decision then
+        if comment is not null and comment is distinct from v_plan.comment then
+            perform greenlight.refuse(
+                'plan_decided',
+                format(
+                    'Version %s was decided: %s. %s',
+                    version,
+                    v_plan.status,
+                    coalesce('Comment: ' || v_plan.comment, 'There is no comment.')
+                )
+            );
+        end if;
+
         return v_plan;
     end if;
 
@@ -1039,6 +1254,7 @@ begin
         status = decision,
         decided_at = clock_timestamp(),
         decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
+        decided_via = greenlight.caller(),
         comment = decide_plan.comment
     where p.id = v_plan.id
     returning * into v_plan;
@@ -1079,7 +1295,7 @@ end;
 $$;
 comment on function public.request_changes is
 'Sends a proposed plan back to its planner, with a comment that says what to change. Final; the planner proposes a '
-'higher version. Humans only. Repeats are no-ops and keep the first comment.';
+'higher version. Humans only. The same again is a no-op; with another comment it is plan_decided.';
 revoke all on function public.request_changes from public, anon, authenticated, service_role;
 grant execute on function public.request_changes to authenticated;
 
@@ -1113,8 +1329,8 @@ begin
 end;
 $$;
 comment on function public.reject_plan is
-'Rejects a proposed plan, with a comment if there is one. Final. Humans only. Repeats are no-ops and keep the first '
-'comment.';
+'Rejects a proposed plan, with a comment if there is one. Final. Humans only. The same again is a no-op; with another '
+'comment it is plan_decided.';
 revoke all on function public.reject_plan from public, anon, authenticated, service_role;
 grant execute on function public.reject_plan to authenticated;
 
@@ -1126,7 +1342,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id);
+    v_user uuid := greenlight.user_or_named(user_id, active => false);
 begin
     perform greenlight.check_version(session_id, version);
     return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null);
@@ -1304,8 +1520,16 @@ set search_path = ''
 as $$
 begin
     -- Not require_user(): a read takes no lock.
-    if not exists (select from auth.users where id = (select auth.uid())) then
-        perform greenlight.refuse('not_authenticated', 'The token has no user, or the user no longer exists.');
+    if not exists (
+        select from auth.users as u
+        where
+            u.id = (select auth.uid())
+            and u.deleted_at is null
+            and (u.banned_until > now()) is not true
+    ) then
+        perform greenlight.refuse(
+            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
+        );
     end if;
 
     return query

@@ -61,7 +61,8 @@ public.build,
 public.agent_event,
 public.agent,
 public.plan,
-greenlight.trusted_client;
+greenlight.trusted_client,
+greenlight.setting;
 
 drop type if exists
 public.plan_approval,

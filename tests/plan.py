@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 import uuid
 from typing import Any
 
@@ -28,6 +29,49 @@ def encode(request: dict[str, Any]) -> bytes:
 
 
 LIMIT = 1_048_576  # bytes of a document
+
+# Titles that hide something: they are invalid_title. Nothing in them can be seen, ...
+UNSEEN = (
+    "\u200b",
+    "\u2060\ufeff",
+    "\u00ad",
+    "\u115f",
+    "\u1160",
+    "\u2800",
+    "\u3164",
+    "\uffa0",
+    "\ufe0f",
+    "\ufe00\u3000\u061c",
+)
+UNSEEN_TAGS = ("\U000e0001", "".join(chr(0xE0000 + ord(letter)) for letter in "approve"))
+# ... or a bidi control shows them in another order.
+BIDI = tuple(f"a{chr(control)}b" for control in (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+INVALID_TITLES = (*UNSEEN, *UNSEEN_TAGS, *BIDI)
+
+# And titles that are fine, because something in them can be seen.
+VALID_TITLES = (
+    "zero\u200bwidth",
+    "\u2800.",
+    "\u202f\u0645\u0631\u062d\u0628\u0627\u200f",
+    "\U0001f469\u200d\U0001f680\ufe0f",
+    "\u0301",
+    "\ue000",
+)
+
+
+def is_seen(title: str) -> bool:
+    """Tell whether a title has a visible character."""
+    blank = "\u115f\u1160\u2800\u3164\uffa0"
+    return any(
+        not (
+            unicodedata.category(letter) in {"Cf", "Cc", "Zs", "Zl", "Zp"}
+            or letter in blank
+            or "\ufe00" <= letter <= "\ufe0f"
+            or "\U000e0000" <= letter <= "\U000e007f"
+        )
+        for letter in title
+    )
+
 
 # Which answer a wrong field gets.
 BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [

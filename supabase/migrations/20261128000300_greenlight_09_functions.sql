@@ -5,4 +5,858 @@ set local statement_timeout = '60s';
 
 -- Written by `make migration` from supabase/functions.sql.
 
+drop function greenlight.proposer();
+drop function greenlight.user_or_named(uuid);
+
+-- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
+-- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
+-- the code and nothing else.
+create or replace function greenlight.refuse(code text, details text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_status text;
+    v_hint text;
+begin
+    select error.status, error.hint
+    into strict v_status, v_hint
+    from (
+        values
+        ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
+        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
+        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
+        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
+        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
+        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
+        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
+        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
+        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
+        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
+        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
+        ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
+        ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
+        ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
+        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
+        ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
+        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
+        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
+        ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
+        (
+            'invalid_document_url',
+            'PT422',
+            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
+        ),
+        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
+        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
+        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
+        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
+        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
+        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
+        ('invalid_retry', 'PT422', 'Use true or false.')
+    ) as error (code, status, hint)
+    where error.code = refuse.code;
+
+    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
+end;
+$$;
+revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
+
+-- The caller's session in Supabase Auth: the row of auth.sessions that the token names. Returns null if there is none.
+-- As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not look at
+-- the query before it runs it.
+create or replace function greenlight.auth_session()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_id text := greenlight.claims() ->> 'session_id';
+    v_session jsonb;
+begin
+    if v_id ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$' and to_regclass('auth.sessions') is not null then
+        select to_jsonb(s)
+        into v_session
+        from auth.sessions as s
+        where
+            s.id = v_id::uuid
+            and s.user_id = (select auth.uid());
+    end if;
+
+    return v_session;
+end;
+$$;
+revoke all on function greenlight.auth_session from public, anon, authenticated, service_role;
+
+-- The OAuth client that acts for the calling user: the token's client_id, whatever its JSON type, or else the client of
+-- its session in Supabase Auth, because a token hook of the project may drop the claim. Returns null if the user acts.
+create or replace function greenlight.client()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(
+        nullif(greenlight.claims() -> 'client_id', 'null'),
+        nullif(greenlight.auth_session() -> 'oauth_client_id', 'null')
+    );
+end;
+$$;
+revoke all on function greenlight.client from public, anon, authenticated, service_role;
+
+-- As client(), but not one that greenlight.trusted_client lists: that counts as the human. Where the token and its
+-- session name two, both have to be listed. Policies ask this.
+create or replace function greenlight.untrusted_client()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    v_client jsonb;
+begin
+    select client.id
+    into v_client
+    from (
+        values
+        (greenlight.claims() -> 'client_id'),
+        (greenlight.auth_session() -> 'oauth_client_id')
+    ) as client (id)
+    where
+        client.id <> 'null'
+        and (
+            jsonb_typeof(client.id) <> 'string'
+            or not exists (
+                select from greenlight.trusted_client as t
+                where t.client_id = client.id #>> '{}'
+            )
+        )
+    limit 1;
+
+    return v_client;
+end;
+$$;
+revoke all on function greenlight.untrusted_client from public, anon, authenticated, service_role;
+grant execute on function greenlight.untrusted_client to authenticated;
+
+-- The caller as plan.proposed_by and decided_via store it: service_role, user, or the id of the OAuth client. A client
+-- cannot pose as one of the first two: if its id is one of these words, it is stored in its JSON quotes.
+create or replace function greenlight.caller()
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_client jsonb := greenlight.client();
+begin
+    return case
+        when greenlight.actor_role() = 'service_role' then 'service_role'
+        when v_client is null then 'user'
+        when v_client #>> '{}' in ('user', 'service_role') then v_client::text
+        else v_client #>> '{}'
+    end;
+end;
+$$;
+revoke all on function greenlight.caller from public, anon, authenticated, service_role;
+
+-- Locks a user's row: the account cannot be deleted before the end of the transaction, and its deletion waits here,
+-- before it has locked anything of ours. Returns whether the user may act: null if there is no such user, false if
+-- Supabase Auth has deleted (softly) or banned them.
+create or replace function greenlight.lock_user(user_id uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_active boolean;
+begin
+    select u.deleted_at is null and (u.banned_until > now()) is not true
+    into v_active
+    from auth.users as u
+    where u.id = user_id
+    for key share;
+
+    return v_active;
+end;
+$$;
+revoke all on function greenlight.lock_user from public, anon, authenticated, service_role;
+
+-- Returns the calling user, whose row it locks, or refuses with not_authenticated.
+create or replace function greenlight.require_user()
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := auth.uid();
+begin
+    if greenlight.lock_user(v_user) is not true then
+        perform greenlight.refuse(
+            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
+        );
+    end if;
+
+    return v_user;
+end;
+$$;
+revoke all on function greenlight.require_user from public, anon, authenticated, service_role;
+
+-- As require_user(), and refuses with human_required what is not the human: an OAuth client and, as
+-- greenlight.setting says, an anonymous user and a token without a session. Any is_anonymous but false and null counts.
+create or replace function greenlight.require_human()
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_user();
+    v_client jsonb := greenlight.untrusted_client();
+    v_setting greenlight.setting;
+begin
+    if v_client is not null then
+        perform greenlight.refuse(
+            'human_required', format('The token belongs to the OAuth client %s, which acts for the user.', v_client)
+        );
+    end if;
+
+    select *
+    into v_setting
+    from greenlight.setting;
+
+    if
+        v_setting.anonymous_may_decide is not true
+        and coalesce(greenlight.claims() -> 'is_anonymous', 'false') not in ('false', 'null')
+    then
+        perform greenlight.refuse(
+            'human_required', 'The user is anonymous, and greenlight.setting.anonymous_may_decide is false.'
+        );
+    end if;
+
+    if v_setting.require_session and greenlight.auth_session() is null then
+        perform greenlight.refuse(
+            'human_required',
+            'The token has no session in auth.sessions (signed out?), and greenlight.setting.require_session is true.'
+        );
+    end if;
+
+    return v_user;
+end;
+$$;
+revoke all on function greenlight.require_human from public, anon, authenticated, service_role;
+
+-- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row. Nothing
+-- new is proposed to a user who may not act any more (active); what was proposed to them can be withdrawn.
+create or replace function greenlight.user_or_named(user_id uuid, active boolean)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid;
+    v_active boolean;
+begin
+    if greenlight.actor_role() <> 'service_role' then
+        v_user := greenlight.require_user();
+
+        if user_or_named.user_id <> v_user then
+            perform greenlight.refuse('invalid_user_id', 'user_id is not the caller''s own.');
+        end if;
+
+        return v_user;
+    end if;
+
+    v_active := greenlight.lock_user(user_id);
+
+    if v_active is null or (active and not v_active) then
+        perform greenlight.refuse(
+            'invalid_user_id', 'user_id is missing, or there is no such user, or they are deleted or banned.'
+        );
+    end if;
+
+    return user_id;
+end;
+$$;
+revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
+
+-- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, has a control character, a line
+-- break or a bidi control (which shows it in another order), or if nothing in it can be seen: the second pattern lists
+-- the categories Cf, Cc and Z, and what is blank of other categories.
+create or replace function greenlight.clean_title(title text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_title text := greenlight.trim_space(title);
+begin
+    if
+        char_length(v_title) between 1 and 500
+        and v_title !~ '[\u0001-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]'
+        and v_title
+        ~ '[^\u0001-\u0020\u007F-\u00A0\u00AD\u0600-\u0605\u061C\u06DD\u070F\u0890\u0891\u08E2\u115F\u1160\u1680\u180E\u2000-\u200F\u2028-\u202F\u205F-\u2064\u2066-\u206F\u2800\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF9-\uFFFB\U000110BD\U000110CD\U00013430-\U0001343F\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A\U000E0000-\U000E007F]'
+    then
+        return v_title;
+    end if;
+
+    return null;
+end;
+$$;
+revoke all on function greenlight.clean_title from public, anon, authenticated, service_role;
+
+-- Checks what propose_plan() and approve_plan() are told about a document. Unless complete, title and URL may be null.
+-- A title that the version already has is not judged again: the rule was another one when it was proposed. Returns the
+-- document's path.
+create or replace function greenlight.check_document(
+    user_id uuid,
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    complete boolean
+)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_path text := user_id::text || '/' || session_id || '/' || document_sha256 || '.md';
+    v_signed text := '/object/sign/plans/' || v_path;
+begin
+    perform greenlight.check_version(session_id, version);
+
+    if (complete or title is not null) and greenlight.clean_title(title) is null and not exists (
+        select from public.plan as p
+        where
+            p.user_id = check_document.user_id
+            and p.session_id = check_document.session_id
+            and p.version = check_document.version
+            and p.title = greenlight.trim_space(check_document.title)
+    ) then
+        perform greenlight.refuse(
+            'invalid_title',
+            'After trimming, title is not 1 to 500 characters, or has a control character, a line break or a bidi '
+            'control, or nothing in it can be seen.'
+        );
+    end if;
+
+    if (document_sha256 !~ '[^0-9a-f]' and octet_length(document_sha256) = 64) is not true then
+        perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
+    end if;
+
+    -- The shape is one constant pattern, which Postgres compiles once; one with the path in it would be compiled for
+    -- every call.
+    if (complete or document_url is not null) and (
+        char_length(document_url) <= 2048
+        and document_url ~ '^https?://[^/?#[:space:]]+/[^?#[:space:]]*\?token=[^#[:space:]]+$'
+        and right(split_part(document_url, '?', 1), char_length(v_signed)) = v_signed
+    ) is not true then
+        perform greenlight.refuse(
+            'invalid_document_url', format('document_url is not a signed URL of plans/%s.', v_path)
+        );
+    end if;
+
+    return v_path;
+end;
+$$;
+revoke all on function greenlight.check_document from public, anon, authenticated, service_role;
+
+-- Refuses a stored object that is larger than a document may be. Storage keeps the size as a number, as digits, or not
+-- at all.
+create or replace function greenlight.check_size(metadata jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (
+        case
+            when jsonb_typeof(metadata -> 'size') = 'number' or metadata ->> 'size' ~ '^[0-9]+$'
+                then (metadata ->> 'size')::numeric > 1048576
+        end
+    ) then
+        perform greenlight.refuse(
+            'document_too_large', format('The stored document has %s bytes, more than 1 MiB.', metadata ->> 'size')
+        );
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_size from public, anon, authenticated, service_role;
+
+-- Locks the stored document at this path, and returns its id. The lock keeps it from being deleted until the plan that
+-- is going to refer to it is committed, and waits for a delete that came first.
+create or replace function greenlight.lock_document(path text)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_document_id uuid;
+    v_metadata jsonb;
+begin
+    select o.id, o.metadata
+    into v_document_id, v_metadata
+    from storage.objects as o
+    where
+        o.bucket_id = 'plans'
+        and o.name = path
+    for key share;
+
+    if v_document_id is null then
+        perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
+    end if;
+
+    perform greenlight.check_size(v_metadata);
+    return v_document_id;
+end;
+$$;
+revoke all on function greenlight.lock_document from public, anon, authenticated, service_role;
+
+create or replace function greenlight.propose_plan(
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    expires_at timestamptz,
+    user_id uuid
+)
+returns public.plan_proposal
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.user_or_named(user_id, active => true);
+    v_path text := greenlight.check_document(
+        v_user, session_id, version, title, document_sha256, document_url, complete => true
+    );
+    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_agent public.agent;
+    v_plan public.plan;
+    v_refused public.plan;
+    v_answer public.plan_proposal;
+begin
+    if v_newest is not null then
+        v_agent := greenlight.lock_session_agent(v_user, session_id);
+
+        select *
+        into v_plan
+        from public.plan as p
+        where
+            p.user_id = v_user
+            and p.session_id = propose_plan.session_id
+            and p.version = propose_plan.version;
+    end if;
+
+    v_answer.version := version;
+    v_answer.created := false;
+
+    if v_plan.document_sha256 = document_sha256 then
+        v_answer.plan_id := v_plan.id;
+        v_answer.status := v_plan.status;
+        return v_answer;
+    end if;
+
+    if v_plan.id is not null then
+        perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
+    end if;
+
+    -- Or a client could use up the numbers, and leave none to the human.
+    if version - 1000 > coalesce(v_newest, 0) and greenlight.untrusted_client() is not null then
+        perform greenlight.refuse(
+            'invalid_version',
+            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest, 0))
+        );
+    end if;
+
+    if not (isfinite(expires_at) and expires_at > clock_timestamp()) then
+        perform greenlight.refuse('invalid_expires_at', 'expires_at is not in the future, or not finite.');
+    end if;
+
+    -- A document that a human refused cannot be proposed again unchanged. Later versions are decided later, so the
+    -- newest decision is the one with the highest version. Search by the stored document, because the session may have
+    -- thousands of other plans.
+    select *
+    into v_refused
+    from public.plan as p
+    where
+        p.document_id = (select o.id from storage.objects as o where o.bucket_id = 'plans' and o.name = v_path)
+        and p.decided_at is not null
+        and p.status <> 'withdrawn'
+    order by p.version desc
+    limit 1;
+
+    if v_refused.status in ('changes_requested', 'rejected') then
+        perform greenlight.refuse(
+            'plan_decided',
+            format(
+                'Version %s has the same document and was decided: %s. %s',
+                v_refused.version,
+                v_refused.status,
+                coalesce('Comment: ' || v_refused.comment, 'There is no comment.')
+            )
+        );
+    end if;
+
+    if v_agent.status = 'archived' then
+        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
+    end if;
+
+    if version < v_newest then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s is not higher than version %s, the newest.', version, v_newest)
+        );
+    end if;
+
+    if v_newest is not null then
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.user_id = v_user
+            and p.session_id = propose_plan.session_id
+            and p.status = 'proposed';
+    end if;
+
+    insert into public.plan (
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+        status, proposed_by, expires_at
+    )
+    values (
+        v_user, session_id, version, greenlight.clean_title(title), greenlight.lock_document(v_path), v_path,
+        document_sha256, document_url, 'proposed', greenlight.caller(), expires_at
+    )
+    returning id, status into v_answer.plan_id, v_answer.status;
+
+    v_answer.created := true;
+    return v_answer;
+end;
+$$;
+revoke all on function greenlight.propose_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.propose_plan to authenticated, service_role;
+
+create or replace function greenlight.approve_plan(
+    session_id text, version integer, title text, document_sha256 text, document_url text
+)
+returns public.plan_approval
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_human();
+    v_path text := greenlight.check_document(
+        v_user, session_id, version, title, document_sha256, document_url, complete => false
+    );
+    v_title text := greenlight.trim_space(title);
+    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_agent public.agent;
+    v_plan public.plan;
+    v_aal text := greenlight.claims() ->> 'aal';
+    v_via text := greenlight.caller();
+    v_answer public.plan_approval;
+begin
+    -- A session without a plan has no agent.
+    if v_newest is not null then
+        v_agent := greenlight.lock_session_agent(v_user, session_id);
+
+        select *
+        into v_plan
+        from public.plan as p
+        where
+            p.user_id = v_user
+            and p.session_id = approve_plan.session_id
+            and p.version = approve_plan.version;
+    end if;
+
+    v_answer.version := version;
+
+    -- A replay: it was approved before.
+    if
+        v_plan.document_sha256 = document_sha256
+        and v_plan.decided_at is not null
+        and v_plan.status in ('approved', 'superseded', 'archived')
+    then
+        v_answer.plan_id := v_plan.id;
+        v_answer.agent_id := v_agent.id;
+        v_answer.agent_status := v_agent.status;
+        v_answer.created := false;
+        return v_answer;
+    end if;
+
+    if v_plan.document_sha256 <> document_sha256 then
+        perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
+    end if;
+
+    if v_plan.title <> v_title then
+        perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
+    end if;
+
+    if v_plan.status in ('changes_requested', 'rejected', 'withdrawn') then
+        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
+    end if;
+
+    if v_agent.status = 'archived' then
+        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
+    end if;
+
+    if v_plan.status = 'superseded' or version < v_newest then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
+        );
+    end if;
+
+    if v_plan.expires_at <= clock_timestamp() then
+        perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
+    end if;
+
+    if v_plan.id is null and (greenlight.clean_title(title) is null or document_url is null) then
+        perform greenlight.check_document(
+            v_user, session_id, version, title, document_sha256, document_url, complete => true
+        );
+    end if;
+
+    -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
+    if v_newest is not null then
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.user_id = v_user
+            and p.session_id = approve_plan.session_id
+            and p.version < approve_plan.version
+            and (p.status = 'proposed' or p.status = 'approved');
+    end if;
+
+    if v_plan.id is not null then
+        perform greenlight.check_size(o.metadata)
+        from storage.objects as o
+        where o.id = v_plan.document_id;
+
+        update public.plan as p
+        set
+            status = 'approved',
+            decided_at = clock_timestamp(),
+            decided_aal = v_aal,
+            decided_via = v_via
+        where p.id = v_plan.id;
+    else
+        insert into public.plan (
+            user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+            decided_at, decided_aal, decided_via
+        )
+        values (
+            v_user, session_id, version, v_title, greenlight.lock_document(v_path), v_path,
+            document_sha256, document_url, clock_timestamp(), v_aal, v_via
+        )
+        returning * into v_plan;
+    end if;
+
+    if v_agent.id is null then
+        insert into public.agent (user_id, session_id, plan_id, name)
+        values (v_user, session_id, v_plan.id, left(v_plan.title, 200))
+        returning * into v_agent;
+    else
+        update public.agent as a
+        set
+            plan_id = v_plan.id,
+            name = left(v_plan.title, 200),
+            status = 'building'
+        where a.id = v_agent.id
+        returning * into v_agent;
+    end if;
+
+    v_answer.plan_id := v_plan.id;
+    v_answer.agent_id := v_agent.id;
+    v_answer.agent_status := v_agent.status;
+    v_answer.created := true;
+    return v_answer;
+end;
+$$;
+revoke all on function greenlight.approve_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.approve_plan to authenticated;
+
+-- Decides on a proposal of the user, who is locked already.
+create or replace function greenlight.decide_plan(
+    user_id uuid, session_id text, version integer, decision text, comment text
+)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_newest integer := greenlight.lock_session(user_id, session_id);
+    v_plan public.plan;
+begin
+    perform greenlight.lock_session_agent(user_id, session_id);
+
+    select *
+    into v_plan
+    from public.plan as p
+    where
+        p.user_id = decide_plan.user_id
+        and p.session_id = decide_plan.session_id
+        and p.version = decide_plan.version;
+
+    if v_plan.id is null then
+        perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
+    end if;
+
+    -- A repeat. Other words would be lost: they are refused.
+    if v_plan.status = decision then
+        if comment is not null and comment is distinct from v_plan.comment then
+            perform greenlight.refuse(
+                'plan_decided',
+                format(
+                    'Version %s was decided: %s. %s',
+                    version,
+                    v_plan.status,
+                    coalesce('Comment: ' || v_plan.comment, 'There is no comment.')
+                )
+            );
+        end if;
+
+        return v_plan;
+    end if;
+
+    if v_plan.status = 'superseded' then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
+        );
+    end if;
+
+    if v_plan.status <> 'proposed' then
+        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
+    end if;
+
+    update public.plan as p
+    set
+        status = decision,
+        decided_at = clock_timestamp(),
+        decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
+        decided_via = greenlight.caller(),
+        comment = decide_plan.comment
+    where p.id = v_plan.id
+    returning * into v_plan;
+
+    return v_plan;
+end;
+$$;
+revoke all on function greenlight.decide_plan from public, anon, authenticated, service_role;
+
+create or replace function public.request_changes(session_id text, version integer, comment text)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.request_changes(session_id, version, comment);
+end;
+$$;
+comment on function public.request_changes is
+'Sends a proposed plan back to its planner, with a comment that says what to change. Final; the planner proposes a '
+'higher version. Humans only. The same again is a no-op; with another comment it is plan_decided.';
+revoke all on function public.request_changes from public, anon, authenticated, service_role;
+grant execute on function public.request_changes to authenticated;
+
+create or replace function public.reject_plan(session_id text, version integer, comment text default null)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.reject_plan(session_id, version, comment);
+end;
+$$;
+comment on function public.reject_plan is
+'Rejects a proposed plan, with a comment if there is one. Final. Humans only. The same again is a no-op; with another '
+'comment it is plan_decided.';
+revoke all on function public.reject_plan from public, anon, authenticated, service_role;
+grant execute on function public.reject_plan to authenticated;
+
+create or replace function greenlight.withdraw_plan(session_id text, version integer, user_id uuid)
+returns public.plan
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.user_or_named(user_id, active => false);
+begin
+    perform greenlight.check_version(session_id, version);
+    return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null);
+end;
+$$;
+revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
+grant execute on function greenlight.withdraw_plan to authenticated, service_role;
+
+create or replace function greenlight.deleted_agents()
+returns setof public.agent
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    -- Not require_user(): a read takes no lock.
+    if not exists (
+        select from auth.users as u
+        where
+            u.id = (select auth.uid())
+            and u.deleted_at is null
+            and (u.banned_until > now()) is not true
+    ) then
+        perform greenlight.refuse(
+            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
+        );
+    end if;
+
+    return query
+    select *
+    from public.agent as a
+    where
+        a.user_id = (select auth.uid())
+        and a.deleted_at is not null
+    order by a.deleted_at desc, a.id;
+end;
+$$;
+revoke all on function greenlight.deleted_agents from public, anon, authenticated, service_role;
+grant execute on function greenlight.deleted_agents to authenticated;
+
 notify pgrst, 'reload schema';

@@ -195,6 +195,23 @@ class Project:
             )
         return user
 
+    def sign_in(self, user: User, client_id: object = None) -> str:
+        """What Supabase Auth does: a session, of an OAuth client if there is one. Answers its id, for the token."""
+        (session,) = self.rows(
+            "insert into auth.sessions (id, user_id, oauth_client_id)"
+            " values (gen_random_uuid(), %s, %s) returning id::text",
+            user.id,
+            client_id,
+        )
+        return str(session["id"])
+
+    def change_setting(self, **columns: object) -> None:
+        """What the adopter does in the SQL editor."""
+        changes = ", ".join(f"{column} = %({column})s" for column in columns)
+        with self.as_superuser() as connection:
+            connection.execute("set local role postgres")
+            connection.execute(f"update greenlight.setting set {changes}", columns)
+
     def delete_user(self, user: User) -> None:
         with self.as_superuser() as connection:
             connection.execute("delete from auth.users where id = %s", (user.id,))

@@ -42,7 +42,8 @@ INVARIANTS: dict[str, str] = {
         select p.id from public.plan p
         where (p.status = 'proposed' and p.decided_at is not null)
             or (p.status not in ('proposed', 'superseded') and p.decided_at is null)
-            or (p.decided_at is null and (p.decided_aal is not null or p.comment is not null))
+            or (p.decided_at is null and coalesce(p.decided_aal, p.decided_via, p.comment) is not null)
+            or (p.decided_at is not null and p.decided_via is null)
             or (p.status = 'changes_requested' and p.comment is null)
             or p.decided_at < p.created_at
     """,

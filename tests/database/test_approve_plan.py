@@ -1,12 +1,13 @@
 """approve_plan(): what it makes, what it answers again, what it refuses, and in which order."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.plan import sha256
+from tests.plan import INVALID_TITLES, VALID_TITLES, is_seen, sha256
 
 from .conftest import Project, User, refused
 
@@ -121,6 +122,7 @@ INVALID += [
         "a\x85b",
         "a\x1bb",
         "x" * 501,
+        *INVALID_TITLES,
     )
 ]
 INVALID += [
@@ -147,8 +149,7 @@ def test_a_wrong_argument_is_refused_and_nothing_is_written(
         "x" * 500,
         "\U0001f680" * 500,
         "\u2003 padded\t\n",
-        "مرحبا \u202e bidi",
-        "zero\u200bwidth",
+        *VALID_TITLES,
         "a.b/c'\"--;$$",
     ],
     ids=ascii,
@@ -290,6 +291,21 @@ def test_of_several_errors_the_first_in_order_is_told(project: Project) -> None:
         project.approve(user, version=5, document="# new")
     with refused("invalid_title", "PT422"):
         project.approve(user, version=5, title="", document="# new")
+
+
+def test_a_title_of_one_character_is_judged_by_whether_it_can_be_seen(project: Project) -> None:
+    """Each code point that Postgres can store; Unicode 15 made U+13439 to U+1343F format characters."""
+    (row,) = project.rows(
+        """
+        select array_agg(c) as taken from generate_series(1, x'10FFFF'::integer) as c
+        where c not between x'D800'::integer and x'DFFF'::integer
+            and c not between x'13439'::integer and x'1343F'::integer
+            and greenlight.clean_title(chr(c)) is not null
+        """
+    )
+    bidi = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+    codes = {*range(1, sys.maxunicode + 1)} - {*range(0xD800, 0xE000), *range(0x13439, 0x13440)}
+    assert set(row["taken"]) == {code for code in codes if is_seen(chr(code)) and code not in bidi}
 
 
 # Races -------------------------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ def test_session_version_and_hash_approve_a_proposal(any_project: Project) -> No
         "created": True,
     }
     changed = {name for name in plan if plan[name] != before[name]}
-    assert changed == {"status", "decided_at", "decided_aal", "updated_at"}
-    assert (plan["status"], plan["decided_aal"]) == ("approved", "aal2")
+    assert changed == {"status", "decided_at", "decided_aal", "decided_via", "updated_at"}
+    assert (plan["status"], plan["decided_aal"], plan["decided_via"]) == ("approved", "aal2", "user")
     assert plan["decided_at"] is not None
     assert (agent["plan_id"], agent["name"], agent["status"]) == (plan["id"], "T" * 200, "building")
     assert (event["kind"], event["to_status"], event["version"]) == ("approved", "building", 3)
@@ -52,6 +52,7 @@ def test_a_direct_approval_records_its_decision_as_well(project: Project) -> Non
     project.store_and_approve(user, "s2")
     plan = project.plan(user)
     assert (plan["decided_aal"], plan["proposed_by"], plan["comment"]) == ("aal1", None, None)
+    assert plan["decided_via"] == "user"
     assert plan["decided_at"] is not None
     assert project.plan(user, "s2")["decided_aal"] is None
 

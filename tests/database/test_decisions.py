@@ -26,11 +26,11 @@ def test_a_decision_is_written_into_the_plan_and_nowhere_else(
 
     plan = any_project.plan(user)
     assert row == plan
-    assert (plan["status"], plan["decided_aal"]) == (status, "aal2")
+    assert (plan["status"], plan["decided_aal"], plan["decided_via"]) == (status, "aal2", "user")
     assert plan["comment"] == arguments.get("comment")
     assert before["created_at"] <= plan["decided_at"] <= plan["updated_at"]
     changed = {name for name in plan if plan[name] != before[name]}
-    assert changed == {"status", "decided_at", "decided_aal", "updated_at", *arguments}
+    assert changed == {"status", "decided_at", "decided_aal", "decided_via", "updated_at", *arguments}
     for table in ("agent", "agent_event", "build"):
         assert any_project.rows(f"select from public.{table}") == [], table
     assert broken_invariants(any_project) == []
@@ -108,16 +108,42 @@ def check_that_the_planner_learns(project: Project, user: User, decision: str, p
 
 @pytest.mark.parametrize("decision", STATUS)
 def test_two_clicks_decide_once(project: Project, decision: str) -> None:
-    """The same decision again returns the row as it is, and keeps the first comment."""
+    """The same decision again, with the same words, returns the row as it is."""
     user = project.new_user()
     project.store_and_propose(user)
     arguments: dict[str, Any] = {"comment": "First."} if decision in COMMENTED else {}
     first = project.decide(user.with_claims(aal="aal1"), decision, **arguments)
     before = project.everything()
-    for comment in ("Second.", "First."):
-        again: dict[str, Any] = {"comment": comment} if decision in COMMENTED else {}
-        assert project.decide(user.with_claims(aal="aal2"), decision, **again) == first
+    assert project.decide(user.with_claims(aal="aal2"), decision, **arguments) == first
+    if decision == "reject_plan":
+        assert project.decide(user, decision, comment=None) == first
     assert project.everything() == before
+
+
+@pytest.mark.parametrize("decision", COMMENTED)
+@pytest.mark.parametrize("second", ["Second.", "First", " First."])
+def test_a_second_comment_is_not_dropped_silently(project: Project, decision: str, second: str) -> None:
+    """It is refused, and the details say which comment stands."""
+    user = project.new_user()
+    project.store_and_propose(user)
+    project.decide(user, decision, comment="First.")
+    before = project.everything()
+    with refused("plan_decided", "PT409") as caught:
+        project.decide(user, decision, comment=second)
+    status = STATUS[decision]
+    assert caught.value.diag.message_detail == f"Version 1 was decided: {status}. Comment: First."
+    assert project.everything() == before
+
+
+def test_a_comment_does_not_come_after_a_rejection_without_one(project: Project) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    first = project.decide(user, "reject_plan")
+    with refused("plan_decided", "PT409") as caught:
+        project.decide(user, "reject_plan", comment="Because.")
+    detail = "Version 1 was decided: rejected. There is no comment."
+    assert caught.value.diag.message_detail == detail
+    assert project.decide(user, "reject_plan") == first
 
 
 @pytest.mark.parametrize("decision", STATUS)
@@ -188,13 +214,16 @@ def test_every_planner_withdraws(any_project: Project, planner: str) -> None:
     any_project.store_and_propose(user)
     match planner:
         case "user":
+            via = "user"
             row = any_project.decide(user.with_claims(aal="aal1"), "withdraw_plan")
         case "client":
+            via = "mcp"
             client = user.with_claims(client_id="mcp", aal="aal1")
             row = any_project.decide(client, "withdraw_plan", user_id=user.id)
         case _:
+            via = "service_role"
             row = any_project.decide(None, "withdraw_plan", user_id=user.id)
-    assert row["status"] == "withdrawn"
+    assert (row["status"], row["decided_via"]) == ("withdrawn", via)
     assert row["decided_aal"] == (None if planner == "service role" else "aal1")
 
 

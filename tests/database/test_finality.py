@@ -141,10 +141,11 @@ def test_a_decision_is_not_rewritten(project: Project, subtests: pytest.Subtests
     user = project.new_user()
     for state in STATES:
         plan = project.plan_in(user.with_claims(aal="aal1"), state, state)
-        changes = ["decided_at = now() - interval '1 day'", "decided_aal = 'another'", "comment = 'another'"]
+        changes = ["decided_at = now() - interval '1 day'", "comment = 'another'"]
+        changes += ["decided_aal = 'another'", "decided_via = 'another'"]
         changes += [
             f"{column} = null"
-            for column in ("decided_at", "decided_aal", "comment")
+            for column in ("decided_at", "decided_aal", "decided_via", "comment")
             if plan[column] is not None
         ]
         for rewrite in changes:
@@ -159,7 +160,10 @@ def test_a_decision_is_not_rewritten(project: Project, subtests: pytest.Subtests
 def test_what_follows_an_approval_keeps_its_decision(project: Project, status: str) -> None:
     user = project.new_user()
     plan = project.plan_in(user, "approved")
-    for rewrite in ("decided_at = null", "decided_at = now()", "decided_aal = 'other'", "comment = 'other'"):
+    for rewrite in (
+        *("decided_at = null", "decided_at = now()", "comment = 'other'"),
+        *("decided_aal = 'other'", "decided_via = 'other'", "decided_via = null"),
+    ):
         with pytest.raises(psycopg.Error) as caught:
             change(project, plan, f"status = %s, {rewrite}", status)
         assert (caught.value.sqlstate or "")[:2] in ("42", "23"), rewrite

@@ -218,6 +218,190 @@ def test_an_agent_is_refused_before_plan_and_arguments_are_checked(project: Proj
         project.call(user, "approve_plan", session_id="/", version=0)
 
 
+# A token hook that drops client_id ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", HUMAN_CALLS)
+def test_a_client_is_known_by_its_session_where_a_hook_drops_the_claim(
+    any_project: Project, call: str
+) -> None:
+    user = any_project.new_user()
+    agent_id = story(any_project, user, call)
+    client = user.with_claims(session_id=any_project.sign_in(user, uuid4()))
+    before = any_project.everything()
+    with refused("human_required", "PT403"):
+        HUMAN_CALLS[call](any_project, client, agent_id)
+    assert any_project.everything() == before
+    human = user.with_claims(session_id=any_project.sign_in(user))
+    assert HUMAN_CALLS[call](any_project, human, agent_id)
+
+
+def test_what_such_a_client_writes_carries_its_id(project: Project) -> None:
+    user = project.new_user()
+    client_id = uuid4()
+    client = user.with_claims(session_id=project.sign_in(user, client_id))
+    project.store_and_propose(client)
+    project.decide(client, "withdraw_plan")
+    plan = project.plan(user)
+    assert (plan["proposed_by"], plan["decided_via"]) == (str(client_id), str(client_id))
+    project.store(user, document=document_of("s1", 1002))
+    with refused("invalid_version", "PT422"):
+        project.propose(client, version=1002, document=document_of("s1", 1002))
+
+    trust(project, str(client_id))
+    project.store_and_propose(client, version=1002)
+    project.approve_proposed(client, version=1002)
+    plan = project.plan(user, version=1002)
+    assert (plan["proposed_by"], plan["decided_via"]) == (str(client_id), str(client_id))
+
+
+@pytest.mark.parametrize("claim", [{}, {"client_id": "our-app"}], ids=["no claim", "a trusted claim"])
+def test_trust_in_the_claims_client_is_no_trust_in_the_sessions(
+    project: Project, claim: dict[str, Any]
+) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    trust(project, "our-app")
+    client = user.with_claims(session_id=project.sign_in(user, uuid4()), **claim)
+    with refused("human_required", "PT403"):
+        project.approve_proposed(client)
+
+
+# What a token may hold in place of a session's id.
+NO_SESSIONS: tuple[object, ...] = (
+    None,
+    "",
+    "x",
+    5,
+    [],
+    {},
+    str(uuid4()),
+    "{" + str(uuid4()) + "}",
+    "' or true --",
+)
+
+
+def test_a_token_without_a_session_is_judged_by_its_claim(project: Project) -> None:
+    user, other = project.new_user(), project.new_user()
+    project.plan_in(user, "approved")
+    others = project.sign_in(other, uuid4())
+    for session_id in (*NO_SESSIONS, others):
+        human = user.with_claims(session_id=session_id)
+        assert project.approve_proposed(human)["created"] is False
+        with refused("human_required", "PT403"):
+            project.approve_proposed(human.with_claims(client_id="mcp"))
+
+
+@pytest.mark.parametrize(
+    "older",
+    ["drop table auth.sessions", "alter table auth.sessions drop column oauth_client_id"],
+    ids=["no table", "no column"],
+)
+def test_an_older_project_goes_by_the_claim_alone(project: Project, older: Any) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    session_id = project.sign_in(user)
+    with project.as_superuser() as connection:
+        connection.execute(older)
+    human = user.with_claims(session_id=session_id)
+    with refused("human_required", "PT403"):
+        project.approve_proposed(human.with_claims(client_id="mcp"))
+    if "column" not in older:
+        project.change_setting(require_session=True)
+        with refused("human_required", "PT403"):
+            project.approve_proposed(human)
+        project.change_setting(require_session=False)
+    assert project.approve_proposed(human)["created"] is True
+
+
+# Settings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", HUMAN_CALLS)
+def test_an_anonymous_user_decides_only_where_the_project_says_so(any_project: Project, call: str) -> None:
+    user = any_project.new_user()
+    agent_id = story(any_project, user, call)
+    before = any_project.everything()
+    claims: list[object] = [True, "true", 1, {}, "false"]
+    for claim in claims:
+        with refused("human_required", "PT403") as caught:
+            HUMAN_CALLS[call](any_project, user.with_claims(is_anonymous=claim), agent_id)
+        assert "anonymous_may_decide" in (caught.value.diag.message_detail or "")
+    assert any_project.everything() == before
+    any_project.change_setting(anonymous_may_decide=True)
+    assert HUMAN_CALLS[call](any_project, user.with_claims(is_anonymous=True), agent_id)
+
+
+def test_an_anonymous_user_proposes_and_withdraws(project: Project) -> None:
+    user = project.new_user()
+    anonymous = user.with_claims(is_anonymous=True)
+    project.store_and_propose(anonymous)
+    assert project.decide(anonymous, "withdraw_plan")["status"] == "withdrawn"
+    project.store_and_propose(anonymous, version=2)
+    for claim in (False, None):
+        assert project.approve_proposed(user.with_claims(is_anonymous=claim), version=2)
+
+
+@pytest.mark.parametrize("call", HUMAN_CALLS)
+def test_with_require_session_only_a_session_of_the_users_own_decides(
+    any_project: Project, call: str
+) -> None:
+    """A client that signs out removes the row which tells it apart; then its token decides nothing, either."""
+    user, other = any_project.new_user(), any_project.new_user()
+    agent_id = story(any_project, user, call)
+    signed_out = any_project.sign_in(user, uuid4())
+    others, clients = any_project.sign_in(other), any_project.sign_in(user, uuid4())
+    any_project.change_setting(require_session=True)
+    any_project.rows("delete from auth.sessions where id = %s returning id", signed_out)
+    before = any_project.everything()
+    for session_id in (*NO_SESSIONS, signed_out, others, clients):
+        with refused("human_required", "PT403"):
+            HUMAN_CALLS[call](any_project, user.with_claims(session_id=session_id), agent_id)
+    assert any_project.everything() == before
+    human = user.with_claims(session_id=any_project.sign_in(user))
+    assert HUMAN_CALLS[call](any_project, human, agent_id)
+
+
+def test_with_require_session_a_trusted_client_and_the_service_role_go_on(project: Project) -> None:
+    user = project.new_user()
+    client_id = uuid4()
+    project.store_and_propose(user)
+    project.change_setting(require_session=True)
+    client = user.with_claims(session_id=project.sign_in(user, client_id))
+    with refused("human_required", "PT403"):
+        project.approve_proposed(client)
+    trust(project, str(client_id))
+    agent_id = project.approve_proposed(client)["agent_id"]
+    assert project.call(None, "transition_agent", agent_id=agent_id, to_status="archived")
+    # Planners need none.
+    project.store_and_propose(user.with_claims(client_id="mcp"), "s2")
+    assert project.decide(user, "withdraw_plan", "s2")
+
+
+def test_the_settings_are_one_row(any_project: Project) -> None:
+    row = {"only_row": True, "anonymous_may_decide": False, "require_session": False}
+    assert any_project.rows("select * from greenlight.setting") == [row]
+    for statement in (
+        "insert into greenlight.setting default values",
+        "insert into greenlight.setting (only_row) values (false)",
+        "delete from greenlight.setting",
+        "truncate greenlight.setting",
+        "update greenlight.setting set require_session = null",
+    ):
+        with pytest.raises(psycopg.Error), any_project.transaction("postgres") as connection:
+            connection.execute(cast("Any", statement))
+    any_project.change_setting(require_session=True)
+    assert any_project.rows("select * from greenlight.setting") == [{**row, "require_session": True}]
+
+
+def test_a_dump_of_the_settings_is_restored_over_them(project: Project) -> None:
+    """As the CLI's dump of the data begins: triggers and foreign keys off."""
+    with project.as_superuser() as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute("insert into greenlight.setting (require_session) values (true)")
+    assert [row["require_session"] for row in project.rows("select * from greenlight.setting")] == [True]
+
+
 # Trusted clients ---------------------------------------------------------------------------------------------
 
 
@@ -263,7 +447,7 @@ def test_no_client_is_trusted_until_the_project_says_so(any_project: Project) ->
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
-def test_no_api_role_reads_or_writes_who_is_trusted(any_project: Project, role: str) -> None:
+def test_no_api_role_reads_or_writes_who_is_trusted_and_the_settings(any_project: Project, role: str) -> None:
     claims = {"sub": str(any_project.new_user().id)}
     for statement in (
         "select client_id from greenlight.trusted_client",
@@ -271,6 +455,11 @@ def test_no_api_role_reads_or_writes_who_is_trusted(any_project: Project, role: 
         "update greenlight.trusted_client set client_id = 'mcp'",
         "delete from greenlight.trusted_client",
         "truncate greenlight.trusted_client",
+        "select require_session from greenlight.setting",
+        "insert into greenlight.setting default values",
+        "update greenlight.setting set anonymous_may_decide = true",
+        "delete from greenlight.setting",
+        "truncate greenlight.setting",
     ):
         with denied(), any_project.as_role(role, claims) as connection:
             connection.execute(cast("Any", statement))

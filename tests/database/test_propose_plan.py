@@ -1,5 +1,6 @@
 """propose_plan(): what it writes, what it answers again, what it refuses, and in which order."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -9,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.plan import sha256
+from tests.plan import INVALID_TITLES, sha256
 
 from .conftest import STATES, Project, User, document_of, refused
 from .invariants import broken_invariants
@@ -346,7 +347,9 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     ("invalid_session_id", {"session": session}) for session in (None, "", "a/b", "a\n", "x" * 129)
 ]
 INVALID += [("invalid_version", {"version": version}) for version in (None, 0, -1)]
-INVALID += [("invalid_title", {"title": title}) for title in (None, "", " \u3000", "a\nb", "x" * 501)]
+INVALID += [
+    ("invalid_title", {"title": title}) for title in (None, "", " \u3000", "a\nb", "x" * 501, *INVALID_TITLES)
+]
 INVALID += [
     ("invalid_document_sha256", {"document_sha256": digest}) for digest in (None, "", "0" * 63, "A" * 64)
 ]
@@ -497,3 +500,95 @@ def test_forty_proposals_at_once_make_one_plan(project: Project) -> None:
     assert len({answer["plan_id"] for answer in answers}) == 1
     assert sum(answer["created"] for answer in answers) == 1
     assert len(project.rows("select from public.plan")) == 1
+
+
+# How far ahead -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newest", [0, 5])
+def test_a_client_cannot_use_up_the_versions(any_project: Project, newest: int) -> None:
+    """It proposes at most 1,000 above the newest, so that the human can always approve a higher one."""
+    user = any_project.new_user()
+    client = user.with_claims(client_id="mcp")
+    if newest:
+        any_project.store_and_approve(user, version=newest)
+    any_project.store(user, document="# Far")
+    before = any_project.everything()
+    for version in (newest + 1001, 2**31 - 1):
+        with refused("invalid_version", "PT422") as caught:
+            any_project.propose(client, version=version, document="# Far")
+        assert f"version {newest}" in (caught.value.diag.message_detail or "")
+    assert any_project.everything() == before
+    assert any_project.propose(client, version=newest + 1000, document="# Far")["created"] is True
+    any_project.decide(client, "withdraw_plan", version=newest + 1000)
+    assert any_project.store_and_approve(user, version=newest + 1001)["created"] is True
+
+
+@pytest.mark.parametrize("planner", ["the human", "the service role", "a trusted client"])
+def test_the_users_own_planners_choose_any_version(project: Project, planner: str) -> None:
+    user = project.new_user()
+    with project.as_superuser() as connection:
+        connection.execute("insert into greenlight.trusted_client values ('our-app')")
+    caller = user.with_claims(client_id="our-app") if planner == "a trusted client" else user
+    service_role = planner == "the service role"
+    assert project.store_and_propose(caller, version=2**31 - 1, service_role=service_role)["created"] is True
+
+
+def test_a_version_too_far_ahead_has_its_place_among_the_refusals(project: Project) -> None:
+    user = project.new_user()
+    client = user.with_claims(client_id="mcp")
+    past = datetime.now(UTC) - timedelta(days=1)
+    project.store_and_propose(user, version=5000)
+    assert project.propose(client, version=5000, document=document_of("s1", 5000))["created"] is False
+    with refused("plan_conflict", "PT409"):
+        project.propose(client, version=5000, document="# Other", expires_at=past)
+    with refused("invalid_version", "PT422"):
+        project.propose(client, version=6001, document="# Other", expires_at=past)
+    with refused("invalid_expires_at", "PT422"):
+        project.propose(client, version=6000, document="# Other", expires_at=past)
+
+
+# How large ---------------------------------------------------------------------------------------------------
+
+TOO_LARGE = (1_048_577, "1048577", 2**40, "9" * 30, 1048576.5)
+FITTING = (None, 1_048_576, "1048576", "01048576", 0, "", "1e9", "large", True, [2**40], {"size": 2**40})
+
+
+def set_size(project: Project, size: object) -> None:
+    project.rows(
+        "update storage.objects set metadata = %s::jsonb where bucket_id = 'plans' returning id",
+        json.dumps({"size": size}),
+    )
+
+
+def test_what_is_too_large_is_neither_proposed_nor_approved(any_project: Project) -> None:
+    """Chunked uploads pass the limit of the bucket."""
+    user = any_project.new_user()
+    any_project.store_and_propose(user, "proposed")
+    any_project.store(user)
+    before = any_project.everything()
+    for size in TOO_LARGE:
+        set_size(any_project, size)
+        with refused("document_too_large", "PT413"):
+            any_project.propose(user)
+        with refused("document_too_large", "PT413"):
+            any_project.approve(user)
+        with refused("document_too_large", "PT413"):
+            any_project.approve_proposed(user, "proposed")
+    assert any_project.everything() == before
+    with refused("plan_not_found", "PT404"):
+        any_project.decide(user, "reject_plan", version=2)
+    assert any_project.decide(user, "reject_plan", "proposed")["status"] == "rejected"
+
+
+def test_what_fits_or_has_no_size_is_proposed_and_approved(project: Project) -> None:
+    user = project.new_user()
+    for number, size in enumerate(FITTING):
+        session = f"s{number}"
+        project.store(user, session)
+        set_size(project, size)
+        assert project.propose(user, session)["created"] is True
+        assert project.approve_proposed(user, session, document="# Plan")["created"] is True
+        project.store(user, session, "# Direct")
+        set_size(project, size)
+        assert project.approve(user, session, 2, document="# Direct")["created"] is True

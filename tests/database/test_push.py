@@ -70,7 +70,7 @@ def ours(line: str) -> bool:
             r"|claim_builds|renew_build|finish_build|fail_build|retry_build"
             r"|orphaned_documents|purge_deleted_agents|purge_closed_plans)\()"
             r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build)) "
-            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build)$|bucket \(plans,",
+            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|greenlight\.setting)$|bucket \(plans,",
             line,
         )
     )

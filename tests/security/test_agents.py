@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.caller import Caller, expect_problem
@@ -86,3 +87,57 @@ def test_a_token_without_the_claim_is_the_humans(
     assert answer.status_code == 200, answer.text
     (row,) = user.rows("plan", session_id=f"eq.{proposal['plan_id']}")
     assert (row["status"], row["proposed_by"]) == ("approved", "user")
+
+
+def test_a_client_is_known_by_its_session_where_a_hook_drops_the_claim(
+    stack: RunningStack, user: Caller
+) -> None:
+    """Supabase Auth replaces all claims by the answer of a Custom Access Token Hook, and does not ask for this one."""
+    client_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
+    session = new_session()
+    plan = proposed(stack, user, session)
+    with psycopg.connect(stack.needs_database()) as connection:
+        connection.execute(
+            "insert into auth.sessions (id, user_id, oauth_client_id) values (%s, %s, %s)",
+            (session_id, user.id, client_id),
+        )
+    client = Caller(user.id, stack.token_for(user, session_id=session_id), user.service, user.supabase)
+    before = [user.rows(table) for table in ("plan", "agent", "agent_event", "build")]
+
+    for function, arguments in {
+        "approve_plan": {**plan, "document_sha256": sha256("# Plan")},
+        "request_changes": {**plan, "comment": "Shorter"},
+        "reject_plan": plan,
+    }.items():
+        refusal = client.rpc(function, **arguments)
+        assert (refusal.status_code, refusal.json()["message"]) == (403, "human_required"), function
+    expect_problem(client.approve(plan_id=session, content="# Plan"), 403, "human_required")
+
+    assert [user.rows(table) for table in ("plan", "agent", "agent_event", "build")] == before
+    assert client.rpc("withdraw_plan", **plan).json()["decided_via"] == client_id
+    assert user.approved()["created"] is True
+
+
+def test_an_anonymous_user_decides_nothing_until_the_project_says_so(
+    stack: RunningStack, user: Caller
+) -> None:
+    plan = proposed(stack, user, session := new_session())
+    token = stack.token_for(user, is_anonymous=True)
+    anonymous = Caller(user.id, token, user.service, user.supabase)
+    refusal = anonymous.rpc("reject_plan", **plan)
+    assert (refusal.status_code, refusal.json()["message"]) == (403, "human_required")
+    assert "anonymous" in refusal.json()["details"]
+    expect_problem(anonymous.approve(plan_id=session, content="# Plan"), 403, "human_required")
+    assert anonymous.propose(**body(plan_id=session, version=2)).status_code == 200
+    assert user.rpc("reject_plan", **{**plan, "version": 2}).json()["status"] == "rejected"
+
+
+def test_a_banned_user_is_refused_at_once(stack: RunningStack, user: Caller) -> None:
+    """Their access token goes on until it expires; a ban until its end."""
+    plan = proposed(stack, user, new_session())
+    for until, status in (("now() + interval '1 hour'", 401), ("now() - interval '1 hour'", 200)):
+        with psycopg.connect(stack.needs_database()) as connection:
+            connection.execute(f"update auth.users set banned_until = {until} where id = %s", (user.id,))
+        assert user.rpc("reject_plan", **plan).status_code == status
+        assert user.propose(**body()).status_code == status
+        assert user.approve(**body()).status_code == status
