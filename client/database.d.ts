@@ -359,6 +359,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      installation: { Args: Record<PropertyKey, never>; Returns: Json };
       orphaned_documents: {
         Args: { after_name?: string; batch_size?: number; older_than: string };
         Returns: {

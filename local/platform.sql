@@ -26,6 +26,9 @@ begin
     -- does.
     grant supabase_storage_admin to postgres;
 
+    -- There it also lets postgres restore data with triggers off.
+    grant set on parameter session_replication_role to postgres;
+
     -- Postgres applies a role's settings when the role logs in. The API roles never do: PostgREST applies their
     -- settings to each request, and so do gateway.mjs and the database tests. service_role has none of its own, so
     -- authenticator's stay.

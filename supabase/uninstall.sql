@@ -28,7 +28,8 @@ public.fail_build(uuid, integer, text, boolean),
 public.retry_build(uuid),
 public.orphaned_documents(interval, text, integer),
 public.purge_deleted_agents(timestamptz, integer),
-public.purge_closed_plans(timestamptz, integer);
+public.purge_closed_plans(timestamptz, integer),
+public.installation();
 
 -- The functions in our own schema: those that take or return rows of ours go before the tables and types.
 do $$

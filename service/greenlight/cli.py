@@ -61,15 +61,20 @@ def install(
 
 
 @app.command(short_help="Check the service's settings and its Supabase project.")
-def doctor() -> None:
-    """Check settings, keys, address, clock, signing keys, migrations and bucket, and say how to fix problems.
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write a migration that puts back what is missing or changed.")
+    ] = False,
+    project: Project = Path(),
+) -> None:
+    """Check settings, keys, address, clock, signing keys, the database and the bucket, and say how to fix problems.
 
-    It reads the service's environment variables and, to check the bucket, SUPABASE_SECRET_KEY. It changes
-    nothing. Exit code 1: something is wrong.
+    It reads the service's environment variables and, to check database and bucket, SUPABASE_SECRET_KEY. It
+    changes nothing; --repair writes a file into the project. Exit code 1: something is wrong.
     """
     from greenlight.doctor import main as run  # noqa: PLC0415
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(repair=repair, project=project))
 
 
 @app.command(short_help="Run the HTTP service.")

@@ -1,18 +1,21 @@
 """`greenlight doctor`: finds common problems between the service and its Supabase project, and says how to fix them.
 
-It changes nothing. It reads the service's settings, and the secret key if it is set: it needs the key to check the
-bucket.
+It changes nothing. It reads the service's settings, and the secret key if it is set: it needs the key to check what is
+installed in the database, and the bucket.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import typer
 
-from greenlight import BUCKET
+from greenlight import BUCKET, installation
+from greenlight.install import errors_told, find_project, require_complete, write
+from greenlight.installation import Differences
 from greenlight.keys import SecretKey
 from greenlight.settings import Settings, SettingsError, read
 
@@ -20,6 +23,10 @@ HEALTHY, FAULTS = 0, 1
 
 # The service accepts tokens with a leeway of 30 s. Warn before a clock is that wrong.
 MAX_SKEW_SECONDS = 10
+
+SHOWN = 8  # how many names are listed
+
+REPAIR = "Run `greenlight doctor --repair` in the project and push: it writes a migration that mends this."
 
 # Every RPC of this version, with its arguments. The Data API finds a function by the names of its arguments, so a
 # function of another version counts as missing.
@@ -49,6 +56,7 @@ RPCS = {
     "orphaned_documents": ("older_than", "after_name", "batch_size"),
     "purge_deleted_agents": ("deleted_before", "batch_size"),
     "purge_closed_plans": ("closed_before", "batch_size"),
+    "installation": (),
 }
 
 
@@ -61,7 +69,24 @@ class Finding(NamedTuple):
     mend: str | None = None  # None: nothing is wrong
 
 
-def main() -> int:
+def main(*, repair: bool, project: Path) -> int:
+    differences: list[Differences] = []
+    status = _report(differences)
+    if repair and any(differences):
+        _repair(differences[0], project)
+    return status
+
+
+@errors_told()
+def _repair(differences: Differences, project: Path) -> None:
+    root = find_project(project)
+    require_complete(root)
+    typer.echo("")
+    write(root, [installation.repair(differences)], dry_run=False)
+
+
+def _report(differences: list[Differences]) -> int:
+    """Tell every finding, and add what differs in the database."""
     try:
         settings = read(DoctorSettings)
     except SettingsError as error:
@@ -71,7 +96,7 @@ def main() -> int:
     status = HEALTHY
     with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
         try:
-            for finding in examine(settings, http):
+            for finding in examine(settings, http, differences):
                 _tell(finding)
                 if finding.mend is not None:
                     status = FAULTS
@@ -87,8 +112,10 @@ def main() -> int:
     return status
 
 
-def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
-    """Yield the findings, in the order in which to fix them.
+def examine(
+    settings: DoctorSettings, http: httpx.Client, differences: list[Differences]
+) -> Iterator[Finding]:
+    """Yield the findings, in the order in which to fix them, and add what differs in the database.
 
     Raises httpx.TransportError when Supabase cannot be reached.
     """
@@ -110,12 +137,15 @@ def examine(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
         yield from _rpcs(publishable, http)
 
     if settings.supabase_secret_key is None:
-        yield Finding(f"Bucket {BUCKET}: not checked, because SUPABASE_SECRET_KEY is not set")
+        yield Finding(
+            f"Installation and bucket {BUCKET}: not checked, because SUPABASE_SECRET_KEY is not set"
+        )
         return
     key = settings.supabase_secret_key.get_secret_value()
     secret = {"apikey": key, "Authorization": f"Bearer {key}"}
     yield (accepted := _key("SUPABASE_SECRET_KEY", secret, http))
     if accepted.mend is None:
+        yield from _installation(_json(http.post("/rest/v1/rpc/installation", headers=secret)), differences)
         yield _bucket(settings, http.get(f"/storage/v1/bucket/{BUCKET}", headers=secret))
 
 
@@ -186,18 +216,73 @@ def _rpcs(headers: dict[str, str], http: httpx.Client) -> Iterator[Finding]:
         yield Finding(f"RPCs: all {len(RPCS)} of this version exist")
 
 
+def _installation(answer: dict[str, Any], differences: list[Differences]) -> Iterator[Finding]:
+    if "objects" not in answer:
+        yield Finding(
+            f"Installation: not checked ({answer.get('code')} {answer.get('message')})",
+            "Run `greenlight install` in the project and push.",
+        )
+        return
+    found = installation.compare(answer["objects"])
+    differences.append(found)
+    for names, what in ((found.missing, "missing"), (found.changed, "changed")):
+        columns = [name for name in names if not installation.can_repair(name)]
+        rest = [
+            name for name in names if name not in {*columns, f"bucket {BUCKET}"}
+        ]  # _bucket() tells of that one
+        if columns:
+            yield Finding(
+                f"Installation: {len(columns)} {what} in the database: {_some(columns)}",
+                "Restore it from a backup. If the database has another version of Greenlight than this command, "
+                "run `greenlight install` in the project and push.",
+            )
+        if rest:
+            yield Finding(f"Installation: {len(rest)} {what} in the database: {_some(rest)}", REPAIR)
+    if not found:
+        yield Finding("Installation: tables, functions, policies, triggers, indexes and grants are complete")
+    if found.policies_of_theirs:
+        yield Finding(
+            f"Installation: policies of the project on our tables: {_some(found.policies_of_theirs)}"
+        )
+    yield from _facts(answer["facts"])
+
+
+def _facts(facts: dict[str, Any]) -> Iterator[Finding]:
+    if (facts["bucket"] or {}).get("versioning_status") not in {None, "DISABLED"}:
+        yield Finding(
+            f"Bucket {BUCKET}: versioned, so a delete only hides a document",
+            "Suspend versioning of this bucket. It cannot be switched off again: what retention removes stays stored "
+            "until its versions are deleted in the dashboard.",
+        )
+    if facts["hooks"]:
+        yield Finding(
+            f"Token hook: {_some(facts['hooks'])} may change the claims of tokens. If it drops client_id, an OAuth "
+            "client looks like its user; docs/security.md says what to set then. (Whether it does cannot be seen here.)"
+        )
+    else:
+        yield Finding("Token hook: none in the database (one behind an HTTP address cannot be seen here)")
+    if not facts["sessions_name_the_client"]:
+        yield Finding(
+            "Sessions: auth.sessions does not name OAuth clients, so only the claim client_id tells them from users"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
     bucket = _json(answer)
     if not answer.is_success:
         return Finding(
             f"Bucket {BUCKET}: missing (status {answer.status_code}, {bucket.get('message')})",
-            "The migrations create it: run `greenlight install` in the project and push. If it was deleted after that, "
-            "create it again by hand: private, 1 MiB, text/markdown.",
+            REPAIR,
         )
     if bucket.get("public") is not False:
         return Finding(
             f"Bucket {BUCKET}: public, so everyone who knows a document's path can read it",
-            "Make it private again: dashboard, Storage, edit bucket.",
+            REPAIR,
         )
     limit, types = bucket.get("file_size_limit"), bucket.get("allowed_mime_types")
     if (limit is not None and limit < settings.max_document_bytes) or (

@@ -68,7 +68,7 @@ def install(*, project: Path, dry_run: bool, check: bool) -> None:
         raise InstallError(f"{root} lacks these migrations; `greenlight install` adds them:\n{names}")
     there = root / "supabase/migrations"
     for old in filter(is_earlier, read(there)):
-        new = next(path for path in _sql("migrations").iterdir() if path.name.endswith(old.name))
+        new = next(path for path in sql_file("migrations").iterdir() if path.name.endswith(old.name))
         typer.echo(
             f"{old} has a fault: a reset of the linked project stops there. To replace it:\n"
             f"  {shlex.join(['cp', str(new), str(there / str(old))])}\n"
@@ -85,7 +85,7 @@ def install(*, project: Path, dry_run: bool, check: bool) -> None:
 def uninstall(*, project: Path, keep_documents: bool, dry_run: bool) -> None:
     """Write the migration that removes everything of ours from the database."""
     root = find_project(project)
-    text = _sql("uninstall.sql").read_text(encoding="utf-8")
+    text = sql_file("uninstall.sql").read_text(encoding="utf-8")
     if keep_documents:
         text = text.replace(
             "v_keep_documents constant boolean := false", "v_keep_documents constant boolean := true"
@@ -93,10 +93,7 @@ def uninstall(*, project: Path, keep_documents: bool, dry_run: bool) -> None:
     there = read(root / "supabase/migrations")
     last = next((migration for migration in reversed(there) if migration.name == UNINSTALL), None)
     if installed(there):
-        if missing(root, shipped()):
-            raise InstallError(
-                f"{root} lacks migrations of this version. Run `greenlight install` and push first."
-            )
+        require_complete(root)
         write(root, [Migration("", UNINSTALL, text)], dry_run)
     elif last is None:
         raise InstallError(f"Greenlight is not installed in {root}.")
@@ -107,6 +104,13 @@ def uninstall(*, project: Path, keep_documents: bool, dry_run: bool) -> None:
         )
     else:
         typer.echo(f"{last} already exists.")
+
+
+def require_complete(project: Path) -> None:
+    if missing(project, shipped()):
+        raise InstallError(
+            f"{project} lacks migrations of this version. Run `greenlight install` and push first."
+        )
 
 
 def find_project(start: Path) -> Path:
@@ -123,10 +127,10 @@ def find_project(start: Path) -> Path:
 
 def shipped() -> list[Migration]:
     """Return the migrations of this version."""
-    return read(_sql("migrations"))
+    return read(sql_file("migrations"))
 
 
-def _sql(name: str) -> Path:
+def sql_file(name: str) -> Path:
     """Return a file or folder of supabase/. In the wheel it is beside this module."""
     packed = Path(__file__).with_name(name)
     return packed if packed.exists() else Path(__file__).parents[2] / "supabase" / name

@@ -105,6 +105,7 @@ SERVICE_CALLS: dict[str, dict[str, Any]] = {
     "orphaned_documents": {"older_than": "1 day"},
     "purge_deleted_agents": {"deleted_before": "2020-01-01"},
     "purge_closed_plans": {"closed_before": "2020-01-01"},
+    "installation": {},
 }
 SHARED_CALLS: dict[str, dict[str, Any]] = {
     "propose_plan": DOCUMENT,

@@ -21,6 +21,7 @@ def large(project: Project) -> tuple[Project, User]:
     """50,000 plans of 200 users with an agent and an event each; seeded in SQL, which only a superuser can."""
     with project.as_superuser() as connection:
         # Constraints stay on; only the triggers that write events and builds one by one do not run.
+        connection.execute("alter table public.plan disable trigger user")
         connection.execute("alter table public.agent disable trigger user")
         connection.execute(
             "insert into auth.users (id, email)"
@@ -73,6 +74,7 @@ def large(project: Project) -> tuple[Project, User]:
             from public.agent where status = 'building'
             """
         )
+        connection.execute("alter table public.plan enable trigger user")
         connection.execute("alter table public.agent enable trigger user")
     with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
         connection.execute(

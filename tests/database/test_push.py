@@ -68,7 +68,7 @@ def ours(line: str) -> bool:
             r"|function (greenlight\.|(propose_plan|approve_plan|request_changes|reject_plan|withdraw_plan"
             r"|transition_agent|delete_agent|restore_agent|deleted_agents"
             r"|claim_builds|renew_build|finish_build|fail_build|retry_build"
-            r"|orphaned_documents|purge_deleted_agents|purge_closed_plans)\()"
+            r"|orphaned_documents|purge_deleted_agents|purge_closed_plans|installation)\()"
             r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build)) "
             r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|greenlight\.setting)$|bucket \(plans,",
             line,

@@ -31,6 +31,7 @@ from tests.plan import sha256
 
 ROOT = Path(__file__).parent.parent.parent
 NODE_MODULES = {3: ROOT / "node_modules", 2: Path(__file__).parent / "node_modules"}
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")  # Debian's: it has pg_dump and psql
 COMBINATIONS = [(cli, privileges) for privileges in ("wide", "narrow") for cli in (3, 2)]
 
 host_server = factories.postgresql_proc(
@@ -102,6 +103,32 @@ class Host:
             check=False,
             timeout=300,
             env={**os.environ, "DO_NOT_TRACK": "1"},
+        )
+
+    def dump(self, *options: str) -> str:
+        """What the CLI dumps: it prints a script for its container, which runs here without one."""
+        script = self.supabase("db", "dump", "--dry-run", *options).stdout
+        result = subprocess.run(
+            ["bash", "-c", script[script.index("#!") :]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, "PATH": f"{POSTGRES_15}:{os.environ['PATH']}", "PGSSLMODE": "disable"},
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def psql(self, *scripts: str) -> subprocess.CompletedProcess[str]:
+        """Run these, one after the other, in one session, as postgres."""
+        return subprocess.run(
+            [POSTGRES_15 / "psql", "--no-psqlrc", "--quiet", self.database.dsn("postgres")],
+            input="\n".join(scripts),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
         )
 
     def push(self) -> subprocess.CompletedProcess[str]:

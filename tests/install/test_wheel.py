@@ -102,7 +102,9 @@ def names(project: Path) -> list[str]:
 def test_it_holds_the_package_and_the_sql_and_nothing_else(wheel: Path) -> None:
     files = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in files if ".dist-info/" not in name} == {"greenlight"}
-    assert [name for name in files if name.endswith(".sql")] == [
+    assert [name for name in files if name.endswith((".sql", ".json"))] == [
+        "greenlight/functions.sql",
+        "greenlight/installed.json",
         *(f"greenlight/migrations/{migration}" for migration in shipped()),
         "greenlight/uninstall.sql",
     ]
