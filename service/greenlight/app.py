@@ -70,8 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", REQUEST_ID],
-            expose_headers=[REQUEST_ID, "Retry-After"],
+            # Any: MCP clients send headers of their own, and it is the origins that are trusted.
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID, "Retry-After", "WWW-Authenticate", "Mcp-Session-Id"],
             max_age=600,
         )
     app.include_router(routes.router)

@@ -24,6 +24,7 @@ class ErrorKind(NamedTuple):
 
 ERRORS: dict[str, ErrorKind] = {
     "not_authenticated": ErrorKind(401, "A valid access token is required"),
+    "origin_not_allowed": ErrorKind(403, "Pages of this origin may not call this endpoint"),
     "human_required": ErrorKind(403, "Only the user's own session may decide"),
     "not_found": ErrorKind(404, "There is no such endpoint"),
     "plan_not_found": ErrorKind(404, "There is no such plan"),
@@ -37,6 +38,7 @@ ERRORS: dict[str, ErrorKind] = {
     "plan_stale": ErrorKind(409, "There is a newer version"),
     "document_too_large": ErrorKind(413, "The document is too large"),
     "unsupported_media_type": ErrorKind(415, "The request must be plain JSON"),
+    "host_not_allowed": ErrorKind(421, "The service does not answer under this host name"),
     "document_changed": ErrorKind(422, "The document is not the one that the user saw"),
     "invalid_document_sha256": ErrorKind(422, "The document's SHA-256 is malformed"),
     "invalid_expires_at": ErrorKind(422, "The time until the proposal expires is out of range"),
@@ -49,7 +51,9 @@ ERRORS: dict[str, ErrorKind] = {
     "invalid_version": ErrorKind(422, "The version is out of range"),
     "internal_error": ErrorKind(500, "Something went wrong in the service"),
     "upstream_error": ErrorKind(502, "Unexpected response from Supabase"),
-    "upstream_unavailable": ErrorKind(503, "Supabase cannot be reached or is busy", retryable=True),
+    "upstream_unavailable": ErrorKind(
+        503, "Supabase or the service is busy, or cannot be reached", retryable=True
+    ),
     "upstream_timeout": ErrorKind(504, "Supabase did not answer in time", retryable=True),
 }
 

@@ -13,14 +13,24 @@ import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.streamable_http import check_accept_headers
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.auth import ProtectedResourceMetadata
-from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    CallToolResult,
+    InputRequiredResult,
+    TextContent,
+    ToolAnnotations,
+    jsonrpc_message_adapter,
+)
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,9 +41,12 @@ from greenlight import MAX_DOCUMENT_BYTES, __version__, logs, submission
 from greenlight.errors import Problem
 from greenlight.proposal import ProposePlanRequest, propose, review_url
 from greenlight.routes import authenticated_user, bearer, json_body
-from greenlight.settings import Settings
+from greenlight.settings import Settings, host_name
 from greenlight.submission import MAX_TITLE, MAX_VERSION, Submission, submission_of
 from greenlight.upstream import Revision, Upstream
+
+if TYPE_CHECKING:
+    from greenlight.limits import Share
 
 MAX_WAIT_SECONDS = 45  # MCP clients give up on a call after about 60 seconds
 FIRST_PAUSE_SECONDS = 1.0  # between the first and the second look
@@ -115,6 +128,10 @@ class Decision(BaseModel):
 PENDING = (
     "No decision yet. Call get_decision again with this session_id and version and with wait_seconds, "
     f"for example {MAX_WAIT_SECONDS}. Do not act on the plan before it is approved."
+)
+TOO_MANY = (
+    "No decision yet. Too many calls are waiting, so this one did not: call get_decision again in a minute, or go on "
+    "with something else. Do not act on the plan before it is approved."
 )
 EXPIRED = (
     "The proposal expired before the human decided, and can no longer be approved. Ask the human whether it is "
@@ -323,6 +340,8 @@ class Planner:
         self.settings: Settings = state.settings
         self.user = state.user
         self.upstream = Upstream(self.settings, state.http, self.user)
+        self._share: Share = state.share
+        self._cannot_wait = False
 
     async def propose(self, wanted: Submission, expires_in_seconds: int | None) -> Decision:
         answer = await propose(wanted, expires_in_seconds, self.user, self.upstream, self.settings)
@@ -336,13 +355,17 @@ class Planner:
             self.upstream.revision(session_id), self.upstream.agent(session_id)
         )
         newest = newest or plan  # deleted in between
-        expired = plan.status == "proposed" and _is_past(plan.expires_at)
+        next_step = NEXT_STEP[plan.status]
+        if plan.status == "proposed" and _is_past(plan.expires_at):
+            next_step = EXPIRED
+        elif plan.status == "proposed" and self._cannot_wait:
+            next_step = TOO_MANY
         return Decision.model_validate(
             {
                 "session_id": session_id,
                 "version": version,
                 "status": plan.status,
-                "next_step": EXPIRED if expired else NEXT_STEP[plan.status],
+                "next_step": next_step,
                 "expires_at": plan.expires_at,
                 "review_url": review_url(session_id, self.settings),
                 "comment": plan.comment,
@@ -355,6 +378,8 @@ class Planner:
         )
 
     async def _decided(self, session_id: str, version: int, wait_seconds: float) -> Revision:
+        if wait_seconds and not self._share.wait():
+            self._cannot_wait, wait_seconds = True, 0
         until = time.monotonic() + wait_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -383,6 +408,37 @@ def _is_past(moment: datetime | None) -> bool:
     return moment is not None and moment <= datetime.now(UTC)
 
 
+def _is_loopback(name: str | None) -> bool:
+    try:
+        return name == "localhost" or ip_address(name or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _loopback(origin: str) -> str:
+    """Return the origin with one name for this machine, because browsers and settings use three."""
+    parts = urlsplit(origin)
+    try:
+        if _is_loopback(parts.hostname):
+            return f"{parts.scheme}://localhost:{parts.port}"
+    except ValueError:  # not a port
+        pass
+    return origin
+
+
+ACCEPT = "application/json, text/event-stream"
+NO_JSON = "Parse error: the body is not JSON."
+NO_MESSAGE = (
+    'Invalid request: the body must be one JSON-RPC message, such as {"jsonrpc": "2.0", "id": 1, "method": '
+    '"tools/list"}. Send the messages of a batch one by one.'
+)
+
+
+def _refuse(status: int, code: int, message: str) -> Response:
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+    return JSONResponse(error, status, headers={"Cache-Control": "no-store"})
+
+
 NAMES = frozenset({"propose_plan", "get_decision", "withdraw_plan"})
 
 
@@ -397,10 +453,13 @@ class Planners:
             stateless_http=True,
             max_request_body_size=settings.max_body_bytes,
             transport_security=TransportSecuritySettings(
-                allowed_hosts=[urlsplit(url).netloc], allowed_origins=[url, *settings.cors_origins]
-            ),
+                enable_dns_rebinding_protection=False
+            ),  # ours: see below
         )
         self._manager = server.session_manager
+        own = urlsplit(url)
+        self._hosts = {own.hostname, *settings.allowed_hosts}
+        self._origins = {f"{own.scheme}://{own.netloc}", *settings.cors_origins}
         self._metadata_url = f"{url}{METADATA}/mcp"
         self._metadata = ProtectedResourceMetadata.model_validate(
             {
@@ -415,6 +474,26 @@ class Planners:
             Route(f"{METADATA}/mcp", self.metadata),
         ]
 
+    def _check_host(self, host: str) -> None:
+        """Refuse what a page reaches by giving this service a name of its own (DNS rebinding)."""
+        name = host_name(host)
+        if name not in self._hosts and not _is_loopback(name):
+            named = f"ALLOWED_HOSTS={name}" if name else "ALLOWED_HOSTS"
+            raise Problem(
+                "host_not_allowed",
+                "The Host header names neither SERVICE_URL's host nor one of ALLOWED_HOSTS. Behind a proxy, let it "
+                f"pass the header on (nginx: proxy_set_header Host $host), or set {named} for this service.",
+            )
+
+    def _check_origin(self, origin: str | None) -> None:
+        if origin is None or origin in self._origins or _loopback(origin) in map(_loopback, self._origins):
+            return
+        raise Problem(
+            "origin_not_allowed",
+            "The Origin header names a page that is neither of SERVICE_URL nor of CORS_ORIGINS. To let its pages call "
+            "this endpoint, add it to CORS_ORIGINS of this service.",
+        )
+
     def run(self) -> AbstractAsyncContextManager[None]:
         return self._manager.run()
 
@@ -427,6 +506,8 @@ class Planners:
         """Verify the token, read the body within its limits, and hand both to the SDK."""
         scope["route"] = self.routes[0]  # for the log line and the metrics
         request = Request(scope, receive)
+        self._check_host(request.headers.get("host", ""))
+        self._check_origin(request.headers.get("origin"))
         try:
             request.state.user = await authenticated_user(request, await bearer(request))
         except Problem as problem:
@@ -435,7 +516,20 @@ class Planners:
                 resource = f'resource_metadata="{self._metadata_url}"'
                 problem.headers["WWW-Authenticate"] = f"{challenge}{separator}{resource}"
             raise
+        if not all(check_accept_headers(request)):
+            answer = _refuse(406, INVALID_REQUEST, f"Not acceptable: send Accept: {ACCEPT}")
+            await answer(scope, receive, send)
+            return
         body = await json_body(request, request.state.settings)
+        try:
+            jsonrpc_message_adapter.validate_json(body)
+        except ValidationError as error:
+            broken = error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid"
+            answer = (
+                _refuse(400, PARSE_ERROR, NO_JSON) if broken else _refuse(400, INVALID_REQUEST, NO_MESSAGE)
+            )
+            await answer(scope, receive, send)
+            return
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from greenlight import logs
 from greenlight.errors import Problem, ProblemResponse
+from greenlight.limits import Limits, Share
 from greenlight.metrics import Labels, Metrics
 
 REQUEST_ID = "X-Request-ID"
@@ -27,17 +28,20 @@ class RequestMiddleware:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._limits = Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self._max_body_bytes)
+        share = scope.setdefault("state", {})["share"] = Share(self._limits)
         started = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
             await self._answer(scope, exchange)
         finally:
+            share.end()
             self._metrics.in_flight.dec()
             self._report(scope, exchange, time.perf_counter() - started)
 
@@ -89,6 +93,7 @@ class _Exchange:
             "transfer-encoding" in headers or int(headers.get("content-length", 0)) > max_body_bytes
         )
         self._body_ended = False
+        self._closes = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -97,14 +102,14 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        linger = self._body_is_long and not self._body_ended
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.record.request_id
-            if linger:
+            self._closes = self._body_is_long or headers.get("Connection") == "close"
+            if self._closes and not self._body_ended:
                 headers["Connection"] = "close"
-        elif linger and not message.get("more_body", False):
+        elif self._closes and not self._body_ended and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
             await self._discard_body()
             message = {"type": "http.response.body", "body": b"", "more_body": False}

@@ -54,7 +54,8 @@ async def authenticated_user(
 ) -> User:
     with logs.stage("auth"):
         user: User = await request.state.authenticator.user(credentials.credentials if credentials else None)
-        return user
+    request.state.share.begin(user.id)
+    return user
 
 
 # Dependencies are resolved before the route runs, and the route reads the body itself: a request without a
@@ -153,9 +154,10 @@ async def json_body(request: Request, settings: Settings) -> bytes:
         with logs.stage("body"):
             async with asyncio.timeout(settings.body_timeout_seconds):
                 async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > settings.max_body_bytes:
+                    if len(body) + len(chunk) > settings.max_body_bytes:
                         raise too_large
+                    request.state.share.read(len(chunk))
+                    body += chunk
     except TimeoutError:
         detail = f"The body did not arrive within {settings.body_timeout_seconds:g} seconds."
         raise Problem("invalid_request", detail, headers={"Connection": "close"}) from None

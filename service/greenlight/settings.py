@@ -1,5 +1,6 @@
 """Settings of the service, read from the environment once, at start. See docs/configuration.md."""
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -41,6 +42,20 @@ def _origin_only(value: str) -> str:
     return value
 
 
+_HOST_NAME = re.compile(r"[a-z0-9._:-]{1,253}")
+
+
+def host_name(host: str) -> str | None:
+    """Return the name in a Host header, in lower case and without the port; None if there is none."""
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # raises ValueError if it is not a port
+    except ValueError:
+        return None
+    name = parts.hostname or ""
+    return name if parts.netloc == host and "@" not in host and _HOST_NAME.fullmatch(name) else None
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Origin = Annotated[BaseUrl, AfterValidator(_origin_only)]
 LogLevel = Annotated[
@@ -67,6 +82,9 @@ class Settings(BaseSettings):
     service_url: BaseUrl | None = None  # where planners reach this service
     ui_url: BaseUrl | None = None  # where people reach the web app
     mcp: bool = False
+    allowed_hosts: Annotated[
+        tuple[str, ...], NoDecode
+    ] = ()  # of /mcp, besides SERVICE_URL's and loopback names
     metrics: bool = False
     log_level: LogLevel = "info"
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -101,6 +119,19 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < 32:
             raise ValueError("must be at least 32 bytes long (RFC 7518, section 3.2)")
         return value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        hosts = [host.strip().lower() for host in value.split(",") if host.strip()]
+        for host in hosts:
+            if host_name(host) != host.strip("[]"):
+                raise ValueError(
+                    "must be host names such as greenlight.internal, separated by commas, without ports"
+                )
+        return [host.strip("[]") for host in hosts]
 
     @field_validator("cors_origins", mode="before")
     @classmethod

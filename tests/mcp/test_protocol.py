@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local import ROOT
+from tests.caller import expect_problem
 from tests.conftest import RunningStack, User
+from tests.services import Process, ServiceWith
 
 Json = Any
 INSPECTOR = ROOT / "tests/mcp/node_modules/.bin/mcp-inspector"
@@ -75,10 +77,158 @@ def test_without_a_valid_token_the_answer_says_where_to_get_one(stack: RunningSt
         }
 
 
-def test_a_request_is_for_this_host_and_from_this_origin(stack: RunningStack, user: User) -> None:
-    assert post(stack, user.token, Origin=stack.service_url).status_code == 200
+@pytest.fixture(scope="module")
+def behind_a_proxy(service_with: ServiceWith) -> Process:
+    return service_with(
+        MCP="true",
+        SERVICE_URL="https://greenlight.example.com",
+        ALLOWED_HOSTS="greenlight, backend.internal,",
+        CORS_ORIGINS="https://inspector.example.com",
+    )
+
+
+def ask(process: Process, token: str | None, **headers: str) -> httpx.Response:
+    sent = {"Accept": ACCEPT, **headers, **({"Authorization": f"Bearer {token}"} if token else {})}
+    return httpx.post(f"{process.url}/mcp", json=LIST, headers=sent, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "greenlight.example.com",
+        "greenlight.example.com:443",
+        "GREENLIGHT.example.com",
+        # nginx's `proxy_pass http://…` without `proxy_set_header Host`.
+        "greenlight:8000",
+        "backend.internal",
+        "localhost:8000",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+    ],
+)
+def test_the_hosts_under_which_planners_or_a_proxy_reach_it(
+    behind_a_proxy: Process, user: User, host: str
+) -> None:
+    assert ask(behind_a_proxy, user.token, Host=host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example",
+        "attacker.example:8000",
+        "greenlight.example.com.attacker.example",
+        "127.0.0.1.attacker.example",
+        "localhost@attacker.example",
+        "localhost:x",
+        "localhost/",
+        "[::1",
+        '"<script>"',
+    ],
+)
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_another_host_is_refused_and_the_answer_says_what_to_set(
+    behind_a_proxy: Process, user: User, host: str, signed_in: bool
+) -> None:
+    answer = ask(behind_a_proxy, user.token if signed_in else None, Host=host)
+    problem = expect_problem(answer, 421, "host_not_allowed")
+    assert "ALLOWED_HOSTS" in problem["detail"]
+    assert "proxy_set_header" in problem["detail"]
+    assert ("ALLOWED_HOSTS=attacker.example " in problem["detail"]) is host.startswith("attacker")
+    assert "<" not in problem["detail"]
+
+
+def test_pages_of_the_origins_that_the_operator_names(behind_a_proxy: Process, user: User) -> None:
+    for origin in ("https://greenlight.example.com", "https://inspector.example.com"):
+        assert ask(behind_a_proxy, user.token, Host="greenlight", Origin=origin).status_code == 200
+    for origin in ("https://attacker.example", "http://greenlight.example.com", "null", "http://localhost:x"):
+        problem = expect_problem(
+            ask(behind_a_proxy, user.token, Host="greenlight", Origin=origin), 403, "origin_not_allowed"
+        )
+        assert "CORS_ORIGINS" in problem["detail"]
+
+
+def test_the_names_of_this_machine_are_alike(stack: RunningStack, user: User) -> None:
+    port = urlsplit(stack.service_url).port
+    for name in ("localhost", "127.0.0.1", "[::1]"):
+        assert post(stack, user.token, Host=f"{name}:{port}").status_code == 200
+        assert post(stack, user.token, Origin=f"http://{name}:{port}").status_code == 200
+        assert post(stack, user.token, Origin=f"http://{name}:1").status_code == 403
+        assert post(stack, user.token, Origin=f"https://{name}:{port}").status_code == 403
     assert post(stack, user.token, Host="attacker.example").status_code == 421
-    assert post(stack, user.token, Origin="https://attacker.example").status_code == 403
+
+
+def test_a_planner_in_a_browser(behind_a_proxy: Process, user: User) -> None:
+    def preflight(origin: str, headers: str, path: str = "/mcp") -> httpx.Response:
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": headers,
+        }
+        return httpx.options(f"{behind_a_proxy.url}{path}", headers=asked)
+
+    origin = "https://inspector.example.com"
+    names = "authorization, content-type, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id"
+    for path in ("/mcp", "/.well-known/oauth-protected-resource/mcp", "/plan/propose"):
+        answer = preflight(origin, names, path)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+        allowed = answer.headers["access-control-allow-headers"].split(",")
+        assert {name.strip() for name in allowed} >= set(names.split(", "))
+    refused = preflight("https://attacker.example", names)
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+
+    for token, status in ((user.token, 200), (None, 401)):
+        answer = ask(behind_a_proxy, token, Host="greenlight", Origin=origin)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, origin)
+        exposed = answer.headers["access-control-expose-headers"].lower().split(", ")
+        assert {"www-authenticate", "mcp-session-id", "x-request-id", "retry-after"} <= set(exposed)
+
+
+@pytest.mark.parametrize("version", [None, "2026-07-28"])
+@pytest.mark.parametrize(
+    "accept", ["application/json", "text/event-stream", "text/html", "application/*, image/png"]
+)
+def test_a_planner_that_accepts_one_type_of_the_two_is_told_to_accept_both(
+    stack: RunningStack, user: User, accept: str, version: str | None
+) -> None:
+    modern = {"MCP-Protocol-Version": version, "Mcp-Method": "tools/list"} if version else {}
+    answer = post(stack, user.token, Accept=accept, **modern)
+    assert answer.status_code == 406
+    assert answer.json() == {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": -32600, "message": f"Not acceptable: send Accept: {ACCEPT}"},
+    }
+
+
+@pytest.mark.parametrize("version", [None, "2026-07-28"])
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ([LIST, LIST], -32600, "one by one"),
+        ([], -32600, "one by one"),
+        ({}, -32600, "one JSON-RPC message"),
+        (None, -32600, "one JSON-RPC message"),
+        ("tools/list", -32600, "one JSON-RPC message"),
+        ({**LIST, "jsonrpc": "1.0"}, -32600, "one JSON-RPC message"),
+        (b"{", -32700, "not JSON"),
+        (b"", -32700, "not JSON"),
+        (b'"\xff"', -32700, "not JSON"),
+    ],
+)
+def test_what_is_not_one_message_is_refused_in_the_protocols_own_words(
+    stack: RunningStack, user: User, body: Json, code: int, words: str, version: str | None
+) -> None:
+    modern = {"MCP-Protocol-Version": version, "Mcp-Method": "tools/list"} if version else {}
+    answer = post(stack, user.token, body, **modern)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (answer.json()["jsonrpc"], answer.json()["id"], error["code"]) == ("2.0", None, code)
+    assert words in error["message"]
+    assert "validation error" not in answer.text.lower()
+    assert "pydantic" not in answer.text
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ PROMISED = {
     503: {"upstream_unavailable"},
     504: {"upstream_timeout"},
 }
-OF_HTTP = {"not_found", "method_not_allowed"}
+OF_HTTP = {"not_found", "method_not_allowed", "host_not_allowed", "origin_not_allowed"}
 
 
 def test_the_table_has_what_is_promised() -> None:

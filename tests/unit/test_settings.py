@@ -36,6 +36,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SUPABASE_PUBLISHABLE_KEY", legacy_key("anon")),
         ("SUPABASE_JWT_SECRET", ""),  # as good as not there
         ("CORS_ORIGINS", "https://a.example.com, http://localhost:3000"),
+        ("ALLOWED_HOSTS", "greenlight, Backend.internal, [::1], 10.0.0.1"),
         ("LOG_LEVEL", "INFO"),
         ("MAX_DOCUMENT_BYTES", "1"),
         ("UI_URL", "https://example.com/greenlight/"),
@@ -76,6 +77,11 @@ def test_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> Non
         ("SERVICE_URL", "https://api.example.com?x=1"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "https://a.example.com/path"),
+        ("ALLOWED_HOSTS", "*"),
+        ("ALLOWED_HOSTS", "greenlight:8000"),
+        ("ALLOWED_HOSTS", "https://greenlight"),
+        ("ALLOWED_HOSTS", "a/b"),
+        ("ALLOWED_HOSTS", "a b"),
         ("LOG_LEVEL", "zebra"),
     ],
 )
