@@ -48,13 +48,18 @@ class Operations:
     def __init__(self, project: Project, people: int = 3) -> None:
         self.project = project
         self.users = [project.new_user().with_claims(aal=HUMAN_AAL) for _ in range(people)]
+        self.sessions = deque([{user.id: project.sign_in(user, uuid4()) for user in self.users}, {}])
         # What builders hold, or think that they hold: also long after they have lost it.
         self.claimed: deque[Row] = deque(maxlen=20)
         # For the message of a failure.
         self.calls: deque[str] = deque(maxlen=15)
 
     def client(self, user: User) -> User:
-        return user.with_claims(aal="aal1", client_id="mcp")
+        """An OAuth client: by its claim, or by its session alone, as where a token hook drops the claim."""
+        self.sessions.rotate()
+        session = self.sessions[0].get(user.id)
+        who = {"session_id": session} if session else {"client_id": "mcp"}
+        return user.with_claims(aal="aal1", **who)
 
     def agent(self, user: User, session: str) -> UUID:
         """The session's agent, or the id of no agent."""
@@ -276,9 +281,9 @@ def decided_without_the_human(project: Project) -> list[Row]:
     """What was decided, but for withdrawals, by another token than a human's own."""
     return project.rows(
         f"""
-        select id, status, decided_aal from public.plan p
+        select id, status, decided_aal, decided_via from public.plan p
         where ({ONCE_APPROVED} or p.status in ('changes_requested', 'rejected'))
-            and p.decided_aal is distinct from %s
+            and (p.decided_aal, p.decided_via) is distinct from (%s, 'user')
         """,
         HUMAN_AAL,
     )

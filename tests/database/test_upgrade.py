@@ -1,0 +1,104 @@
+"""A project that holds data of 0.2.0 gets the newer migrations: rows keep their meaning, calls go on working."""
+
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from local.migration import RELEASED
+from tests.plan import INVALID_TITLES
+
+from .conftest import ROOT, STATES, Project, Row, document_of, push_result, refused
+
+
+@pytest.fixture
+def old_project(bare_project: Project, tmp_path: Path) -> Project:
+    """A project with the migrations of 0.2.0."""
+    of_0_2_0 = RELEASED.read_text().split()[1:12:2]
+    assert of_0_2_0[-1].endswith("_06_triggers.sql")
+    copytree(ROOT / "supabase", tmp_path / "supabase")
+    for path in (tmp_path / "supabase/migrations").iterdir():
+        if path.name not in of_0_2_0:
+            path.unlink()
+    result = push_result(bare_project.dsn("postgres"), tmp_path)
+    assert result.returncode == 0, result.stderr
+    return bare_project
+
+
+def upgrade(project: Project) -> None:
+    # Older data may be of any kind; the push asks for no lock that a reader holds.
+    for user in list(project.idle):
+        for connection in project.idle.pop(user):
+            connection.close()
+    result = push_result(project.dsn("postgres"))
+    assert result.returncode == 0, result.stderr
+
+
+def without_new_columns(
+    everything: dict[str, list[Row]], before: dict[str, list[Row]]
+) -> dict[str, list[Row]]:
+    return {
+        table: [
+            {name: row[name] for name in old}
+            for row, old in zip(everything[table], before[table], strict=True)
+        ]
+        for table in before
+    }
+
+
+def test_rows_of_0_2_keep_their_meaning(old_project: Project) -> None:
+    user = old_project.new_user()
+    for state in STATES:
+        old_project.plan_in(user.with_claims(aal="aal1"), state, state)
+    before = old_project.everything()
+
+    upgrade(old_project)
+
+    after = old_project.everything()
+    assert without_new_columns(after, before) == before
+    assert {row["decided_via"] for row in after["plan"]} == {None}
+    # A replay answers as it did, and nobody adds who it was.
+    for state in ("approved", "directly-approved", "superseded", "archived"):
+        assert old_project.approve_proposed(user, state)["created"] is False
+    assert old_project.decide(user, "request_changes", "changes_requested")["decided_via"] is None
+    assert old_project.decide(user, "withdraw_plan", "withdrawn")["decided_via"] is None
+    assert old_project.everything() == after
+    # What waited is decided, and says by whom.
+    assert old_project.approve_proposed(user, "proposed")["created"] is True
+    assert old_project.plan(user, "proposed")["decided_via"] == "user"
+    old_project.store_and_approve(user, "approved", 2)
+    assert old_project.plan(user, "approved")["decided_via"] is None
+    assert old_project.plan(user, "approved", 2)["decided_via"] == "user"
+
+
+def test_a_proposal_of_0_2_whose_title_hides_something_is_still_decided(old_project: Project) -> None:
+    user = old_project.new_user()
+    for number, title in enumerate(INVALID_TITLES):
+        for session in (f"named-{number}", f"unnamed-{number}", f"back-{number}"):
+            old_project.store_and_propose(user, session, title=title)
+    upgrade(old_project)
+    for number, title in enumerate(INVALID_TITLES):
+        named, unnamed, back = f"named-{number}", f"unnamed-{number}", f"back-{number}"
+        document = document_of(named, 1)
+        with refused("plan_conflict", "PT409"):
+            old_project.approve_proposed(user, named, title="Another")
+        with refused("invalid_title", "PT422"):
+            old_project.approve_proposed(user, named, title=INVALID_TITLES[number - 1])
+        assert old_project.propose(user, named, title=title, document=document)["created"] is False
+        assert old_project.approve(user, named, title=title, document=document)["created"] is True
+        assert old_project.approve(user, named, title=title, document=document)["created"] is False
+        assert old_project.approve_proposed(user, unnamed)["created"] is True
+        assert old_project.decide(user, "request_changes", back)["status"] == "changes_requested"
+        # Of a higher version the title is a new one.
+        old_project.store(user, back, "# Next")
+        with refused("invalid_title", "PT422"):
+            old_project.propose(user, back, 2, title, document="# Next")
+    assert {row["title"] for row in old_project.rows("select title from public.plan")} == set(INVALID_TITLES)
+
+
+def test_an_upgrade_never_resets_a_setting(old_project: Project) -> None:
+    upgrade(old_project)
+    old_project.change_setting(require_session=True, anonymous_may_decide=True)
+    row = old_project.rows("select * from greenlight.setting")
+    upgrade(old_project)
+    assert old_project.rows("select * from greenlight.setting") == row
