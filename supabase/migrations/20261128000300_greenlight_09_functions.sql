@@ -67,10 +67,10 @@ end;
 $$;
 revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
 
--- The caller's session in Supabase Auth: the row of auth.sessions that the token names. Returns null if there is none.
--- As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not look at
--- the query before it runs it.
-create or replace function greenlight.auth_session()
+-- The session in Supabase Auth that a token with these claims names: its row of auth.sessions. Returns null if there is
+-- none. As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not
+-- look at the query before it runs it.
+create or replace function greenlight.auth_session(claims jsonb)
 returns jsonb
 language plpgsql
 stable
@@ -78,7 +78,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_id text := greenlight.claims() ->> 'session_id';
+    v_id text := claims ->> 'session_id';
     v_session jsonb;
 begin
     if v_id ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$' and to_regclass('auth.sessions') is not null then
@@ -95,26 +95,31 @@ end;
 $$;
 revoke all on function greenlight.auth_session from public, anon, authenticated, service_role;
 
--- The OAuth client that acts for the calling user: the token's client_id, whatever its JSON type, or else the client of
--- its session in Supabase Auth, because a token hook of the project may drop the claim. Returns null if the user acts.
-create or replace function greenlight.client()
-returns jsonb
+-- The OAuth clients that act for the calling user: the token's client_id, whatever its JSON type, and the client of its
+-- session, because a token hook of the project may drop the claim. Empty if the user acts.
+create or replace function greenlight.clients()
+returns jsonb[]
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+declare
+    v_claims jsonb := greenlight.claims();
 begin
-    return coalesce(
-        nullif(greenlight.claims() -> 'client_id', 'null'),
-        nullif(greenlight.auth_session() -> 'oauth_client_id', 'null')
+    return array_remove(
+        array[
+            nullif(v_claims -> 'client_id', 'null'),
+            nullif(greenlight.auth_session(v_claims) -> 'oauth_client_id', 'null')
+        ],
+        null
     );
 end;
 $$;
-revoke all on function greenlight.client from public, anon, authenticated, service_role;
+revoke all on function greenlight.clients from public, anon, authenticated, service_role;
 
--- As client(), but not one that greenlight.trusted_client lists: that counts as the human. Where the token and its
--- session name two, both have to be listed. Policies ask this.
+-- The first of them that greenlight.trusted_client does not list; those that it lists count as the human. Returns null
+-- if all are listed. Policies ask this.
 create or replace function greenlight.untrusted_client()
 returns jsonb
 language plpgsql
@@ -125,25 +130,16 @@ as $$
 declare
     v_client jsonb;
 begin
-    select client.id
-    into v_client
-    from (
-        values
-        (greenlight.claims() -> 'client_id'),
-        (greenlight.auth_session() -> 'oauth_client_id')
-    ) as client (id)
-    where
-        client.id <> 'null'
-        and (
-            jsonb_typeof(client.id) <> 'string'
-            or not exists (
-                select from greenlight.trusted_client as t
-                where t.client_id = client.id #>> '{}'
-            )
-        )
-    limit 1;
+    foreach v_client in array greenlight.clients() loop
+        if jsonb_typeof(v_client) <> 'string' or not exists (
+            select from greenlight.trusted_client as t
+            where t.client_id = v_client #>> '{}'
+        ) then
+            return v_client;
+        end if;
+    end loop;
 
-    return v_client;
+    return null;
 end;
 $$;
 revoke all on function greenlight.untrusted_client from public, anon, authenticated, service_role;
@@ -159,10 +155,15 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_client jsonb := greenlight.client();
+    v_client jsonb;
 begin
+    if greenlight.actor_role() = 'service_role' then
+        return 'service_role';
+    end if;
+
+    v_client := (greenlight.clients())[1];
+
     return case
-        when greenlight.actor_role() = 'service_role' then 'service_role'
         when v_client is null then 'user'
         when v_client #>> '{}' in ('user', 'service_role') then v_client::text
         else v_client #>> '{}'
@@ -229,6 +230,7 @@ as $$
 declare
     v_user uuid := greenlight.require_user();
     v_client jsonb := greenlight.untrusted_client();
+    v_claims jsonb := greenlight.claims();
     v_setting greenlight.setting;
 begin
     if v_client is not null then
@@ -243,14 +245,14 @@ begin
 
     if
         v_setting.anonymous_may_decide is not true
-        and coalesce(greenlight.claims() -> 'is_anonymous', 'false') not in ('false', 'null')
+        and coalesce(v_claims -> 'is_anonymous', 'false') not in ('false', 'null')
     then
         perform greenlight.refuse(
             'human_required', 'The user is anonymous, and greenlight.setting.anonymous_may_decide is false.'
         );
     end if;
 
-    if v_setting.require_session and greenlight.auth_session() is null then
+    if v_setting.require_session and greenlight.auth_session(v_claims) is null then
         perform greenlight.refuse(
             'human_required',
             'The token has no session in auth.sessions (signed out?), and greenlight.setting.require_session is true.'
