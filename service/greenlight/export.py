@@ -7,9 +7,11 @@ table a line, deleted ones included. `documents/{session}/{sha256}.md` are the d
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,13 +58,26 @@ def main(*, user: UUID, folder: Path | None) -> int:
     key = settings.supabase_secret_key.get_secret_value()
     headers = {"apikey": key, "Authorization": f"Bearer {key}"}
     try:
-        with httpx.Client(
-            base_url=settings.supabase_url, headers=headers, timeout=60, trust_env=False
-        ) as http:
+        with (
+            private_files(),
+            httpx.Client(
+                base_url=settings.supabase_url, headers=headers, timeout=60, trust_env=False
+            ) as http,
+        ):
             return export(str(user), target, http)
     except (httpx.HTTPError, Unavailable) as error:
         typer.echo(f"Supabase at {settings.supabase_url}: {type(error).__name__}: {error}", err=True)
         return UNAVAILABLE
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Let only their owner read and write the files that are made meanwhile."""
+    earlier = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(earlier)
 
 
 def export(user: str, target: Path, http: httpx.Client) -> int:

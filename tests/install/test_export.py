@@ -1,6 +1,7 @@
 """`greenlight export`: everything of one user, and nothing of another."""
 
 import json
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def test_rows_and_documents(adopter: Adopter, ada: Account, tmp_path: Path) -> N
     assert f"Written to {folder}:\n" in output
     assert "3 plan\n" in output
     assert "3 documents\n" in output
+
+
+def test_only_their_owner_reads_the_files(adopter: Adopter, ada: Account, tmp_path: Path) -> None:
+    earlier = os.umask(0o000)
+    try:
+        folder = tmp_path / "deeper" / "export"
+        assert run(adopter, ada.id, folder)[0] == 0
+        assert os.umask(0o000) == 0o000
+    finally:
+        os.umask(earlier)
+
+    written = [folder.parent, folder, *folder.rglob("*")]
+    assert len(written) > 10
+    assert {path.stat().st_mode & 0o777 for path in written} == {0o700, 0o600}
 
 
 def test_page_by_page_it_is_the_same(
