@@ -1,5 +1,6 @@
 # The HTTP service. docker build --tag greenlight . && docker run --env SUPABASE_URL --env SUPABASE_PUBLISHABLE_KEY greenlight
-FROM python:3.13-slim
+# Python 3.13.14. Dependabot proposes newer ones.
+FROM python:3.13-slim@sha256:9662417aace5ae7b8e2609cce472b72a8958e134ba372808abe9cc1a0c0125e6
 
 WORKDIR /app
 ENV PYTHONPATH=/app/service PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000

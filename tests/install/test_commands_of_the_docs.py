@@ -41,6 +41,15 @@ def runs_here(command: str) -> bool:
     return not any(re.match(pattern, command) for pattern in NOT_HERE)
 
 
+def test_pip_installs_what_the_lock_names() -> None:
+    installs = [command for page in PAGES for command in commands(page) if "pip install" in command]
+    ours = [part for command in installs for part in command.split(" && ") if "pip install" in part]
+    assert len(ours) > 4
+    assert [
+        part for part in ours if not re.search(r"--require-hashes -r \S*requirements\.lock$|--no-deps", part)
+    ] == []
+
+
 @pytest.fixture
 def running_adopter(tmp_path: Path) -> Iterator[Adopter]:
     """A project with the service in front, as `make up` leaves it."""

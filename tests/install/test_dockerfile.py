@@ -63,8 +63,15 @@ def test_every_locked_package_has_a_hash() -> None:
     assert "--require-hashes" in install
 
 
+def test_the_workflows_name_each_action_by_its_commit() -> None:
+    workflows = list((ROOT / ".github" / "workflows").glob("*.y*ml"))
+    used = [use for path in workflows for use in re.findall(r"uses:\s*(.*)", path.read_text())]
+    assert used
+    assert [use for use in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", use)] == []
+
+
 def test_it_is_slim_and_does_not_run_as_root() -> None:
-    assert re.fullmatch(r"python:3\.\d+-slim", only("FROM"))
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", only("FROM"))
     assert int(only("USER").split(":")[0]) > 0
     after = [instruction for instruction, _ in INSTRUCTIONS][[i for i, _ in INSTRUCTIONS].index("USER") :]
     assert not {"RUN", "COPY"} & set(after)
