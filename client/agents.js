@@ -12,7 +12,8 @@ export async function getAgent(supabase, agentId) {
   const db = typed(supabase);
   const found = await db
     .from("agent")
-    .select("*,plan(*),build(*),agent_event(*)")
+    // Each embed names its foreign key: a table of the adopter that refers to two of ours would make it ambiguous.
+    .select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*),agent_event!agent_event_agent_fkey(*)")
     .eq("id", agentId)
     .order("created_at", { referencedTable: "build", ...NEWEST_FIRST })
     .limit(1, { referencedTable: "build" })
@@ -35,7 +36,7 @@ export async function getAgent(supabase, agentId) {
 /** @type {typeof greenlight.listAgents} */
 export async function listAgents(supabase, { status, page = 1, pageSize = 20 } = {}) {
   const from = (page - 1) * pageSize;
-  let query = typed(supabase).from("agent").select("*,plan(*),build(*)");
+  let query = typed(supabase).from("agent").select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*)");
   if (status) query = query.eq("status", status);
   const found = await query
     .order("created_at", NEWEST_FIRST)

@@ -154,7 +154,11 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
 
     print("\nThe result", flush=True)
     line = Line("Ada reads her agent's log: ")
-    (agent,) = ada.rows("agent", select="*,plan(*),agent_event(*),build(*)", id=f"eq.{agent_id}")
+    (agent,) = ada.rows(
+        "agent",
+        select="*,plan!agent_plan_fkey(*),agent_event!agent_event_agent_fkey(*),build!build_agent_fkey(*)",
+        id=f"eq.{agent_id}",
+    )
     line.ended()
     events = sorted(agent["agent_event"], key=lambda event: int(event["id"]))
     story = [(event["kind"], event["to_status"], event["actor_role"]) for event in events]

@@ -128,6 +128,7 @@ const storage = createStorage({ sql: sql.storage, directory: STORAGE_DIRECTORY, 
 const admin = createAdmin({ sql: sql.auth, lite, tokens, publishableKey })
 const roleSettings = new Map()
 let foreignKeys = []
+let joined = []
 await loadSchema()
 applyRoleSettings()
 listenForSchemaChanges()
@@ -157,6 +158,14 @@ async function loadSchema() {
     inner join pg_class as s on s.oid = c.conrelid
     inner join pg_class as d on d.oid = c.confrelid
     where c.contype = 'f' and s.relnamespace = 'public'::regnamespace and d.relnamespace = 'public'::regnamespace`
+  joined = await sql.auth`
+    select one.confrelid::regclass::text as one, other.confrelid::regclass::text as other
+    from pg_constraint as key
+    inner join pg_constraint as one on one.conrelid = key.conrelid and one.conkey <@ key.conkey and one.contype = 'f'
+    inner join pg_constraint as other
+      on other.conrelid = key.conrelid and other.conkey <@ key.conkey and other.contype = 'f' and other.oid > one.oid
+    where key.contype = 'p' and key.connamespace = 'public'::regnamespace`
+  joined = joined.map(({ one, other }) => [one, other].map((name) => name.replace('public.', '')))
   const rows = await sql.auth`
     select rolname, split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value
     from pg_roles cross join unnest(rolconfig) as setting
@@ -273,7 +282,7 @@ async function data(request, path) {
   const url = new URL(request.url)
   const select = url.searchParams.get('select')
   if (select?.includes('(')) {
-    url.searchParams.set('select', nameForeignKeys(select, path.slice(1), foreignKeys))
+    url.searchParams.set('select', nameForeignKeys(select, path.slice(1), foreignKeys, joined))
     request = new Request(url, request)
   }
   const { keyRole, token } = credentials(request)

@@ -1,11 +1,13 @@
 """The Data API answers as PostgREST does, and Lite grants nothing on its own."""
 
+import re
 import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
+from local import ROOT
 from local.stack import Stack
 from tests.caller import Caller
 
@@ -163,6 +165,53 @@ def test_tables_embed_without_a_hint(user: Caller) -> None:
     plans = user.get(f"/rest/v1/plan?{query}&session_id=eq.two").json()
     agent = {"id": made[1]["agent_id"]}
     assert plans == [{"id": made[1]["plan_id"], "made": [agent], "build": [{"status": "queued"}]}]
+
+
+# What we ourselves embed in an agent: in the client, the web app, the commands and the docs.
+OURS = (
+    "client/*.js",
+    "client/*.md",
+    "ui/[a-z]*/**/*.ts*",
+    "service/**/*.py",
+    "local/*.py",
+    "docs/*.md",
+    "*.md",
+)
+EMBEDS = {
+    select.replace(" ", "")
+    for pattern in OURS
+    for path in ROOT.glob(pattern)
+    for select in re.findall(r"""["'`](\*, ?\w+[!\w]*\([^"'`]*)["'`]""", path.read_text())
+}
+
+
+def test_our_own_embeds_work_beside_a_table_that_joins_ours(
+    database: Database, user: Caller, stranger: Caller
+) -> None:
+    """`(agent_id, plan_id)` as a primary key makes `agent?select=plan(*)` ambiguous: PostgREST sees two ways."""
+    user.upload(user.path())
+    user.approve_stored()
+    ambiguous = "/rest/v1/agent?select=*,plan(*)"
+    assert user.get(ambiguous).status_code == 200
+    database.execute(
+        "create table public.favourite (agent_id uuid references public.agent (id) on delete cascade,"
+        " plan_id uuid references public.plan (id) on delete cascade, primary key (agent_id, plan_id));"
+        " notify pgrst, 'reload schema'"
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while (answer := user.get(ambiguous)).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert (answer.status_code, answer.json()["code"]) == (300, "PGRST201")
+
+        assert len(EMBEDS) > 2
+        for select in EMBEDS:
+            (agent,) = user.get("/rest/v1/agent", params={"select": select}).json()
+            assert agent["plan"]["id"] == agent["plan_id"]
+            assert stranger.get("/rest/v1/agent", params={"select": select}).json() == []
+    finally:
+        database.execute("drop table public.favourite; notify pgrst, 'reload schema'")
 
 
 def test_an_embedding_keeps_a_user_s_plans_apart(user: Caller) -> None:
