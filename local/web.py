@@ -39,7 +39,18 @@ def web(  # noqa: PLR0913 - named after what each is in the environment
     """The built web app, approving through the service or, with `via="direct"`, straight from the browser."""
     return Child(
         "web",
-        [NODE, NEXT, "start", "--hostname", "127.0.0.1", "--port", str(port), UI],
+        # As "start" in ui/package.json.
+        [
+            NODE,
+            "--max-http-header-size=65536",
+            NEXT,
+            "start",
+            "--hostname",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            UI,
+        ],
         log=log,
         env=_environment(
             NEXT_PUBLIC_SUPABASE_URL=supabase_url,

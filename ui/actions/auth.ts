@@ -3,8 +3,9 @@
 import { headers } from "next/headers";
 import { redirect } from "next/navigation";
 import { z } from "zod";
+import { LINK_TYPES } from "@/lib/links";
 import { safePath } from "@/lib/paths";
-import { createClient } from "@/lib/supabase/server";
+import { createClient, forgetSession } from "@/lib/supabase/server";
 
 export interface AuthState {
   error?: string;
@@ -15,6 +16,7 @@ export interface AuthState {
 
 const Email = z.object({ email: z.email("This is not an email address."), next: z.string().optional() });
 const Password = z.object({ password: z.string().min(1, "Enter a password.") });
+const Link = z.object({ token_hash: z.string(), type: LINK_TYPES, next: z.string() });
 const Credentials = z.object({ ...Email.shape, ...Password.shape });
 
 const MESSAGES: Record<string, string> = {
@@ -26,6 +28,8 @@ const MESSAGES: Record<string, string> = {
   same_password: "This is already your password. Choose another one.",
   reauthentication_needed: "Sign in again first, then choose a new password.",
   signup_disabled: "New accounts cannot be created at the moment.",
+  session_too_large:
+    "Your account holds more data than the browser can keep in cookies. Ask those who run this app to make its user metadata smaller.",
   over_request_rate_limit: "Too many attempts. Wait a minute, then try again.",
   over_email_send_rate_limit: "Too many mails were sent. Wait a while, then try again.",
 };
@@ -53,6 +57,14 @@ export async function signUp(_: AuthState, form: FormData): Promise<AuthState> {
   if (error) return { error: message(error), email };
   if (!data.session) return { notice: `We sent a link to ${email}. Open it to finish.`, email };
   redirect(safePath(next));
+}
+
+/** Signs in with the token hash of a mail's link, once the visitor has asked for it: see /auth/confirm. */
+export async function confirm(form: FormData): Promise<void> {
+  const { token_hash, type, next } = Link.parse(Object.fromEntries(form));
+  const supabase = await createClient();
+  const { error } = await supabase.auth.verifyOtp({ token_hash, type });
+  redirect(error ? `/sign-in?confirm=failed&next=${encodeURIComponent(safePath(next))}` : safePath(next));
 }
 
 /** Sends a mail with a link that signs the user in and leads to the form for a new password. */
@@ -85,7 +97,8 @@ export async function updatePassword(_: AuthState, form: FormData): Promise<Auth
 /** Ends this browser's session. Drafts stay, under the user's own key. */
 export async function signOut(): Promise<void> {
   const supabase = await createClient();
-  await supabase.auth.signOut({ scope: "local" });
+  const { error } = await supabase.auth.signOut({ scope: "local" });
+  if (error) await forgetSession();
   redirect("/sign-in");
 }
 

@@ -1,5 +1,6 @@
 import "server-only";
 import { createEnv } from "@t3-oss/env-core";
+import { maxHeaderSize } from "node:http";
 import { z } from "zod";
 import { hasPassword, isPublishable, PUBLISHED } from "./keys";
 
@@ -36,12 +37,16 @@ export const env = createEnv({
       }),
 });
 
+/** How many bytes of a request's headers the session's cookies may take: the rest is for everything else. */
+export const cookieRoom = (maxHeaderSize / 4) * 3;
+
 /** The settings that the browser gets. */
 export function publicSettings() {
   return {
     supabaseUrl: env.NEXT_PUBLIC_SUPABASE_URL,
     supabaseKey: env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
     approveVia: env.NEXT_PUBLIC_APPROVE_VIA,
+    cookieRoom,
   };
 }
 
