@@ -79,15 +79,23 @@ export async function withdrawPlan(supabase, { sessionId, version, userId }) {
 }
 
 /** @type {typeof greenlight.listProposals} */
-export async function listProposals(supabase, { status = "proposed", limit = 50 } = {}) {
-  const query = typed(supabase)
-    .from("plan")
-    .select("*", { count: "exact" })
-    .in("status", [status].flat())
-    .order("created_at", { ascending: false })
+export async function listProposals(supabase, { status = "proposed", expired, page = 1, limit = 50 } = {}) {
+  const statuses = [status].flat();
+  let query = typed(supabase).from("plan").select("*", { count: "exact" }).in("status", statuses);
+  // "now" is the database's time: the caller's clock may be wrong.
+  if (expired) query = query.lte("expires_at", "now");
+  else if (expired === false) query = query.or("expires_at.is.null,expires_at.gt.now");
+  const found = await query
+    .order(statuses.includes("proposed") ? "created_at" : "decided_at", {
+      ascending: false,
+      nullsFirst: false,
+    })
     .order("id", { ascending: false })
-    .limit(limit);
-  const { data, count } = checked(await query);
+    .range((page - 1) * limit, page * limit - 1);
+  // PostgREST refuses a page behind the last one.
+  if (found.status === 416)
+    return { plans: [], count: (await listProposals(supabase, { status, expired, limit: 1 })).count };
+  const { data, count } = checked(found);
   return { plans: /** @type {Plan[]} */ (data), count: count ?? data.length };
 }
 

@@ -171,12 +171,20 @@ export function withdrawPlan(
 ): Promise<Plan>;
 
 /**
- * Plans with one status or several, newest first, and how many there are in all. Without a status: the proposals that wait
- * for a decision, including those that have expired since (`expires_at`).
+ * One page of the plans with one status or several, and how many there are in all. Newest first; lists without proposals
+ * by the time of the decision. Without a status: the proposals that wait for a decision, including those that have
+ * expired since, unless `expired` asks for one kind only. Pages count from 1.
  */
 export function listProposals(
   supabase: Supabase,
-  options?: { status?: PlanStatus | PlanStatus[] | undefined; limit?: number | undefined },
+  options?: {
+    status?: PlanStatus | PlanStatus[] | undefined;
+    /** True: only what has expired, by the database's clock. False: only what has not. */
+    expired?: boolean | undefined;
+    page?: number | undefined;
+    /** How many plans a page has; 50 without it. */
+    limit?: number | undefined;
+  },
 ): Promise<{ plans: Plan[]; count: number }>;
 
 /** One version of a session, or null. */

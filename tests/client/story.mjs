@@ -112,6 +112,9 @@ assert.deepEqual(
   waiting.plans.map(({ id, proposed_by, expires_at }) => [id, proposed_by, expires_at]),
   [[proposed.plan_id, "a-planner", null]],
 );
+assert.deepEqual(await listProposals(ada.supabase, { expired: false, page: 1, limit: 1 }), waiting);
+assert.deepEqual(await listProposals(ada.supabase, { page: 2, limit: 1 }), { plans: [], count: 1 });
+assert.deepEqual(await listProposals(ada.supabase, { expired: true }), { plans: [], count: 0 });
 const shown = await getDocument(ada.supabase, waiting.plans[0]);
 assert.equal(new TextDecoder("utf-8", { ignoreBOM: true }).decode(shown.bytes), first);
 assert.deepEqual([shown.sha256, shown.verified], [sha256(first), true]);

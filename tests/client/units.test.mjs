@@ -94,6 +94,32 @@ test("exactly what the types declare is exported", async () => {
   assert.deepEqual(Object.keys(greenlight).sort(), declared.sort());
 });
 
+test("a page behind the last one is empty, and tells how many plans there are", async () => {
+  // PostgREST 14 answers 416 to it.
+  const asked = [];
+  const fetch = (input) => {
+    const { searchParams } = new URL(input);
+    asked.push(["offset", "limit", "expires_at", "or"].map((name) => searchParams.get(name)));
+    if (searchParams.get("offset") !== "0")
+      return Promise.resolve(
+        Response.json({ code: "PGRST103", message: "Requested range not satisfiable" }, { status: 416 }),
+      );
+    const headers = { "content-range": "0-0/41" };
+    return Promise.resolve(Response.json([{ id: AGENT }], { status: 206, headers }));
+  };
+  const supabase = createClient(SUPABASE, "sb_publishable_x", { global: { fetch } });
+
+  const listed = await greenlight.listProposals(supabase, { expired: true, page: 4, limit: 20 });
+
+  assert.deepEqual(listed, { plans: [], count: 41 });
+  assert.deepEqual(asked, [
+    ["60", "20", "lte.now", null],
+    ["0", "1", "lte.now", null],
+  ]);
+  await greenlight.listProposals(supabase, { expired: false });
+  assert.deepEqual(asked.at(-1), ["0", "50", null, "(expires_at.is.null,expires_at.gt.now)"]);
+});
+
 suite("what the Data API answers", () => {
   const answer = (code, message = "…", details = null, hint = null) => ({ code, message, details, hint });
   const table = [

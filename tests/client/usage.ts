@@ -29,7 +29,7 @@ export const untyped = createClient("http://supabase.test", "key");
 
 export async function review(): Promise<Plan["status"][]> {
   for (const supabase of [ours, untyped]) await getAgent(supabase, "id");
-  const { plans } = await listProposals(theirs, { status: ["proposed", "rejected"] });
+  const { plans } = await listProposals(theirs, { status: ["proposed", "rejected"], expired: false, page: 2 });
   const { agent_id, created } = await approvePlan(theirs, {
     sessionId: "s",
     version: 1,

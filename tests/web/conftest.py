@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
+import psycopg
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
@@ -104,6 +106,23 @@ def store(stack: RunningStack, path: str, content: str, *, overwrite: bool = Fal
     # The same document may be there from an earlier version.
     if overwrite or "Duplicate" not in answer.text:
         answer.raise_for_status()
+
+
+def in_an_hour() -> str:
+    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+def expire(account: Account, title: str = "%") -> None:
+    """Let proposals have expired an hour ago. Triggers are off, constraints stay on."""
+    if account.stack.local is None:
+        pytest.skip("letting time pass needs a Supabase on this machine")
+    with psycopg.connect(account.stack.local.postgres.url("supabase_admin")) as database:
+        database.execute("set session_replication_role = replica")
+        database.execute(
+            "update public.plan set created_at = created_at - interval '2 hours',"
+            " expires_at = now() - interval '1 hour' where user_id = %s and title like %s",
+            [account.id, title],
+        )
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-import { listProposals } from "greenlight-client";
 import { LogOut } from "lucide-react";
 import Link from "next/link";
 import { signOut } from "@/actions/auth";
+import { countWaiting } from "@/lib/plans";
 import { requireUser } from "@/lib/supabase/server";
 import { Logo } from "./logo";
 import { NavLink } from "./nav-link";
@@ -17,7 +17,6 @@ interface Props {
 /** The frame of every page of a signed-in user. */
 export async function Shell({ path, children }: Props) {
   const { supabase, user } = await requireUser(path);
-  const { count } = await listProposals(supabase, { limit: 1 });
   return (
     <UserProvider user={user}>
       <a className="skip" href="#content">
@@ -30,7 +29,7 @@ export async function Shell({ path, children }: Props) {
         </Link>
         <nav aria-label="Main">
           <NavLink href="/plans">
-            Plans <WaitingCount initial={count} />
+            Plans <WaitingCount initial={await countWaiting(supabase)} />
           </NavLink>
           <NavLink href="/agents">Agents</NavLink>
         </nav>

@@ -1,15 +1,12 @@
 "use client";
 
-import { listProposals } from "greenlight-client";
+import { countWaiting } from "@/lib/plans";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useWatch } from "@/lib/use-watch";
 
 /** How many proposals wait for the user, in the navigation. */
 export function WaitingCount({ initial }: { initial: number }) {
-  const { value: count } = useWatch(
-    initial,
-    async () => (await listProposals(await loadClient(), { limit: 1 })).count,
-  );
+  const { value: count } = useWatch(initial, async () => countWaiting(await loadClient()));
   if (count === 0) return null;
   return (
     <span className="count">

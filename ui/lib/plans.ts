@@ -47,14 +47,29 @@ export function proposer(proposedBy: string): string {
 
 const DECIDED: PlanStatus[] = ["approved", "changes_requested", "rejected", "withdrawn"];
 
-/** The user's undecided proposals, newest first, and the recently decided plans. */
-export async function loadPlans(supabase: Supabase) {
-  const [waiting, decided] = await Promise.all([
-    listProposals(supabase, { limit: 100 }),
-    listProposals(supabase, { status: DECIDED, limit: 20 }),
+export const PLANS_PAGE_SIZE = 20;
+
+/** Which page of each list is shown. */
+export interface PlansPages {
+  waiting: number;
+  expired: number;
+  decided: number;
+}
+
+/** A page of what waits for the user, of what expired before a decision, and of what was decided: newest first. */
+export async function loadPlans(supabase: Supabase, pages: PlansPages) {
+  const limit = PLANS_PAGE_SIZE;
+  const [waiting, expired, decided] = await Promise.all([
+    listProposals(supabase, { expired: false, page: pages.waiting, limit }),
+    listProposals(supabase, { expired: true, page: pages.expired, limit }),
+    listProposals(supabase, { status: DECIDED, page: pages.decided, limit }),
   ]);
-  const decidedAt = (plan: Plan) => Date.parse(plan.decided_at ?? plan.updated_at);
-  return { waiting: waiting.plans, decided: decided.plans.sort((a, b) => decidedAt(b) - decidedAt(a)) };
+  return { waiting, expired, decided };
+}
+
+/** How many proposals wait for the user. */
+export async function countWaiting(supabase: Supabase): Promise<number> {
+  return (await listProposals(supabase, { expired: false, limit: 1 })).count;
 }
 
 const STATUS_NAMES: Record<PlanStatus, string> = {

@@ -1,8 +1,9 @@
 import { deletedAgents, listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
-import { ArrowLeft, ArrowRight, Sprout } from "lucide-react";
+import { Sprout } from "lucide-react";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
+import { Pager, pageNumber } from "@/components/pager";
 import { RestoreButton } from "@/components/restore-button";
 import { Time } from "@/components/time";
 import { requireUser } from "@/lib/supabase/server";
@@ -22,7 +23,7 @@ export default async function AgentsPage({ searchParams }: Props) {
   const deleted = await deletedAgents(supabase);
   const showDeleted = params.status === "deleted";
   const status = STATUSES.find((status) => status === params.status) ?? null;
-  const page = /^[1-9]\d{0,5}$/.test(String(params.page)) ? Number(params.page) : 1;
+  const page = pageNumber(params.page);
 
   return (
     <main id="content" className="page narrow">
@@ -108,27 +109,14 @@ function Agents({ agents, more, status, page }: AgentsProps) {
   return (
     <>
       <AgentRows initial={agents} status={status} page={page} pageSize={PAGE_SIZE} />
-      {(page > 1 || more) && (
-        <nav className="pager" aria-label="Pages">
-          {page > 1 ? (
-            <Link className="button" href={address(page - 1)} rel="prev">
-              <ArrowLeft aria-hidden /> Newer
-            </Link>
-          ) : (
-            <span />
-          )}
-          <span className="muted">
-            {(page - 1) * PAGE_SIZE + 1} to {(page - 1) * PAGE_SIZE + agents.length}
-          </span>
-          {more ? (
-            <Link className="button" href={address(page + 1)} rel="next">
-              Older <ArrowRight aria-hidden />
-            </Link>
-          ) : (
-            <span />
-          )}
-        </nav>
-      )}
+      <Pager
+        label="Pages"
+        page={page}
+        pageSize={PAGE_SIZE}
+        shown={agents.length}
+        more={more}
+        href={address}
+      />
     </>
   );
 }

@@ -1,13 +1,24 @@
 import type { Metadata } from "next";
 import Link from "next/link";
+import { pageNumber } from "@/components/pager";
 import { Plans } from "@/components/plans";
 import { loadPlans } from "@/lib/plans";
 import { requireUser } from "@/lib/supabase/server";
 
 export const metadata: Metadata = { title: "Plans" };
 
-export default async function PlansPage() {
+interface Props {
+  searchParams: Promise<Record<string, string | string[] | undefined>>;
+}
+
+export default async function PlansPage({ searchParams }: Props) {
+  const { waiting, expired, decided } = await searchParams;
   const { supabase } = await requireUser("/plans");
+  const pages = {
+    waiting: pageNumber(waiting),
+    expired: pageNumber(expired),
+    decided: pageNumber(decided),
+  };
   return (
     <main id="content" className="page narrow">
       <div className="list-head">
@@ -16,7 +27,7 @@ export default async function PlansPage() {
           Open a plan
         </Link>
       </div>
-      <Plans initial={await loadPlans(supabase)} />
+      <Plans pages={pages} initial={await loadPlans(supabase, pages)} />
     </main>
   );
 }
