@@ -505,9 +505,9 @@ begin
         perform greenlight.refuse('invalid_expires_at', 'expires_at is not in the future, or not finite.');
     end if;
 
-    -- A document that a human refused cannot be proposed again unchanged. Later versions are decided later, so the
-    -- newest decision is the one with the highest version. Search by the stored document, because the session may have
-    -- thousands of other plans.
+    -- A document that a human refused cannot be proposed again unchanged. (What they sent back after it had expired, they
+    -- ask for again.) Later versions are decided later, so the newest decision is the one with the highest version. Search
+    -- by the stored document, because the session may have thousands of other plans.
     select *
     into v_refused
     from public.plan as p
@@ -518,7 +518,8 @@ begin
     order by p.version desc
     limit 1;
 
-    if v_refused.status in ('changes_requested', 'rejected') then
+    if v_refused.status = 'rejected'
+    or (v_refused.status = 'changes_requested' and coalesce(v_refused.decided_at < v_refused.expires_at, true)) then
         perform greenlight.refuse(
             'plan_decided',
             format(

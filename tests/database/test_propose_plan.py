@@ -249,6 +249,40 @@ def test_what_was_rejected_does_not_come_straight_back(
     assert any_project.propose(user, version=5, document="# Changed")["created"] is True
 
 
+def test_what_was_sent_back_after_it_had_expired_may_come_again_as_it_is(project: Project) -> None:
+    """Such a human asks for it again, and refuses nothing of the text."""
+    user = project.new_user()
+    project.store(user, document="# Too late")
+    project.propose(user, document="# Too late")
+    project.expire(user)
+    project.decide(user, "request_changes")
+
+    assert project.propose(user, version=2, document="# Too late")["created"] is True
+
+    # This time, they had read it in time.
+    project.decide(user, "request_changes", version=2)
+    with refused("plan_decided", "PT409"):
+        project.propose(user, version=3, document="# Too late")
+
+
+@pytest.mark.parametrize("decision", DECIDED_BY_THE_HUMAN)
+def test_what_was_rejected_or_sent_back_in_time_stays_refused_when_it_has_expired(
+    project: Project, decision: str
+) -> None:
+    user = project.new_user()
+    project.store(user, document="# Refused")
+    project.propose(user, document="# Refused")
+    if decision == "reject_plan":
+        project.expire(user)
+        project.decide(user, decision)
+    else:
+        project.decide(user, decision)
+        decided = project.plan(user)["decided_at"]
+        project.backdate(user, "s1", 1, expires_at=decided + timedelta(microseconds=1))
+    with refused("plan_decided", "PT409"):
+        project.propose(user, version=2, document="# Refused")
+
+
 def test_it_stays_refused_when_other_versions_came_between(project: Project) -> None:
     user = project.new_user()
     project.store(user, document="# Refused")
