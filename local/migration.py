@@ -94,34 +94,46 @@ CURRENT: LiteralString = """
 Row = dict[str, str | None]
 
 
-def write(name: str) -> tuple[Path, list[str]]:
-    """Write the migration. Return its path, and the functions in it."""
+def write(name: str) -> dict[Path, list[str]]:
+    """Write the migration, and again those after it. Return the functions in each."""
     path = _path(name)
+    later = [other for other in sorted(MIGRATIONS.glob("*.sql")) if other.name > path.name]
+    return {
+        file: _write(file, name) for file in (path, *later) if file == path or WRITTEN in file.read_text()
+    }
+
+
+def _write(path: Path, name: str) -> list[str]:
     text = path.read_text() if path.exists() else f"-- {name.replace('_', ' ').capitalize()}.\n\n"
     by_hand = text.partition(BY_HAND)[2].partition(WRITTEN)[0].strip()
     after_functions = text.partition(AFTER)[2].rpartition(NOTIFY)[0].strip()
-    functions = FUNCTIONS.read_text()
+    others = {other.name: other.read_text() for other in sorted(MIGRATIONS.glob("*.sql")) if other != path}
+    # What a later migration writes stays there: it may need that one's tables.
+    later = {
+        match["name"] for file in others if file > path.name for match in FUNCTION.finditer(others[file])
+    }
+    functions = [match for match in FUNCTION.finditer(FUNCTIONS.read_text()) if match["name"] not in later]
     with _scratch() as database:
-        for earlier in sorted(MIGRATIONS.glob("*.sql")):
-            if earlier.name < path.name:
-                _execute(database, earlier.read_text())
+        for file, earlier in others.items():
+            if file < path.name:
+                _execute(database, earlier)
         names = database.execute(NAMES).fetchall()
         _execute(database, by_hand)
         before = _functions(database)
         # `create or replace` writes the row of a function even if nothing changes. A row that it leaves is of a
         # signature that went.
-        _execute(database, "".join(match["create"] for match in FUNCTION.finditer(functions)))
+        _execute(database, "".join(match["create"] for match in functions))
         after = _functions(database)
         drops = "".join(
             f"drop function {signature};\n"
             for signature, row in before.items()
-            if after[signature]["xmin"] == row["xmin"]
+            if after[signature]["xmin"] == row["xmin"] and row["name"] not in later
         )
-        _execute(database, drops + functions)
+        _execute(database, drops + "".join(match[0] for match in functions))
         after = _functions(database)
         taken = [row for row in database.execute(NAMES) if row not in names]
     changed = {row["name"] for row in after.values() if not _same(row, before.get(row["signature"] or ""))}
-    written = [match for match in FUNCTION.finditer(functions) if match["name"] in changed]
+    written = [match for match in functions if match["name"] in changed]
     parts = [
         text.partition(HEAD)[0] + HEAD,
         TAKEN.replace("NAMES", ",\n            ".join(f"('{kind}', '{name}')" for kind, name in taken))
@@ -135,7 +147,7 @@ def write(name: str) -> tuple[Path, list[str]]:
         f"\n{NOTIFY}",
     ]
     path.write_text("".join(parts))
-    return path, [match["name"] for match in written]
+    return [match["name"] for match in written]
 
 
 def _path(name: str) -> Path:
@@ -188,12 +200,10 @@ def _same(new: Row, old: Row | None) -> bool:
 
 if __name__ == "__main__":
     try:
-        file, functions = write(sys.argv[1])
+        for file, functions in write(sys.argv[1]).items():
+            print("\n  ".join([str(file.relative_to(ROOT)), *functions]))
     except (LocalError, psycopg.Error) as error:
         sys.exit(str(error))
-    print(file.relative_to(ROOT))
-    for function in functions:
-        print(f"  {function}")
     print(
         "Left to do: `make types`; supabase/uninstall.sql and RPCS in service/greenlight/doctor.py, if a name or an"
     )

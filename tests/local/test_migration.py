@@ -45,7 +45,7 @@ def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
         "-- Part 9",
         "create or replace function public.stop()\nreturns void\nlanguage sql\nas $$\n    select;\n$$;\n\n-- Part 9",
     )
-    path, written = migration.write("x")
+    ((path, written),) = migration.write("x").items()
     assert written == [
         "greenlight.check_version",
         "greenlight.reject_plan",
@@ -63,13 +63,13 @@ def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
     assert text.endswith("notify pgrst, 'reload schema';\n")
 
     # The database has it all now.
-    assert migration.write("y")[1] == []
+    assert [*migration.write("y").values()] == [[]]
 
 
 def test_a_migration_that_is_not_released_is_written_again(supabase: Path) -> None:
     functions = supabase / "functions.sql"
     edit(functions, "octet_length(session_id) <= 128", "octet_length(session_id) <= 127")
-    path, written = migration.write("x")
+    ((path, written),) = migration.write("x").items()
     by_hand = "alter table public.plan\nadd column note text;"
     edit(path, migration.WRITTEN, f"{migration.BY_HAND}\n{by_hand}\n\n{migration.WRITTEN}")
     trigger = (
@@ -77,22 +77,41 @@ def test_a_migration_that_is_not_released_is_written_again(supabase: Path) -> No
     )
     edit(path, migration.NOTIFY, f"{migration.AFTER}\n{trigger}\n\n{migration.NOTIFY}")
     edit(path, "-- X.", "-- Notes.")
-    later, _ = migration.write("later")
     edit(functions, "octet_length(session_id) <= 127", "octet_length(session_id) <= 126")
-    assert migration.write("x") == (path, written)
+    assert migration.write("x") == {path: written}
     text = path.read_text()
     assert text.count(by_hand) == text.count("-- Notes.") == text.count("<= 126") == text.count(trigger) == 1
     assert text.index(by_hand) < text.index("<= 126") < text.index(trigger) < text.index(migration.NOTIFY)
     assert "<= 127" not in text
-    assert later.exists()
+
+
+def test_what_a_later_migration_writes_stays_there(supabase: Path) -> None:
+    """It may need the tables of that one. Both are written again, whichever is named."""
+    functions = supabase / "functions.sql"
+    edit(functions, "octet_length(session_id) <= 128", "octet_length(session_id) <= 127")
+    (first,) = migration.write("first")
+    (later,) = migration.write("later")
+    edit(
+        later,
+        migration.WRITTEN,
+        f"{migration.BY_HAND}\ncreate table public.note (x integer);\n\n{migration.WRITTEN}",
+    )
+    note = "create or replace function public.note()\nreturns public.note\nlanguage sql\nas $$\n    select 1;\n$$;\n"
+    edit(functions, "-- Part 9", f"{note}\n-- Part 9")
+    assert [*migration.write("later").values()] == [["public.note"]]
+    edit(functions, "octet_length(session_id) <= 127", "octet_length(session_id) <= 126")
+    edit(functions, "select 1;", "select 1 limit 1;")
+    assert migration.write("first") == {first: ["greenlight.check_version"], later: ["public.note"]}
+    assert "<= 126" in first.read_text()
+    assert "limit 1" in later.read_text()
 
 
 def test_a_released_migration_stays_as_it_is(supabase: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, _ = migration.write("x")
+    (path,) = migration.write("x")
     released = supabase / "released.sha256"
     released.write_text(sha256(path.read_bytes()))
     monkeypatch.setattr(migration, "RELEASED", released)
-    assert migration.write("x")[0] != path
+    assert path not in migration.write("x")
     for name in ("", "a b", "../x"):
         with pytest.raises(LocalError):
             migration.write(name)
