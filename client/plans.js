@@ -8,13 +8,22 @@ import { GreenlightError } from "./errors.js";
 const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const MAX_INTEGER = 2 ** 31 - 1;
 
+const WHITE_SPACE = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const EDGES = new RegExp(`^[${WHITE_SPACE}]+|[${WHITE_SPACE}]+$`, "gu");
+// With line breaks and bidi controls.
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/u;
+// Not of the categories C and Z, and not blank: the ranges of the database.
+const SEEN =
+  /[^\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e007f}]/u;
+const MAX_TITLE = 500;
+
 /** @type {typeof greenlight.approvePlan} */
 export async function approvePlan(
   supabase,
   { sessionId, version, title, content, sha256: expected, userId, onStep },
 ) {
   assertVersion(sessionId, version);
-  assertText(title);
+  if (title !== undefined) assertTitle(title);
   const { bytes, sha256 } = await read(content, expected);
   const approval = { session_id: sessionId, version, document_sha256: sha256 };
   if (title === undefined) {
@@ -34,7 +43,7 @@ export async function proposePlan(
   { sessionId, version, title, content, sha256: expected, userId, expiresAt },
 ) {
   assertVersion(sessionId, version);
-  assertText(title);
+  assertTitle(title);
   const { bytes, sha256 } = await read(content, expected);
   const expires_at = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
   return store(supabase, { userId, sessionId, bytes, sha256 }, (document_url) =>
@@ -132,4 +141,19 @@ function assertVersion(sessionId, version) {
     });
   if (!Number.isInteger(version) || version < 1 || version > MAX_INTEGER)
     throw new GreenlightError("invalid_version", { details: "A version is a whole number from 1." });
+}
+
+/**
+ * By the database's rule, before the document is uploaded.
+ *
+ * @param {string} title
+ */
+function assertTitle(title) {
+  assertText(title);
+  const trimmed = title.replace(EDGES, "");
+  if (CONTROL.test(trimmed) || !SEEN.test(trimmed) || Array.from(trimmed).length > MAX_TITLE)
+    throw new GreenlightError("invalid_title", {
+      details:
+        "A title has 1 to 500 characters on one line, one that can be seen, and no control characters.",
+    });
 }

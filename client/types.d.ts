@@ -37,6 +37,7 @@ export type DatabaseErrorCode =
   | "plan_not_found"
   | "build_not_found"
   | "document_not_found"
+  | "document_too_large"
   | "plan_conflict"
   | "plan_stale"
   | "plan_decided"
@@ -64,8 +65,6 @@ export type ErrorCode =
   | DatabaseErrorCode
   /** NUL or a lone surrogate in a text, bytes that are not UTF-8, an id that is not a UUID. Nothing was sent. */
   | "invalid_request"
-  /** The document is not 1 byte to 1 MiB. */
-  | "document_too_large"
   /** Other bytes are stored under the document's hash, and cannot be replaced. */
   | "document_conflict"
   /** The content's hash is not the `sha256` that was given with it. Nothing was sent. */

@@ -89,6 +89,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [
     ({"version": -1}, 422, "invalid_version"),
     ({"version": 2**31}, 422, "invalid_version"),
     ({"version": 10**30}, 422, "invalid_version"),
+    ({"version": -(10**30)}, 422, "invalid_version"),
     ({"version": True}, 422, "invalid_request"),
     ({"version": 1.0}, 422, "invalid_request"),
     ({"version": "1"}, 422, "invalid_request"),

@@ -151,6 +151,7 @@ NEXT_STEP: dict[str, str] = {
 }
 # What a model should do after a refusal, if the refusal's own sentence does not say it.
 WAY_OUT: dict[str, str] = {
+    "document_conflict": "Change the plan, if only by a word, or call propose_plan without session_id.",
     "agent_archived": "Call propose_plan without session_id: that starts a new session.",
     "agent_deleted": "Ask the human: only they can restore the agent, or start a new session.",
     "human_required": "Only the human can do this. Give them the review_url.",
@@ -284,6 +285,8 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
         if newest is not None:
             same = newest.status == "proposed" and newest.document_sha256 == wanted.sha256
             wanted = replace(wanted, version=newest.version + (0 if same else 1))
+            if wanted.version > MAX_VERSION:
+                raise Problem("invalid_version", "This session has the highest version there can be.")
         try:
             return await planner.propose(wanted, expires_in_seconds)
         except Problem as problem:

@@ -31,17 +31,27 @@ WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 )
 
-_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # with line breaks and bidi controls
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _EDGE = f"[^{_CONTROL}{_SPACE}]"
-TITLE_PATTERN = f"^[{_SPACE}]*{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{_SPACE}]*$"
+# What is not one of these can be seen: they are of the categories C and Z, or blank. As in the database.
+_UNSEEN = (
+    r"\x00-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u180e\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+# The edge is looked for first: what follows it would be read again for each white space before it.
+_SEEN = f"(?={_EDGE})(?=[^{_CONTROL}]{{0,{MAX_TITLE - 1}}}[^{_UNSEEN}])"
+TITLE_PATTERN = f"^[{_SPACE}]*{_SEEN}{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{_SPACE}]*$"
 # Python's own engine, because pydantic's needs seconds for this pattern on a title of megabytes.
 _TITLE = re.compile(TITLE_PATTERN.removesuffix("$"))
 
 
 def _trimmed(title: str) -> str:
     if not _TITLE.fullmatch(title):
-        raise ValueError(f"must have 1 to {MAX_TITLE} characters after trimming, and no control characters")
+        raise ValueError(
+            f"must have 1 to {MAX_TITLE} characters after trimming, one that can be seen, and no control characters"
+        )
     return title.strip(WHITE_SPACE)
 
 

@@ -1,5 +1,6 @@
 """The npm package: checked as it is packed, and used from an empty project against the running stack."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,13 +11,15 @@ from greenlight import __version__
 from local import NODE, ROOT
 from tests.client.conftest import MODULES, Run, output
 from tests.conftest import RunningStack
+from tests.plan import INVALID_TITLES, VALID_TITLES
 from tests.test_docs import raised_by_the_database
 
 HERE = Path(__file__).parent
 
 
 def test_units() -> None:
-    said = output(NODE, "--test", "--test-reporter=tap", HERE / "units.test.mjs", cwd=ROOT)
+    titles = json.dumps({"valid": VALID_TITLES, "invalid": INVALID_TITLES})
+    said = output(NODE, "--test", "--test-reporter=tap", HERE / "units.test.mjs", cwd=ROOT, TITLES=titles)
     assert "not ok" not in said
     # That it ran anything.
     assert re.search(r"^# pass \d{2,}$", said, re.MULTILINE)

@@ -8,6 +8,9 @@ import * as greenlight from "greenlight-client";
 
 const { approvePlan, getDocument, pauseAgent, proposePlan, requestChanges, watch, watchAgent } = greenlight;
 
+// The table that the tests of the database and the service have, from test_package.py.
+const titles = JSON.parse(process.env.TITLES ?? '{"valid": [], "invalid": ["\u200b"]}');
+
 const SUPABASE = "http://supabase.test";
 const USER = "0ad4a5f0-3bbd-4b4d-9d4e-0a0a0a0a0a0a";
 const AGENT = "6e1a8f2e-0000-4000-8000-000000000001";
@@ -307,6 +310,10 @@ suite("a document is refused before anything is sent", () => {
     ["a lone surrogate", { content: "a\uD83D" }, "invalid_request"],
     ["bytes that are not UTF-8", { content: bytes(0xff, 0xfe) }, "invalid_request"],
     ["a surrogate in bytes", { content: bytes(0xed, 0xa0, 0xbd) }, "invalid_request"],
+    ["an empty title", { title: " \n" }, "invalid_title"],
+    ["a title that is too long", { title: "🚀".repeat(501) }, "invalid_title"],
+    ["a title of two lines", { title: "a\nb" }, "invalid_title"],
+    ...titles.invalid.map((title) => [`the title ${JSON.stringify(title)}`, { title }, "invalid_title"]),
     ["a lone surrogate in the title", { title: "\uDC00" }, "invalid_request"],
     ["another document than was seen", { sha256: hashOf("another") }, "document_changed"],
     ["a session id with a slash", { sessionId: "../x" }, "invalid_session_id"],
@@ -331,6 +338,14 @@ suite("a document is refused before anything is sent", () => {
     const { userId, ...anybody } = plan();
     await assert.rejects(approvePlan(nothing, anybody), failsWith("not_authenticated"));
   });
+});
+
+test("titles in which something can be seen", async () => {
+  for (const title of [...titles.valid, "🚀".repeat(500), " trimmed\u3000\n"]) {
+    const { supabase, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    await approvePlan(supabase, { ...plan(), title });
+    assert.equal(JSON.parse(bodies.rpc).title, title);
+  }
 });
 
 suite("how a document is stored", () => {

@@ -191,6 +191,11 @@ async def test_a_stranger_sees_and_withdraws_nothing(
         ("invalid_version", "propose_plan", {"title": "x", "content": "x", "version": 0}),
         ("invalid_session_id", "get_decision", {"session_id": "a\n", "version": 1}),
         ("invalid_version", "get_decision", {"session_id": "a", "version": 2**31}),
+        ("invalid_version", "get_decision", {"session_id": "a", "version": -(2**31) - 1}),
+        ("invalid_version", "get_decision", {"session_id": "a", "version": 10**30}),
+        ("invalid_version", "withdraw_plan", {"session_id": "a", "version": 10**30}),
+        ("invalid_version", "propose_plan", {"title": "x", "content": "x", "version": 2**31}),
+        ("invalid_version", "propose_plan", {"title": "x", "content": "x", "version": 10**30}),
         ("invalid_request", "get_decision", {"session_id": "a", "version": "one"}),
         ("invalid_request", "get_decision", {"session_id": "a", "version": 1, "wait_seconds": 46}),
         ("invalid_request", "get_decision", {"session_id": "a", "version": 1, "wait_seconds": -1}),
@@ -213,6 +218,13 @@ async def test_content_is_stored_byte_for_byte(stack: RunningStack, user: Caller
         stored = await asyncio.to_thread(httpx.get, row["document_url"])
     assert stored.content == content.encode()
     assert row["proposed_by"] == "user"
+
+
+async def test_after_the_last_version_there_is_no_next_one(stack: RunningStack, user: Caller) -> None:
+    session = new_session()
+    user.proposed(plan_id=session, version=2**31 - 1)
+    async with connected(stack, user.token) as planner:
+        await planner.refused("invalid_version", "propose_plan", title="A", content="B", session_id=session)
 
 
 async def test_a_comment_reaches_the_model_as_data(planner: Planner, user: Caller) -> None:

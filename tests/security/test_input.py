@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from greenlight.submission import WHITE_SPACE
 from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.faults.proxy import Proxy
-from tests.plan import body, encode, new_session, sha256
+from tests.plan import INVALID_TITLES, VALID_TITLES, body, encode, new_session, sha256
 from tests.services import Process
 
 Json = Any
@@ -137,8 +138,7 @@ def raw(url: str, start: str, headers: dict[str, str], content: bytes = b"") -> 
 
 
 GOOD_TITLES = [
-    "\u202etxt.exe",  # right to left
-    "\u2066isolated\u2069",
+    "\u200ftxt.exe",  # a mark of the direction, not a control
     "zero\u200bwidth\u200d",
     "\ufeffbom",
     "\U0001f680" * 500,
@@ -152,6 +152,7 @@ GOOD_TITLES = [
     "../../etc/passwd",
     "\u0130\u0131\u1e9e",
     "\ue000\ufffd\U0010ffff",
+    *(title for title in VALID_TITLES if title == title.strip(WHITE_SPACE)),
 ]
 BAD_TITLES = [
     "a\r\nX-Injected: 1",
@@ -164,6 +165,7 @@ BAD_TITLES = [
     "\U0001f680" * 501,
     "\u3000",
     "",
+    *INVALID_TITLES,
 ]
 
 

@@ -1,6 +1,7 @@
 """Requests to approve and propose: what is accepted, and what is refused with which code."""
 
 import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from greenlight.approval import ApprovePlanRequest
 from greenlight.errors import Problem
 from greenlight.proposal import ProposePlanRequest
 from greenlight.submission import Submission
-from tests.plan import BAD_FIELDS, LIMIT, body, encode, sha256
+from tests.plan import BAD_FIELDS, INVALID_TITLES, LIMIT, VALID_TITLES, body, encode, is_seen, sha256
 
 
 def parsed(request: bytes) -> Submission:
@@ -49,12 +50,38 @@ def test_a_wrong_type_is_told_before_a_wrong_value() -> None:
     assert (refused.value.code, [*refused.value.fields]) == ("invalid_request", ["content"])
 
 
+@pytest.mark.parametrize("title", INVALID_TITLES, ids=ascii)
+def test_a_title_that_hides_something_is_refused(title: str) -> None:
+    for unseen in (title, f" {title}\u3000"):
+        with pytest.raises(Problem) as problem:
+            parsed(encode(body(title=unseen)))
+        assert problem.value.code == "invalid_title"
+
+
+@pytest.mark.parametrize("title", VALID_TITLES, ids=ascii)
+def test_a_title_in_which_something_can_be_seen_is_kept(title: str) -> None:
+    assert parsed(encode(body(title=title))).title == title.strip(submission.WHITE_SPACE)
+
+
+def test_every_character_alone_is_a_title_if_it_can_be_seen() -> None:
+    # The database has the same table; characters that this Python's Unicode does not have yet are left out.
+    for code in (*range(1, 0xD800), *range(0xE000, 0x110000)):
+        letter = chr(code)
+        if unicodedata.category(letter) == "Cn" and not 0xE0000 <= code <= 0xE007F:
+            continue
+        if letter in submission.WHITE_SPACE or not is_seen(letter):
+            assert not submission._TITLE.fullmatch(letter), hex(code)
+        else:
+            assert submission._TITLE.fullmatch(letter), hex(code)
+
+
 # The rules for titles, in the code and in the OpenAPI document -----------------------------------------
 
 
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
     | st.text("\x00\x1c\x1f \u0085\u2028\u3000ab")
+    | st.text("\u200b\u202e\u2066\ufe0f\U000e0041 a")
 )
 def test_the_pattern_for_titles_says_what_the_service_does(title: str) -> None:
 
