@@ -65,6 +65,9 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Write a migration that puts back what is missing or changed.")
     ] = False,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Read every document, and compare it with its plan.")
+    ] = False,
     project: Project = Path(),
 ) -> None:
     """Check settings, keys, address, clock, signing keys, the database and the bucket, and say how to fix problems.
@@ -74,7 +77,7 @@ def doctor(
     """
     from greenlight.doctor import main as run  # noqa: PLC0415
 
-    raise typer.Exit(run(repair=repair, project=project))
+    raise typer.Exit(run(repair=repair, check_documents=documents, project=project))
 
 
 @app.command(short_help="Run the HTTP service.")

@@ -7,13 +7,14 @@ installed in the database, and the bucket.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import typer
 
-from greenlight import BUCKET, installation
+from greenlight import BUCKET, documents, installation
 from greenlight.install import errors_told, find_project, require_complete, write
 from greenlight.installation import Differences
 from greenlight.keys import SecretKey
@@ -69,9 +70,9 @@ class Finding(NamedTuple):
     mend: str | None = None  # None: nothing is wrong
 
 
-def main(*, repair: bool, project: Path) -> int:
+def main(*, repair: bool, check_documents: bool, project: Path) -> int:
     differences: list[Differences] = []
-    status = _report(differences)
+    status = _report(differences, check_documents=check_documents)
     if repair and any(differences):
         _repair(differences[0], project)
     return status
@@ -85,7 +86,7 @@ def _repair(differences: Differences, project: Path) -> None:
     write(root, [installation.repair(differences)], dry_run=False)
 
 
-def _report(differences: list[Differences]) -> int:
+def _report(differences: list[Differences], *, check_documents: bool) -> int:
     """Tell every finding, and add what differs in the database."""
     try:
         settings = read(DoctorSettings)
@@ -96,7 +97,8 @@ def _report(differences: list[Differences]) -> int:
     status = HEALTHY
     with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
         try:
-            for finding in examine(settings, http, differences):
+            findings = examine(settings, http, differences)
+            for finding in chain(findings, _documents(settings, http) if check_documents else ()):
                 _tell(finding)
                 if finding.mend is not None:
                     status = FAULTS
@@ -293,6 +295,33 @@ def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
             f"Let it accept {settings.max_document_bytes} bytes of text/markdown, or lower MAX_DOCUMENT_BYTES.",
         )
     return Finding(f"Bucket {BUCKET}: private, and accepts documents")
+
+
+def _documents(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
+    """Read every document: plans without their bytes, and how many documents have no plan."""
+    if settings.supabase_secret_key is None:
+        yield Finding("Documents: not checked", "Set SUPABASE_SECRET_KEY.")
+        return
+    key = settings.supabase_secret_key.get_secret_value()
+    http.headers.update({"apikey": key, "Authorization": f"Bearer {key}"})
+    try:
+        count = 0
+        for count, fault in enumerate(documents.faulty(http), 1):  # noqa: B007
+            typer.echo(f"      {fault.path}: {fault.why}")
+        if count:
+            yield Finding(
+                f"Documents: {count} of the plans' documents are missing or have other bytes; they are listed above",
+                'Copy them back from a backup of the bucket: docs/deploy.md, "Back up and restore". A plan without '
+                "its document is never built; propose it again as a higher version.",
+            )
+        else:
+            yield Finding("Documents: each plan's is there, with the right hash")
+        yield Finding(
+            f"Documents: {documents.without_plan(http)} without a plan, older than {documents.YOUNG}; "
+            "`greenlight retention` removes them"
+        )
+    except documents.Unexpected as error:
+        yield Finding(f"Documents: not all checked, because {error}", "Run this again later.")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -25,6 +25,8 @@ NOT_HERE = {
     r"npx supabase link": "it needs a hosted project",
     r"npx supabase db push( --remote)?$": "it needs a linked project; the same with a connection string is run",
     r"npx supabase db push --db-url": "CLI 2; test_install.py and test_uninstall.py push with it",
+    r"npx supabase db dump|psql": "the CLI dumps in a container; test_dump.py runs its script, and restores it",
+    r"npx supabase migration repair": "it needs a linked project; test_dump.py runs it with a connection string",
     r"(NEXT_PUBLIC_.* )?npm (ci|run) ?": "local/web.py builds and starts the web app for tests/web",
     r"docker": "it needs Docker; test_dockerfile.py runs the image's steps",
 }

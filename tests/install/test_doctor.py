@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
+from pathlib import Path
 from threading import Thread
 from typing import LiteralString
 
@@ -14,17 +15,18 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from greenlight import doctor, installation
+from greenlight import doctor, documents, installation
 from greenlight.doctor import RPCS, DoctorSettings, Finding, examine
 from local.processes import free_ports
+from tests.plan import sha256
 
 from .conftest import Adopter
 
 
-def faults(adopter: Adopter, **variables: str) -> list[str]:
+def faults(adopter: Adopter, *options: str, **variables: str) -> list[str]:
     """Run it and return the lines of what is wrong; its exit status agrees."""
     # A project that signs with keys of its own has no shared secret.
-    result = adopter.greenlight("doctor", **{"SUPABASE_JWT_SECRET": "", **variables})
+    result = adopter.greenlight("doctor", *options, **{"SUPABASE_JWT_SECRET": "", **variables})
     lines = result.output.splitlines()
     assert lines, result
     assert "Traceback" not in result.output
@@ -297,6 +299,46 @@ def test_a_token_hook_is_told(adopter: Adopter) -> None:
     ):
         assert faults(adopter) == []
         assert "Token hook: public.my_hook(jsonb) may change the claims of tokens" in told(adopter)
+
+
+def test_plans_without_their_bytes_and_bytes_without_a_plan(
+    adopter: Adopter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restore: the bytes of one plan are lost, another one's are changed, and one document has no plan."""
+    monkeypatch.setattr(documents, "PAGE", 2)  # several pages
+    user = adopter.sign_up()
+    plans = {name: f"# {name}\n".encode() for name in ("kept", "other", "lost", "changed")}
+    for session, document in plans.items():
+        user.approve(session, document)
+    assert faults(adopter, "--documents") == []
+    path = {name: f"{user.id}/{name}/{sha256(document)}.md" for name, document in plans.items()}
+    stored = {name: stored_file(adopter, path[name]) for name in ("lost", "changed")}
+    stored["lost"].unlink()
+    stored["changed"].write_bytes(b"# another\n")
+    adopter.sql(
+        "insert into storage.objects (bucket_id, name, created_at) select 'plans',"
+        " gen_random_uuid() || '/s/' || repeat('0', 64) || '.md', now() - interval '2 days' from generate_series(1, 3)"
+    )
+
+    result = adopter.greenlight("doctor", "--documents")
+    assert result.exit_code == 1
+    assert f"      {path['lost']}: missing\n" in result.output
+    assert f"      {path['changed']}: other bytes\n" in result.output
+    assert path["kept"] not in result.output
+    assert "FAIL  Documents: 2 of the plans' documents are missing or have other bytes" in result.output
+    assert "ok    Documents: 3 without a plan, older than 24 hours" in result.output
+    assert faults(adopter) == []  # without the option, no document is read
+    for name, file in stored.items():
+        file.write_bytes(plans[name])
+    assert faults(adopter, "--documents") == []
+    (line,) = faults(adopter, "--documents", SUPABASE_SECRET_KEY="")
+    assert "Documents: not checked" in line
+
+
+def stored_file(adopter: Adopter, path: str) -> Path:
+    """Return where the storage of the local stack keeps the bytes: its files have the versions as names."""
+    versions = adopter.sql("select name, version from storage.objects where bucket_id = 'plans'")
+    return next((adopter.directory / ".local").rglob(dict(versions)[path]))
 
 
 class Altered(httpx.HTTPTransport):

@@ -4,6 +4,9 @@
 that script without the container, on Debian's Postgres 15.
 """
 
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +20,7 @@ from greenlight import installation
 from tests.database import conftest as database
 from tests.database.conftest import Row, User
 
-from .conftest import NODE_MODULES, POSTGRES_15, Host
+from .conftest import NODE_MODULES, POSTGRES_15, ROOT, Host
 
 pytestmark = pytest.mark.skipif(
     not (POSTGRES_15 / "pg_dump").exists(), reason="Debian's Postgres 15 is not there"
@@ -97,13 +100,19 @@ def differences(host: Host) -> installation.Differences:
 def test_schema_and_data_into_an_empty_project(move: Move) -> None:
     """What lies in the schema storage is not in the dump; doctor finds it, and writes what puts it back."""
     new = move.new
-    result = new.psql(
-        r"\set ON_ERROR_STOP on",
-        move.old.dump(),
-        "set session_replication_role = replica;",
-        move.old.dump("--data-only"),
+    (new.directory / "schema.sql").write_text(move.old.dump())
+    (new.directory / "data.sql").write_text(move.old.dump("--data-only"))
+    (restore,) = re.findall(r"^psql .*$", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE)
+    result = subprocess.run(
+        ["bash", "-c", f"PATH={POSTGRES_15}:$PATH; {restore}"],
+        cwd=new.directory,
+        env={**os.environ, "NEW_DATABASE_URL": new.database.dsn("postgres")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert result.returncode == 0, result.stdout
+    assert result.returncode == 0, result.stderr
     assert move.restored()
 
     found = differences(new)
