@@ -33,6 +33,13 @@ export async function getAgent(supabase, agentId) {
   return /** @type {AgentDetails} */ (details);
 }
 
+/** @type {typeof greenlight.listEvents} */
+export async function listEvents(supabase, agentId, { before, limit = 100 } = {}) {
+  let query = typed(supabase).from("agent_event").select().eq("agent_id", agentId);
+  if (before !== undefined) query = query.lt("id", before);
+  return checked(await query.order("id", NEWEST_FIRST).limit(limit)).data;
+}
+
 /** @type {typeof greenlight.listAgents} */
 export async function listAgents(supabase, { status, page = 1, pageSize = 20 } = {}) {
   const from = (page - 1) * pageSize;

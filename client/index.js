@@ -7,6 +7,7 @@ export {
   deletedAgents,
   getAgent,
   listAgents,
+  listEvents,
   pauseAgent,
   restoreAgent,
   resumeAgent,

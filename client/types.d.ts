@@ -207,6 +207,13 @@ export function getDocument(
 /** An agent by its id. Null if it does not exist, is deleted, or belongs to another user. */
 export function getAgent(supabase: Supabase, agentId: string): Promise<AgentDetails | null>;
 
+/** Events of an agent, newest first: those before an event that is known already, or the newest ones. */
+export function listEvents(
+  supabase: Supabase,
+  agentId: string,
+  options?: { before?: AgentEvent["id"] | undefined; limit?: number | undefined },
+): Promise<AgentEvent[]>;
+
 /** One page of the user's agents, newest first, and whether there are older ones. Pages count from 1. */
 export function listAgents(
   supabase: Supabase,

@@ -264,3 +264,24 @@ def test_signing_in_does_not_lead_out_of_the_app(
     page.get_by_label("Password").fill(account.user.password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/agents")
+
+
+def test_all_of_a_long_history_can_be_reached(open_page: OpenPage, account: Account) -> None:
+    agent_id = account.approved()["agent_id"]
+    account.finish_building(agent_id)
+    for _ in range(50):
+        account.done("transition_agent", agent_id=agent_id, to_status="paused")
+        account.done("transition_agent", agent_id=agent_id, to_status="active")
+    page = open_page(user=account.user)
+    page.goto(f"/build/{agent_id}")
+    entries = page.get_by_role("region", name="History").get_by_role("listitem")
+    expect(entries).to_have_count(100)
+    expect(page.get_by_text("Version 1 approved")).to_have_count(0)
+    # What happens meanwhile comes first, and nothing drops out.
+    account.done("transition_agent", agent_id=agent_id, to_status="paused")
+    page.get_by_role("button", name="Show older").click()
+
+    expect(entries.last).to_contain_text("Version 1 approved")
+    expect(entries.first).to_contain_text("Now paused")
+    expect(entries).to_have_count(103)
+    expect(page.get_by_role("button", name="Show older")).to_have_count(0)

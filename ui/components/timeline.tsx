@@ -1,5 +1,9 @@
-import type { AgentEvent, Plan } from "greenlight-client";
+import { listEvents, type AgentEvent, type Plan } from "greenlight-client";
+import { useState } from "react";
+import { toast } from "sonner";
+import { errorCode, errorMessage } from "@/lib/errors";
 import { proposer, wasApproved } from "@/lib/plans";
+import { loadClient } from "@/lib/supabase/lazy";
 import { Quote } from "./quote";
 import { Time } from "./time";
 
@@ -20,22 +24,67 @@ const DECISIONS: Partial<Record<Plan["status"], string>> = {
 
 /** What happened to an agent and to the proposals of its session, newest first. */
 export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[] }) {
-  const entries = [...events.map(ofEvent), ...plans.flatMap(ofPlan)];
+  const { known, hasOlder, loadOlder } = useEvents(events);
+  const entries = [...known.map(ofEvent), ...plans.flatMap(ofPlan)];
   // Both lists are in order already, and the sort keeps that order for entries of the same moment.
   entries.sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  // Of the time before the last event that is known, the events are missing.
+  const end = hasOlder ? entries.findLastIndex(({ key }) => key.startsWith("event ")) + 1 : entries.length;
   return (
-    <ol className="timeline">
-      {entries.map(({ key, at, kind, what, who, comment }) => (
-        <li key={key} data-kind={kind}>
-          <span className="timeline-what">{what}</span>
-          <span className="timeline-who">
-            {who}, <Time at={at} />
-          </span>
-          {comment && <Quote label="Comment:">{comment}</Quote>}
-        </li>
-      ))}
-    </ol>
+    <>
+      <ol className="timeline">
+        {entries.slice(0, end).map(({ key, at, kind, what, who, comment }) => (
+          <li key={key} data-kind={kind}>
+            <span className="timeline-what">{what}</span>
+            <span className="timeline-who">
+              {who}, <Time at={at} />
+            </span>
+            {comment && <Quote label="Comment:">{comment}</Quote>}
+          </li>
+        ))}
+      </ol>
+      {hasOlder && (
+        <button type="button" className="button" onClick={() => void loadOlder()}>
+          Show older
+        </button>
+      )}
+    </>
   );
+}
+
+const PAGE_SIZE = 100;
+
+/** The newest events, which may change, and older ones as far as they were asked for. */
+function useEvents(newest: AgentEvent[]) {
+  const [last, setLast] = useState(newest);
+  const [known, setKnown] = useState(newest);
+  const [hasOlder, setHasOlder] = useState(newest.length >= PAGE_SIZE);
+  if (last !== newest) {
+    setLast(newest);
+    setKnown(union(newest, known));
+  }
+
+  async function loadOlder() {
+    const oldest = known.at(-1);
+    if (!oldest) return;
+    try {
+      const older = await listEvents(await loadClient(), oldest.agent_id, {
+        before: oldest.id,
+        limit: PAGE_SIZE,
+      });
+      setKnown((known) => union(known, older));
+      setHasOlder(older.length >= PAGE_SIZE);
+    } catch (error) {
+      toast.error(errorMessage(errorCode(error)));
+    }
+  }
+
+  return { known, hasOlder, loadOlder };
+}
+
+function union(some: AgentEvent[], others: AgentEvent[]): AgentEvent[] {
+  const byId = new Map([...some, ...others].map((event) => [event.id, event]));
+  return [...byId.values()].sort((a, b) => b.id - a.id);
 }
 
 function ofEvent({ id, kind, version, to_status, actor, created_at }: AgentEvent): Entry {
