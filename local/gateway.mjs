@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFile } from 'node:fs/promises'
 import { Agent, request as httpRequest } from 'node:http'
+import { Readable } from 'node:stream'
 import { createAdaptorServer } from '@hono/node-server'
 import { CompiledQuery } from 'kysely'
 import postgres from 'postgres'
@@ -135,13 +136,13 @@ listenForSchemaChanges()
 
 async function prepareDatabase() {
   const root = database('supabase_admin', { max: 1 })
+  const run = async (tx, name) => tx.unsafe(await readFile(new URL(name, import.meta.url), 'utf8'))
   try {
     const [ready] = await root`select from pg_roles where rolname = 'supabase_storage_admin'`
-    if (ready) return
+    if (ready) return await run(root, 'storage.sql')
     await app.ensureSystemSchema()
     await root.begin(async (tx) => {
-      for (const name of ['platform.sql', 'wide_privileges.sql', 'lite.sql'])
-        await tx.unsafe(await readFile(new URL(name, import.meta.url), 'utf8'))
+      for (const name of ['platform.sql', 'storage.sql', 'wide_privileges.sql', 'lite.sql']) await run(tx, name)
       for (const role of ['postgres', 'authenticator', 'supabase_auth_admin', 'supabase_storage_admin'])
         await tx.unsafe(`alter role ${role} password '${POSTGRES_PASSWORD}'`)
     })
@@ -401,17 +402,21 @@ await new Promise((resolve) => storageServer.listen(0, '127.0.0.1', resolve))
 const storageConnections = new Agent({ keepAlive: true })
 const GATEWAY_TIMEOUT_MS = 60_000 // Kong's
 
-/** Passes a request on to storage as Kong does: the whole body first, over a kept connection. */
+/**
+ * Passes a request on to storage as Kong does: the whole body first, over a kept connection. A body without a length is
+ * passed on as it arrives, as Envoy does: storage has asked its policies then before the body ends.
+ */
 async function toStorage(request) {
   const { pathname, search } = new URL(request.url)
   const headers = Object.fromEntries(request.headers)
   delete headers.connection
-  const body = request.body && Buffer.from(await request.arrayBuffer())
+  const chunked = request.body && !request.headers.has('content-length')
+  const body = request.body && !chunked && Buffer.from(await request.arrayBuffer())
   return new Promise((resolve, reject) => {
     const upstream = httpRequest({
       host: '127.0.0.1',
       port: storageServer.address().port,
-      agent: storageConnections,
+      agent: chunked ? false : storageConnections,
       method: request.method,
       path: `${pathname}${search}`,
       headers,
@@ -433,7 +438,8 @@ async function toStorage(request) {
         reject(error)
       }
     })
-    upstream.end(body)
+    if (chunked) Readable.fromWeb(request.body).on('error', () => upstream.destroy()).pipe(upstream)
+    else upstream.end(body)
   })
 }
 

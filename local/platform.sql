@@ -23,7 +23,7 @@ begin
     grant anon, authenticated, service_role to authenticator, postgres, supabase_storage_admin;
 
     -- On hosted projects the extension supautils lets postgres create policies on storage.objects; here membership
-    -- does.
+    -- does, and storage.refuse_ddl() takes back all else that it brings.
     grant supabase_storage_admin to postgres;
 
     -- There it also lets postgres restore data with triggers off.
@@ -200,3 +200,38 @@ for each statement execute function storage.protect_delete();
 
 create trigger protect_objects_delete before delete on storage.objects
 for each statement execute function storage.protect_delete();
+
+-- On hosted projects postgres does not own these tables. It can create triggers on them, and policies, but can neither
+-- drop, disable nor comment on a trigger there, nor alter a table, nor create anything in the schema.
+create function storage.refuse_ddl() returns event_trigger language plpgsql set search_path = '' as $$
+declare
+    v_object text;
+begin
+    if current_user <> 'postgres' then
+        return;
+    end if;
+
+    if tg_event = 'sql_drop' then
+        -- What goes with another object that was dropped by cascade is not asked about.
+        select object_identity
+        into v_object
+        from pg_catalog.pg_event_trigger_dropped_objects()
+        where original and object_type <> 'policy' and 'storage' in (schema_name, address_names[1]);
+    else
+        select object_identity
+        into v_object
+        from pg_catalog.pg_event_trigger_ddl_commands()
+        where
+            (schema_name = 'storage' or object_identity ~ ' on storage\.')
+            and object_type <> 'policy'
+            and command_tag not in ('CREATE TRIGGER', 'GRANT', 'REVOKE');
+    end if;
+
+    if v_object is not null then
+        raise exception 'must be owner of %', v_object using errcode = '42501';
+    end if;
+end;
+$$;
+
+create event trigger storage_refuse_drop on sql_drop execute function storage.refuse_ddl();
+create event trigger storage_refuse_ddl on ddl_command_end execute function storage.refuse_ddl();

@@ -98,26 +98,48 @@ export function createStorage({ sql, directory, tokens }) {
       return work(tx)
     })
 
-  /** Whether the caller may write this row: storage-api writes it, so that the policies apply, and rolls back. */
+  /**
+   * Whether the caller, or storage-api itself, may write this row: it writes it, so that the policies apply, and rolls
+   * back. What is found here may have changed by the time the body has arrived, and complete() asks no policy.
+   */
   const probe = async (caller, operation, row, upsert) => {
     const allowed = Symbol('allowed')
+    const versioned = await isVersioned(row.bucket_id)
+    const attempt = async (tx) => {
+      await (upsert ? upsertObject(tx, row, versioned) : tx`insert into storage.objects ${tx(row)}`)
+      throw allowed
+    }
     try {
-      await as(caller, operation, async (tx) => {
-        await (upsert ? upsertObject(tx, row) : tx`insert into storage.objects ${tx(row)}`)
-        throw allowed
-      })
+      await (caller ? as(caller, operation, attempt) : superuser(operation, attempt))
     } catch (error) {
       if (error === allowed) return
       throw error.code === '23505' && !upsert ? errors.keyAlreadyExists() : error
     }
   }
 
-  const upsertObject = (tx, row) => {
-    const { bucket_id: _, name: __, ...rest } = row
-    return tx`
-      insert into storage.objects ${tx(row)}
-      on conflict (bucket_id, name) do update set ${tx(rest)}
-      returning id`
+  const isVersioned = async (bucket) => (await findBucket(bucket)).versioning_status === 'ENABLED'
+
+  const upsertObject = async (tx, row, versioned) => {
+    const { bucket_id: bucket, name, ...rest } = row
+    if (!versioned)
+      return tx`
+        insert into storage.objects ${tx(row)}
+        on conflict (bucket_id, name) where archived_at is null do update set ${tx(rest)}
+        returning id`
+    await tx`
+      update storage.objects set archived_at = now()
+      where bucket_id = ${bucket} and name = ${name} and archived_at is null`
+    return tx`insert into storage.objects ${tx({ ...row, is_versioned: true })} returning id`
+  }
+
+  /** What a delete is in a versioned bucket: the row stays, archived, and one without bytes takes its place. */
+  const isMarked = async (operation, bucket, names) => {
+    if (!(await isVersioned(bucket))) return false
+    for (const name of names) {
+      const marker = { bucket_id: bucket, name, version: randomUUID(), is_delete_marker: true }
+      await superuser(operation, (tx) => upsertObject(tx, marker, true))
+    }
+    return true
   }
 
   const rowOf = (caller, bucket, name, rest) => ({
@@ -136,37 +158,46 @@ export function createStorage({ sql, directory, tokens }) {
 
   const findObject = async (caller, operation, bucket, name) => {
     if (!VALID_KEY.test(name)) throw errors.invalidKey(name)
-    const select = (tx) => tx`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`
+    const select = (tx) => tx`
+      select * from storage.objects
+      where bucket_id = ${bucket} and name = ${name} and archived_at is null and not is_delete_marker`
     const [row] = await (caller ? as(caller, operation, select) : select(sql))
     if (!row) throw errors.noSuchKey()
     return row
   }
 
-  /** Replaces the bytes at the key by those of a new version. If uploads race, the last one wins. */
+  /**
+   * Replaces the bytes at the key by those of a new version, as storage-api's own role: no policy is asked. If uploads
+   * race, the last one wins, unless a trigger refuses it.
+   */
   const complete = async (operation, row) => {
+    const versioned = await isVersioned(row.bucket_id)
     const [id, previous] = await superuser(operation, async (tx) => {
       await tx`select pg_advisory_xact_lock(hashtextextended(${`${row.bucket_id}/${row.name}`}, 0))`
       const [current] = await tx`
         select version from storage.objects
-        where bucket_id = ${row.bucket_id} and name = ${row.name}
+        where bucket_id = ${row.bucket_id} and name = ${row.name} and archived_at is null
         for update`
-      const [{ id }] = await upsertObject(tx, row)
-      return [id, current?.version]
+      const [{ id }] = await upsertObject(tx, row, versioned)
+      return [id, versioned ? undefined : current?.version]
     })
     await discard(previous)
     return id
   }
 
+  const limitOf = (bucket) => Math.min(bucket.file_size_limit ?? MAX_OBJECT_BYTES, MAX_OBJECT_BYTES)
+
+  const assertType = (bucket, type = '') => {
+    const [main, sub] = type.split('/')
+    const allowed = bucket.allowed_mime_types ?? []
+    const matches = (entry) => entry === `${main}/*` || entry === `${main}/${sub}`
+    if (allowed.length > 0 && !(sub && allowed.some(matches))) throw errors.invalidMimeType(type)
+  }
+
   const readUpload = async (request, bucket) => {
-    const limit = Math.min(bucket.file_size_limit ?? MAX_OBJECT_BYTES, MAX_OBJECT_BYTES)
+    const limit = limitOf(bucket)
     const contentType = request.headers.get('content-type') ?? ''
     const upload = { cacheControl: 'no-cache', userMetadata: null }
-    const assertType = (type) => {
-      const [main, sub] = type.split('/')
-      const allowed = bucket.allowed_mime_types ?? []
-      const matches = (entry) => entry === `${main}/*` || entry === `${main}/${sub}`
-      if (allowed.length > 0 && !(sub && allowed.some(matches))) throw errors.invalidMimeType(type)
-    }
 
     if (contentType.startsWith('multipart/form-data')) {
       let form
@@ -183,7 +214,7 @@ export function createStorage({ sql, directory, tokens }) {
       upload.mimetype = field('contentType') ?? file.type.split(';')[0]
       if (field('cacheControl')) upload.cacheControl = `max-age=${field('cacheControl')}`
       upload.userMetadata = parseJson(field('metadata') ?? field('userMetadata'))
-      assertType(upload.mimetype)
+      assertType(bucket, upload.mimetype)
       if (file.size > limit) throw errors.entityTooLarge()
       upload.bytes = Buffer.from(await file.arrayBuffer())
     } else {
@@ -191,7 +222,7 @@ export function createStorage({ sql, directory, tokens }) {
       upload.cacheControl = request.headers.get('cache-control') ?? 'no-cache'
       const metadata = request.headers.get('x-metadata')
       upload.userMetadata = metadata && parseJson(Buffer.from(metadata, 'base64').toString())
-      assertType(upload.mimetype)
+      assertType(bucket, upload.mimetype)
       // A chunked body has no length, and the real storage-api lets it pass the bucket's limit.
       if (Number(request.headers.get('content-length')) > limit) throw errors.entityTooLarge()
       upload.bytes = Buffer.from(await request.arrayBuffer())
@@ -210,25 +241,27 @@ export function createStorage({ sql, directory, tokens }) {
   const upload = async (request, caller, operation, bucketId, name, { upsert, asOwner, abandonConnection }) => {
     const bucket = await findBucket(bucketId)
     const contentLength = Number(request.headers.get('content-length'))
-    // storage-api asks the database before it reads any body. That matters for large bodies only, so only those are
-    // handled in this way: the content type of a small one is known first.
+    // A signed upload URL is itself the permission; without `upsert` it does not allow to replace an object.
+    const check = (row) => probe(asOwner ? undefined : caller, operation, row, upsert)
+    // storage-api asks the database before it reads any body. That matters for bodies that are large or arrive slowly,
+    // so only those are handled in this way: the content type of a small one is known first.
     const large = contentLength >= STOPS_READING_BYTES
-    if (large && !asOwner)
-      await probe(caller, operation, rowOf(caller, bucketId, name, { version: '1' }), upsert).catch((error) => {
-        abandonConnection()
+    const early = large || !contentLength
+    if (early)
+      await check(rowOf(caller, bucketId, name, { version: '1' })).catch((error) => {
+        if (large) abandonConnection?.()
         throw error
       })
     const file = await readUpload(request, bucket)
     if (!VALID_KEY.test(name)) throw errors.invalidKey(name)
     const row = (metadata, version) =>
       rowOf(caller, bucketId, name, { metadata, user_metadata: file.userMetadata, version })
-    const declared = { mimetype: file.mimetype, contentLength }
-    // A signed upload URL is itself the permission; it does not allow to replace an object.
-    if (asOwner) {
-      const [taken] = await sql`select from storage.objects where bucket_id = ${bucketId} and name = ${name}`
-      if (taken && !upsert) throw errors.keyAlreadyExists()
-    } else if (!large) await probe(caller, operation, row(declared, '1'), upsert)
+    if (!early) await check(row({ mimetype: file.mimetype, contentLength }, '1'))
+    return { Id: await store(operation, file, row), Key: `${bucketId}/${name}` }
+  }
 
+  /** Keeps the bytes and writes their row, or neither. */
+  const store = async (operation, file, row) => {
     const version = randomUUID()
     try {
       await mkdir(directory, { recursive: true })
@@ -242,8 +275,7 @@ export function createStorage({ sql, directory, tokens }) {
         contentLength: file.bytes.length,
         httpStatusCode: 200,
       }
-      const id = await complete(operation, row(metadata, version))
-      return { Id: id, Key: `${bucketId}/${name}` }
+      return await complete(operation, row(metadata, version))
     } catch (error) {
       // After a lost connection it is unknown whether the row exists. Then keep the bytes: it does less harm to have too
       // many than too few.
@@ -306,10 +338,13 @@ export function createStorage({ sql, directory, tokens }) {
     return `/object/sign/${bucket}/${name}?token=${token}`
   }
 
-  const verifySignedUrl = async (request, bucket, name, scope) => {
+  const verifySignedUrl = (request, bucket, name, scope) =>
+    verifySignature(new URL(request.url).searchParams.get('token') ?? '', bucket, name, scope)
+
+  const verifySignature = async (token, bucket, name, scope) => {
     let claims
     try {
-      claims = await tokens.verifyUrl(new URL(request.url).searchParams.get('token') ?? '')
+      claims = await tokens.verifyUrl(token)
     } catch (error) {
       throw new StorageError(400, 'InvalidJWT', error.message)
     }
@@ -326,6 +361,71 @@ export function createStorage({ sql, directory, tokens }) {
     return seconds
   }
 
+  // Resumable uploads, as far as TUS 1.0.0 is needed to send a document in parts: what has arrived of each, by the id in
+  // its URL.
+  const resumable = new Map()
+  const tus = (status, headers) => new Response(null, { status, headers: { 'tus-resumable': '1.0.0', ...headers } })
+
+  /** Errors of this protocol have the real status and a text. Anything else passes. */
+  const asTus = async (work) => {
+    try {
+      return await work()
+    } catch (error) {
+      const known = error.name === 'PostgresError' ? fromDatabase(error) : error
+      if (!(known instanceof StorageError)) throw error
+      return new Response(known.message, { status: known.status, headers: { 'tus-resumable': '1.0.0' } })
+    }
+  }
+
+  /** Who sends a part, and whether they may: asked for each part, before it is read. */
+  const admit = async (request, caller, operation, bucket, name) => {
+    if (!caller) {
+      const { owner } = await verifySignature(request.headers.get('x-signature') ?? '', bucket, name, 'upload')
+      return { sub: owner }
+    }
+    const upsert = request.headers.get('x-upsert') === 'true'
+    await probe(caller, operation, rowOf(caller, bucket, name, { version: '1' }), upsert)
+    return caller
+  }
+
+  const createResumable = ({ request, caller }) => asTus(async () => {
+    const { bucketName, objectName, contentType, cacheControl } = Object.fromEntries(
+      (request.headers.get('upload-metadata') ?? '').split(',').map((pair) => {
+        const [key, value = ''] = pair.trim().split(' ')
+        return [key, Buffer.from(value, 'base64').toString()]
+      }),
+    )
+    if (!VALID_KEY.test(objectName ?? '')) throw errors.invalidKey(objectName)
+    const owner = await admit(request, caller, 'storage.tus.upload.create', bucketName, objectName)
+    const bucket = await findBucket(bucketName)
+    const size = Number(request.headers.get('upload-length'))
+    if (size > limitOf(bucket)) throw new StorageError(413, 'EntityTooLarge', 'Maximum size exceeded')
+    assertType(bucket, contentType)
+    const id = randomUUID()
+    const headers = { mimetype: contentType, cacheControl: `max-age=${cacheControl ?? 3600}`, userMetadata: null }
+    resumable.set(id, { bucket: bucketName, name: objectName, owner, size, headers, bytes: Buffer.alloc(0) })
+    return tus(201, { location: `${new URL(request.url).pathname}/${id}`, 'upload-offset': '0' })
+  })
+
+  const continueResumable = ({ request, caller, bucket: id }) => asTus(async () => {
+    const found = resumable.get(id)
+    if (!found) throw new StorageError(404, 'NoSuchUpload', 'The file for this url was not found')
+    const { bucket, name, size, headers } = found
+    const offset = () => ({ 'upload-offset': String(found.bytes.length), 'upload-length': String(size) })
+    if (request.method === 'HEAD') return tus(200, offset())
+
+    const operation = 'storage.tus.upload.part'
+    const owner = await admit(request, caller, operation, bucket, name)
+    if (Number(request.headers.get('upload-offset')) !== found.bytes.length)
+      throw new StorageError(409, 'InvalidOffset', 'Upload-Offset conflict')
+    found.bytes = Buffer.concat([found.bytes, Buffer.from(await request.arrayBuffer())])
+    if (found.bytes.length === size) {
+      const row = (metadata, version) => rowOf(owner, bucket, name, { metadata, user_metadata: null, version })
+      await store(operation, { ...headers, bytes: found.bytes }, row)
+    }
+    return tus(204, offset())
+  })
+
   // The routes, in the order in which the real router tries them: [method, path, needs a token, handler].
   const routes = [
     ['POST', /^\/object\/list\/([^/]+)$/, async ({ json, caller, bucket }) => {
@@ -338,7 +438,7 @@ export function createStorage({ sql, directory, tokens }) {
       const rows = await as(caller, 'storage.object.list', (tx) => tx`
         with inside as (
             select substr(name, length(${folder}::text) + 1) as rest, * from storage.objects
-            where bucket_id = ${bucket} and starts_with(name, ${folder})
+            where bucket_id = ${bucket} and starts_with(name, ${folder}) and archived_at is null and not is_delete_marker
         ), entries as (
             select rest as entry, id, updated_at, created_at, last_accessed_at, metadata from inside
             where position('/' in rest) = 0
@@ -360,12 +460,13 @@ export function createStorage({ sql, directory, tokens }) {
       // The bytes stay where they are: their place depends on the version, not on the key.
       const [moved] = await as(caller, 'storage.object.move', async (tx) => {
         const [source] = await tx`
-          select id from storage.objects where bucket_id = ${bucketId} and name = ${sourceKey}`
+          select id from storage.objects
+          where bucket_id = ${bucketId} and name = ${sourceKey} and archived_at is null`
         if (!source) throw errors.noSuchKey()
         return tx`
           update storage.objects
           set bucket_id = ${destinationBucket}, name = ${destinationKey}, owner_id = ${caller.sub ?? null}
-          where bucket_id = ${bucketId} and name = ${sourceKey}
+          where bucket_id = ${bucketId} and name = ${sourceKey} and archived_at is null
           returning id`
       })
       if (!moved) throw errors.noSuchKey()
@@ -408,7 +509,8 @@ export function createStorage({ sql, directory, tokens }) {
       const body = await json()
       const expiresIn = expiry(body)
       const rows = await as(caller, 'storage.object.sign_many', (tx) => tx`
-        select name from storage.objects where bucket_id = ${bucket} and name = any(${body.paths})`)
+        select name from storage.objects
+        where bucket_id = ${bucket} and name = any(${body.paths}) and archived_at is null and not is_delete_marker`)
       const found = new Set(rows.map((row) => row.name))
       const error = 'Either the object does not exist or you do not have access to it'
       return Response.json(
@@ -429,10 +531,14 @@ export function createStorage({ sql, directory, tokens }) {
       return Response.json(await upload(request, caller, operation, bucket, name, { upsert, abandonConnection }))
     }],
 
+    ['POST', /^\/upload\/resumable$/, createResumable],
+    ['HEAD|PATCH', /^\/upload\/resumable\/(?!sign$)([^/]+)$/, continueResumable],
+
     ['DELETE', /^\/object\/([^/]+)$/, async ({ json, caller, bucket }) => {
       const { prefixes } = await json()
       if (!Array.isArray(prefixes) || prefixes.length === 0)
         throw errors.invalidRequest('body/prefixes must NOT have fewer than 1 items')
+      if (await isMarked('storage.object.delete_many', bucket, prefixes)) return Response.json(prefixes.map((name) => ({ name })))
       const rows = await as(caller, 'storage.object.delete_many', (tx) => tx`
         delete from storage.objects where bucket_id = ${bucket} and name = any(${prefixes}) returning *`)
       await Promise.all(rows.map((row) => discard(row.version)))
@@ -440,6 +546,7 @@ export function createStorage({ sql, directory, tokens }) {
     }],
 
     ['DELETE', /^\/object\/([^/]+)\/(.+)$/, async ({ caller, bucket, name }) => {
+      if (await isMarked('storage.object.delete', bucket, [name])) return Response.json({ message: 'Successfully deleted' })
       await findObject(null, null, bucket, name)
       const [row] = await as(caller, 'storage.object.delete', (tx) => tx`
         delete from storage.objects where bucket_id = ${bucket} and name = ${name} returning *`)
@@ -457,6 +564,16 @@ export function createStorage({ sql, directory, tokens }) {
         const operation = 'storage.object.get_authenticated'
         return download(request, await findObject(open ? null : caller, operation, bucket, name))
       }],
+
+    ['PUT', /^\/bucket\/([^/]+)$/, async ({ request, caller, bucket }) => {
+      // Lite does the rest, and does not know this setting.
+      const { versioning_status } = await request.clone().json().catch(() => ({}))
+      if (versioning_status === undefined) return undefined
+      const [changed] = await as(caller, 'storage.bucket.update', (tx) => tx`
+        update storage.buckets set versioning_status = ${versioning_status} where id = ${bucket} returning id`)
+      if (!changed) throw errors.noSuchBucket()
+      return Response.json({ message: 'Successfully updated' })
+    }],
 
     ['DELETE', /^\/bucket\/([^/]+)$/, async ({ caller, bucket }) => {
       await superuser('storage.bucket.delete', async (tx) => {
@@ -500,6 +617,9 @@ export function createStorage({ sql, directory, tokens }) {
       return download(request, await findObject(null, null, bucket, name), { expires: exp })
     }],
 
+    ['POST', /^\/upload\/resumable\/sign$/, createResumable],
+    ['HEAD|PATCH', /^\/upload\/resumable\/sign\/([^/]+)$/, continueResumable],
+
     ['PUT', /^\/object\/upload\/sign\/([^/]+)\/(.+)$/, async ({ request, bucket, name }) => {
       const { owner, upsert } = await verifySignedUrl(request, bucket, name, 'upload')
       const options = { upsert, asOwner: true }
@@ -525,7 +645,7 @@ export function createStorage({ sql, directory, tokens }) {
       const decoded = path.split('/').map(decodeURIComponent).join('/')
       const open = find(openRoutes, request.method, decoded)
       const route = open ?? find(routes, request.method, decoded)
-      const caller = open || !path.match(/^\/(object|bucket)\b/) ? undefined : await identify()
+      const caller = open || !path.match(/^\/(object|bucket|upload)\b/) ? undefined : await identify()
       if (!route) return undefined
       const json = async () => {
         const body = await request.json().catch(() => undefined)

@@ -1,7 +1,8 @@
 """A real Postgres prepared like a hosted Supabase project, with Greenlight pushed by the real CLI.
 
-Each test gets a database of its own, cloned from one of two templates: `wide`, with the default privileges of older
-hosted projects, and `narrow`, with those of new ones.
+Each test gets a database of its own, cloned from a template: `wide`, with the default privileges of older hosted
+projects, or `narrow`, with those of new ones. Both have the tables of the newest storage-api; `old` has those of
+storage-api 1.70, where the name of an object is unique.
 """
 
 import json
@@ -60,10 +61,22 @@ def give_to_postgres(host: str, port: int, dbname: str, **_: object) -> None:
         connection.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(dbname)))
 
 
-def load_platform(host: str, port: int, dbname: str, **_: object) -> None:
-    """Make of the database what a hosted project is before us; the local stack reads the same file."""
+def load_old_platform(host: str, port: int, dbname: str, **_: object) -> None:
+    """Make of the database what a hosted project is before us, with the tables of storage-api 1.70."""
     with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
         connection.execute((LOCAL / "platform.sql").read_bytes())
+
+
+def load_new_storage(host: str, port: int, dbname: str, **_: object) -> None:
+    """Do what newer versions of storage-api do when they start."""
+    with psycopg.connect(dsn(host, port, dbname, "supabase_admin")) as connection:
+        connection.execute((LOCAL / "storage.sql").read_bytes())
+
+
+def load_platform(host: str, port: int, dbname: str, **_: object) -> None:
+    """Make of the database what a hosted project is before us; the local stack reads the same files."""
+    load_old_platform(host, port, dbname)
+    load_new_storage(host, port, dbname)
 
 
 def widen_privileges(host: str, port: int, dbname: str, **_: object) -> None:
@@ -92,15 +105,21 @@ server = factories.postgresql_proc(
     executable=str(HERE / "pg_ctl"),
     user="supabase_admin",
     postgres_options="-c fsync=off -c max_connections=200 -c log_min_messages=panic",
-    load=[load_platform],
+    load=[load_old_platform],
 )
 narrow_template = factories.postgresql_noproc(
-    dbname="narrow", depends_on="server", load=[give_to_postgres, push]
+    dbname="narrow", depends_on="server", load=[load_new_storage, give_to_postgres, push]
 )
 wide_template = factories.postgresql_noproc(
-    dbname="wide", depends_on="server", load=[give_to_postgres, widen_privileges, push]
+    dbname="wide", depends_on="server", load=[load_new_storage, give_to_postgres, widen_privileges, push]
 )
-bare_template = factories.postgresql_noproc(dbname="bare", depends_on="server", load=[widen_privileges])
+old_template = factories.postgresql_noproc(
+    dbname="old", depends_on="server", load=[give_to_postgres, widen_privileges, push]
+)
+bare_template = factories.postgresql_noproc(
+    dbname="bare", depends_on="server", load=[load_new_storage, widen_privileges]
+)
+old_database = factories.postgresql("old_template")
 narrow_database = factories.postgresql("narrow_template")
 wide_database = factories.postgresql("wide_template")
 bare_database = factories.postgresql("bare_template")
@@ -489,6 +508,20 @@ def project(wide_database: psycopg.Connection[Any]) -> Iterator[Project]:
 def any_project(request: pytest.FixtureRequest) -> Iterator[Project]:
     """Both kinds of project, one after the other."""
     with project_of(request.getfixturevalue(f"{request.param}_database")) as project:
+        yield project
+
+
+@pytest.fixture(params=["wide", "old"], ids=["new storage", "old storage"])
+def any_storage(request: pytest.FixtureRequest) -> Iterator[Project]:
+    """A project with the newest tables of storage, and one with those of storage-api 1.70."""
+    with project_of(request.getfixturevalue(f"{request.param}_database")) as project:
+        yield project
+
+
+@pytest.fixture
+def old_project(old_database: psycopg.Connection[Any]) -> Iterator[Project]:
+    """A project with the tables of storage-api 1.70."""
+    with project_of(old_database) as project:
         yield project
 
 

@@ -356,7 +356,7 @@ def test_a_document_that_storage_leaves_without_a_word_is_noticed(project: Proje
     try:
         run = project.run("--apply")
     finally:
-        project.execute("drop trigger keep on storage.objects; drop function public.keep()")
+        project.execute("drop function public.keep() cascade")
 
     assert run.status == 1
     assert "removed 2 documents" in run.out
