@@ -654,32 +654,32 @@ end;
 $$;
 revoke all on function greenlight.lock_build from public, anon, authenticated, service_role;
 
--- Refuses a stored object that is larger than a document may be. Storage keeps the size as a number, as digits, or not
--- at all.
-create or replace function greenlight.check_size(metadata jsonb)
-returns void
+-- Whether an object of this metadata has more bytes than a document may have. Storage writes a number; digits in a
+-- string count, too. Of what has no size nothing is known.
+create or replace function greenlight.is_too_large(metadata jsonb)
+returns boolean
 language plpgsql
-volatile
+immutable
 security invoker
 set search_path = ''
 as $$
+declare
+    v_size text := metadata ->> 'size';
 begin
-    if (
-        case
-            when jsonb_typeof(metadata -> 'size') = 'number' or metadata ->> 'size' ~ '^[0-9]+$'
-                then (metadata ->> 'size')::numeric > 1048576
-        end
-    ) then
-        perform greenlight.refuse(
-            'document_too_large', format('The stored document has %s bytes, more than 1 MiB.', metadata ->> 'size')
-        );
-    end if;
+    return case
+        when jsonb_typeof(metadata -> 'size') = 'number' then v_size::numeric > 1048576
+        when v_size ~ '^[0-9]+$' then (length(ltrim(v_size, '0')), ltrim(v_size, '0')) > (7, '1048576')
+        else false
+    end;
 end;
 $$;
-revoke all on function greenlight.check_size from public, anon, authenticated, service_role;
+revoke all on function greenlight.is_too_large from public, anon, authenticated, service_role;
 
--- Locks the stored document at this path, and returns its id. The lock keeps it from being deleted until the plan that
--- is going to refer to it is committed, and waits for a delete that came first.
+-- Returns the id of the object at this path in the bucket plans. The lock keeps it from being deleted before the plan
+-- that is going to refer to it is committed, and waits for a delete that came first.
+--
+-- Newer versions of Storage keep several rows of a name, and index the name in the collation C only. The older ones
+-- have that index, too, but not the columns, so to_jsonb() looks for them.
 create or replace function greenlight.lock_document(path text)
 returns uuid
 language plpgsql
@@ -688,23 +688,34 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_document_id uuid;
+    v_id uuid;
     v_metadata jsonb;
 begin
-    select o.id, o.metadata
-    into v_document_id, v_metadata
+    select
+        o.id,
+        o.metadata
+    into v_id, v_metadata
     from storage.objects as o
     where
         o.bucket_id = 'plans'
-        and o.name = path
+        and o.name collate "C" = path
+        and to_jsonb(o) ->> 'archived_at' is null
+        and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'
+    order by o.created_at desc
+    limit 1
     for key share;
 
-    if v_document_id is null then
+    if v_id is null then
         perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
     end if;
 
-    perform greenlight.check_size(v_metadata);
-    return v_document_id;
+    if greenlight.is_too_large(v_metadata) then
+        perform greenlight.refuse(
+            'document_too_large', format('The object at plans/%s has more than 1,048,576 bytes.', path)
+        );
+    end if;
+
+    return v_id;
 end;
 $$;
 revoke all on function greenlight.lock_document from public, anon, authenticated, service_role;
@@ -806,6 +817,81 @@ begin
 end;
 $$;
 revoke all on function greenlight.keep_log from public, anon, authenticated, service_role;
+
+-- A stored document is never overwritten, moved, renamed or archived, and nothing is moved in. Policies cannot promise
+-- that: Storage asks them when an upload begins, and writes the row when it ends, as its own role. It answers this
+-- error as it answers an upload of what is already there, keeps the old bytes and removes the new ones.
+--
+-- to_jsonb() because older versions of Storage lack some of the columns. A delete marker is no document.
+create or replace function greenlight.keep_document()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_old constant jsonb := to_jsonb(old);
+    v_new constant jsonb := to_jsonb(new);
+    v_column text;
+begin
+    if v_old ->> 'is_delete_marker' = 'true' then
+        return new;
+    end if;
+
+    foreach v_column in array array['id', 'bucket_id', 'name', 'version', 'archived_at', 'is_delete_marker'] loop
+        if v_new -> v_column is distinct from v_old -> v_column then
+            raise exception 'documents in the bucket plans are final: % cannot be changed', v_column
+                using errcode = 'unique_violation';
+        end if;
+    end loop;
+
+    return new;
+end;
+$$;
+revoke all on function greenlight.keep_document from public, anon, authenticated, service_role;
+
+-- Storage compares the length that a request names with the bucket's limit, and has none for a body in chunks. But it
+-- writes the size that it counted. This runs as its owner, because the role of Storage has no access to this schema.
+create or replace function greenlight.limit_document()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    if greenlight.is_too_large(new.metadata) then
+        raise exception 'a document has at most 1,048,576 bytes'
+            using errcode = 'insufficient_privilege';
+    end if;
+
+    return new;
+end;
+$$;
+revoke all on function greenlight.limit_document from public, anon, authenticated, service_role;
+
+-- In a versioned bucket a delete hides an object and keeps its row, so that plan_document_id_fkey would protect
+-- nothing. And such a bucket never becomes a usual one again.
+create or replace function greenlight.keep_bucket()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_old text := to_jsonb(old) ->> 'versioning_status';
+begin
+    if to_jsonb(new) ->> 'versioning_status' <> 'DISABLED' and coalesce(v_old, 'DISABLED') = 'DISABLED' then
+        raise exception 'the bucket plans cannot be versioned: its documents are never overwritten'
+            using errcode = 'insufficient_privilege';
+    end if;
+
+    return new;
+end;
+$$;
+revoke all on function greenlight.keep_bucket from public, anon, authenticated, service_role;
 
 -- The only writer of the audit log, so that no change of an agent is missing there. The change holds the lock on the
 -- agent's row, so ids and times follow the true order; created_at is the change's own updated_at.
@@ -973,13 +1059,14 @@ begin
     end if;
 
     -- A document that a human refused cannot be proposed again unchanged. (What they sent back after it had expired, they
-    -- ask for again.) Later versions are decided later, so the newest decision is the one with the highest version. Search
-    -- by the stored document, because the session may have thousands of other plans.
+    -- ask for again.) Later versions are decided later, so the newest decision is the one with the highest version.
     select *
     into v_refused
     from public.plan as p
     where
-        p.document_id = (select o.id from storage.objects as o where o.bucket_id = 'plans' and o.name = v_path)
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+        and p.document_sha256 = propose_plan.document_sha256
         and p.decided_at is not null
         and p.status <> 'withdrawn'
     order by p.version desc
@@ -1080,6 +1167,7 @@ declare
     v_plan public.plan;
     v_aal text := greenlight.claims() ->> 'aal';
     v_via text := greenlight.caller();
+    v_document uuid;
     v_answer public.plan_approval;
 begin
     -- A session without a plan has no agent.
@@ -1153,11 +1241,9 @@ begin
             and (p.status = 'proposed' or p.status = 'approved');
     end if;
 
-    if v_plan.id is not null then
-        perform greenlight.check_size(o.metadata)
-        from storage.objects as o
-        where o.id = v_plan.document_id;
+    v_document := greenlight.lock_document(v_path);
 
+    if v_plan.id is not null then
         update public.plan as p
         set
             status = 'approved',
@@ -1171,8 +1257,8 @@ begin
             decided_at, decided_aal, decided_via
         )
         values (
-            v_user, session_id, version, v_title, greenlight.lock_document(v_path), v_path,
-            document_sha256, document_url, clock_timestamp(), v_aal, v_via
+            v_user, session_id, version, v_title, v_document, v_path, document_sha256, document_url,
+            clock_timestamp(), v_aal, v_via
         )
         returning * into v_plan;
     end if;
@@ -2028,6 +2114,8 @@ as $$
         o.bucket_id = 'plans'
         and o.name collate "C" > after_name
         and o.created_at < now() - older_than
+        and to_jsonb(o) ->> 'archived_at' is null
+        and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'
         and not exists (select from public.plan as p where p.document_id = o.id)
     order by o.name collate "C"
     limit least(greatest(batch_size, 1), 1000);

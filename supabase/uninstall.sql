@@ -1,6 +1,6 @@
 -- Removes Greenlight from the database: every table, type, function, policy and schema of it, and nothing else.
--- `greenlight uninstall` writes this as a migration. Nothing is dropped by cascade: if an object of the project depends
--- on one of ours, Postgres says which, and nothing has changed.
+-- `greenlight uninstall` writes this as a migration. Nothing is dropped by cascade but our triggers on the tables of
+-- Storage: if an object of the project depends on one of ours, Postgres says which, and nothing has changed.
 
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
@@ -10,6 +10,14 @@ drop policy if exists greenlight_no_update on storage.objects;
 drop policy if exists greenlight_select_own on storage.objects;
 drop policy if exists greenlight_insert_own on storage.objects;
 drop policy if exists greenlight_delete_own on storage.objects;
+drop policy if exists greenlight_delete_human on storage.objects;
+
+-- The role postgres does not own these tables, so it can drop a trigger there only with its function.
+drop function if exists
+greenlight.keep_document(),
+greenlight.limit_document(),
+greenlight.keep_bucket()
+cascade;
 
 drop function if exists
 public.propose_plan(text, integer, text, text, text, timestamptz, uuid),

@@ -70,7 +70,8 @@ def ours(line: str) -> bool:
             r"|claim_builds|renew_build|finish_build|fail_build|retry_build"
             r"|orphaned_documents|purge_deleted_agents|purge_closed_plans|installation)\()"
             r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build)) "
-            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|greenlight\.setting)$|bucket \(plans,",
+            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|greenlight\.setting)$"
+            r"|trigger greenlight_\w+ storage\.(objects|buckets)$|bucket \(plans,",
             line,
         )
     )
