@@ -186,5 +186,10 @@ def accepts_connections(port: int) -> bool:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return the caller's environment for a child, with telemetry off."""
-    return {**os.environ, "DO_NOT_TRACK": "1", **extra}
+    """Return the caller's environment for a child, with telemetry off.
+
+    Without what it says of a Supabase, which may be another one: a secret of that project would make the service
+    accept more tokens.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SUPABASE_")}
+    return {**kept, "DO_NOT_TRACK": "1", **extra}

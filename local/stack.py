@@ -369,7 +369,12 @@ class Stack:
 
 
 def service(
-    supabase_url: str, publishable_key: str, port: int, log: Path, ui_url: str | None = None
+    supabase_url: str,
+    publishable_key: str,
+    port: int,
+    log: Path,
+    ui_url: str | None = None,
+    **settings: str,
 ) -> Child:
     """Return the HTTP service in front of this Supabase or another one; not started yet."""
     return Child(
@@ -385,6 +390,7 @@ def service(
             MCP="true",
             SERVICE_URL=f"http://127.0.0.1:{port}",
             UI_URL=ui_url or "",
+            **settings,
         ),
         cwd=ROOT,
     )

@@ -145,7 +145,16 @@ def _elsewhere(directory: Path) -> Iterator[RunningStack]:
     """Only the service, in front of the Supabase whose URL and keys are in the environment."""
     url, publishable = os.environ["SUPABASE_URL"], os.environ["SUPABASE_PUBLISHABLE_KEY"]
     (port,) = free_ports(1)
-    child = service(url, publishable, port, directory / "service.log")
+    # Tests sign tokens of OAuth clients with the secret; a project without published keys signs all with it.
+    secret = os.environ.get("SUPABASE_JWT_SECRET", "")
+    child = service(
+        url,
+        publishable,
+        port,
+        directory / "service.log",
+        "http://ui.test",
+        SUPABASE_JWT_SECRET=secret,
+    )
     child.start()
     try:
         child.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
@@ -154,7 +163,7 @@ def _elsewhere(directory: Path) -> Iterator[RunningStack]:
             publishable,
             os.environ["SUPABASE_SECRET_KEY"],
             f"http://127.0.0.1:{port}",
-            os.environ.get("SUPABASE_JWT_SECRET"),
+            secret or None,
             os.environ.get("DATABASE_URL"),
         )
     finally:

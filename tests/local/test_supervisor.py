@@ -20,7 +20,7 @@ import pytest
 import local.postgres
 from local import ROOT
 from local.processes import LocalError, accepts_connections, free_ports
-from local.stack import Settings, Stack
+from local.stack import Settings, Stack, service
 
 
 def variables(directory: Path, ports: list[int]) -> dict[str, str]:
@@ -291,3 +291,16 @@ def _auth(keys: dict[str, str], path: str, email: str) -> httpx.Response:
     credentials = {"email": email, "password": "correct horse"}
     headers = {"apikey": keys["SUPABASE_PUBLISHABLE_KEY"]}
     return httpx.post(f"{keys['SUPABASE_URL']}/auth/v1/{path}", json=credentials, headers=headers, timeout=30)
+
+
+def test_a_child_is_told_of_no_other_supabase(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the secret of the caller's project the service would accept more tokens than it should."""
+    monkeypatch.setenv("SUPABASE_JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_x")
+    monkeypatch.setenv("KEPT", "1")
+
+    child = service("http://supabase.test", "sb_publishable_x", 1, tmp_path / "log")
+
+    told = {name for name in child._env if name.startswith("SUPABASE_")}
+    assert told == {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"}
+    assert child._env["KEPT"] == "1"

@@ -43,7 +43,6 @@ def test_forged_tokens_are_refused_and_the_true_one_is_not(user: Caller, stack: 
         "alg none": f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded(claims)}.",
         "alg none, real kid": f"{_encoded({**header, 'alg': 'none'})}.{_encoded(claims)}.",
         "HS256 with the public key": hs256(pem),
-        "HS256 with the secret that is not configured": hs256(str(stack.jwt_secret).encode()),
         "the real signature under other claims": ".".join(
             [_encoded(header), _encoded({**claims, "sub": str(uuid.uuid4())}), signature]
         ),
@@ -54,6 +53,11 @@ def test_forged_tokens_are_refused_and_the_true_one_is_not(user: Caller, stack: 
         "not a token": "x",
         "dots": "..",
     }
+
+    if (
+        stack.local is not None
+    ):  # another project's secret is configured, because it may sign with nothing else
+        forged["HS256 with the secret that is not configured"] = hs256(str(stack.jwt_secret).encode())
 
     for name, token in forged.items():
         answer = user.service.post("/plan/approve", json=body(), headers={"Authorization": f"Bearer {token}"})

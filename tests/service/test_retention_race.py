@@ -137,6 +137,7 @@ def race(user: Caller) -> Race:
             if number >= least and race.outcomes.keys() >= MET:
                 break
             race.round(pool, number)
+    race.upload()  # so that there is something to remove for certain, whatever the owners removed
     return race
 
 
@@ -185,7 +186,8 @@ def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase:
         ("remove_one", "Unauthorized"),  # it vanished between storage's look and its delete
         *(("remove_many", outcome) for outcome in ("removed", "ResourceReferenced", "nothing to remove")),
     }, outcomes
-    assert all(stats.documents > 0 and not stats.kept for stats in tallies), tallies
+    assert any(stats.documents for stats in tallies), tallies
+    assert not any(stats.kept for stats in tallies), tallies
     # Documents that no plan refers to were removed.
     for race_ in races:
         referred = {plan["document_path"].rpartition("/")[2] for plan in race_.user.rows("plan")}
