@@ -2519,6 +2519,8 @@ as $$
         jsonb_build_object(
             'bucket',
             (select to_jsonb(b) from storage.buckets as b where b.id = 'plans'),
+            'settings',
+            (select to_jsonb(s) - 'only_row' from greenlight.setting as s),
             'sessions_name_the_client',
             exists (
                 select

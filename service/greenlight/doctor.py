@@ -4,6 +4,7 @@ It changes nothing. It reads the service's settings, and the secret key if it is
 installed in the database, and the bucket.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -68,6 +69,7 @@ class DoctorSettings(Settings):
 class Finding(NamedTuple):
     what: str
     mend: str | None = None  # None: nothing is wrong
+    warning: bool = False  # to be looked at, and perhaps nothing is wrong
 
 
 def main(*, repair: bool, check_documents: bool, project: Path) -> int:
@@ -100,7 +102,7 @@ def _report(differences: list[Differences], *, check_documents: bool) -> int:
             findings = examine(settings, http, differences)
             for finding in chain(findings, _documents(settings, http) if check_documents else ()):
                 _tell(finding)
-                if finding.mend is not None:
+                if finding.mend is not None and not finding.warning:
                     status = FAULTS
         except httpx.TransportError as error:
             _tell(
@@ -253,19 +255,28 @@ def _facts(facts: dict[str, Any]) -> Iterator[Finding]:
     if (facts["bucket"] or {}).get("versioning_status") not in {None, "DISABLED"}:
         yield Finding(
             f"Bucket {BUCKET}: versioned, so a delete only hides a document",
-            "Suspend versioning of this bucket. It cannot be switched off again: what retention removes stays stored "
+            "Suspend versioning of this bucket; it cannot be switched off again. What retention removes stays stored "
             "until its versions are deleted in the dashboard.",
         )
-    if facts["hooks"]:
-        yield Finding(
-            f"Token hook: {_some(facts['hooks'])} may change the claims of tokens. If it drops client_id, an OAuth "
-            "client looks like its user; docs/security.md says what to set then. (Whether it does cannot be seen here.)"
-        )
-    else:
-        yield Finding("Token hook: none in the database (one behind an HTTP address cannot be seen here)")
+    settings = facts["settings"] or {}
+    told = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    yield Finding(f"Project's settings: {told}")
     if not facts["sessions_name_the_client"]:
         yield Finding(
-            "Sessions: auth.sessions does not name OAuth clients, so only the claim client_id tells them from users"
+            "OAuth clients: auth.sessions does not name them here, so only the claim client_id of a token does",
+            "Supabase Auth has named them there since September 2025: update it if you run it yourself.",
+            warning=True,
+        )
+    if not facts["hooks"]:
+        yield Finding("Token hook: none in the database (one behind an HTTP address cannot be seen here)")
+    elif settings.get("require_session"):
+        yield Finding(f"Token hook: {_some(facts['hooks'])}; require_session is on")
+    else:
+        yield Finding(
+            f"Token hook: {_some(facts['hooks'])} may drop the claim client_id (this cannot be seen here)",
+            "If it does, an OAuth client that signs out passes for its user: "
+            "update greenlight.setting set require_session = true",
+            warning=True,
         )
 
 
@@ -334,6 +345,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 def _tell(finding: Finding) -> None:
     what = finding.what.replace("\n", "\n      ")
-    typer.echo(f"{'ok  ' if finding.mend is None else 'FAIL'}  {what}")
+    word = "ok" if finding.mend is None else "warn" if finding.warning else "FAIL"
+    typer.echo(f"{word:<4}  {what}")
     if finding.mend is not None:
         typer.echo(f"      {finding.mend}")

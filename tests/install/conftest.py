@@ -23,6 +23,7 @@ from pytest_postgresql import factories
 from typer.testing import CliRunner, Result
 
 from greenlight.cli import app
+from greenlight.installation import Differences, compare
 from local.processes import environment, free_ports
 from local.stack import Settings, Stack
 from tests.database import conftest as database
@@ -144,6 +145,13 @@ class Host:
         result = self.greenlight("install")
         assert result.exit_code == 0, result.output
         self.pushed()
+
+    def differences(self) -> Differences:
+        """What doctor finds in the database."""
+        with self.database.as_service_role() as connection:
+            row = connection.execute("select public.installation() as answer").fetchone()
+        assert row is not None
+        return compare(row["answer"]["objects"])
 
     def works(self) -> bool:
         """Whether a user of this project can approve a plan and sees its agent."""

@@ -288,17 +288,36 @@ def test_what_is_theirs_is_no_fault(adopter: Adopter) -> None:
         assert "policies of the project on our tables: policy support on public.plan" in told(adopter)
 
 
-def test_a_token_hook_is_told(adopter: Adopter) -> None:
+def test_a_token_hook_is_a_warning_until_sessions_are_required(adopter: Adopter) -> None:
     """Whether it keeps client_id cannot be seen."""
-    assert "Token hook: none in the database" in told(adopter)
+    assert "ok    Token hook: none in the database" in told(adopter)
     with fault(
         adopter,
         "create function public.my_hook(event jsonb) returns jsonb language sql as 'select event';"
         " grant execute on function public.my_hook to supabase_auth_admin",
-        "drop function public.my_hook",
+        "drop function public.my_hook; update greenlight.setting set require_session = false",
     ):
         assert faults(adopter) == []
-        assert "Token hook: public.my_hook(jsonb) may change the claims of tokens" in told(adopter)
+        assert "warn  Token hook: public.my_hook(jsonb) may drop the claim client_id" in told(adopter)
+        adopter.sql("update greenlight.setting set require_session = true")
+        assert "ok    Token hook: public.my_hook(jsonb); require_session is on" in told(adopter)
+        assert "require_session = true" in told(adopter)
+
+
+def test_a_versioned_bucket() -> None:
+    (finding,) = (
+        finding
+        for finding in doctor._facts(
+            {
+                "bucket": {"versioning_status": "ENABLED"},
+                "settings": {},
+                "sessions_name_the_client": True,
+                "hooks": [],
+            }
+        )
+        if finding.mend
+    )
+    assert finding.what == "Bucket plans: versioned, so a delete only hides a document"
 
 
 def test_plans_without_their_bytes_and_bytes_without_a_plan(

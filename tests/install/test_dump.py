@@ -90,13 +90,6 @@ def move(
         yield Move(old, replace(old, database=target), user)
 
 
-def differences(host: Host) -> installation.Differences:
-    with host.database.as_service_role() as connection:
-        row = connection.execute("select public.installation() as answer").fetchone()
-    assert row is not None
-    return installation.compare(row["answer"]["objects"])
-
-
 def test_schema_and_data_into_an_empty_project(move: Move) -> None:
     """What lies in the schema storage is not in the dump; doctor finds it, and writes what puts it back."""
     new = move.new
@@ -115,7 +108,7 @@ def test_schema_and_data_into_an_empty_project(move: Move) -> None:
     assert result.returncode == 0, result.stderr
     assert move.restored()
 
-    found = differences(new)
+    found = new.differences()
     assert found.missing == [name for name in installation.expected() if " on storage." in name]
     # The new project's default privileges are wider than those of the old one.
     assert found.changed
@@ -133,7 +126,7 @@ def test_schema_and_data_into_an_empty_project(move: Move) -> None:
     new.add(f"30000101000000_{migration.name}", migration.text)
     assert migration.name in new.pushed()
 
-    assert not differences(new)
+    assert not new.differences()
     assert documents(new, new.database.new_user()) == []
     assert new.database.store_and_propose(new.database.new_user())["created"] is True
 
@@ -151,11 +144,11 @@ def test_data_without_buckets(move: Move) -> None:
         new.psql(r"\set ON_ERROR_STOP on", move.old.dump("--data-only", "-x", "storage.buckets")).returncode
         == 0
     )
-    found = differences(new)
+    found = new.differences()
     assert (found.missing, found.changed) == (["bucket plans"], [])
     new.add("30000101000000_greenlight_repair.sql", installation.repair(found).text)
     new.pushed()
-    assert not differences(new)
+    assert not new.differences()
     assert documents(new, move.user) != []
 
 
@@ -166,7 +159,7 @@ def test_data_into_a_project_with_the_migrations(move: Move, copy: tuple[str, ..
     result = move.new.psql(r"\set ON_ERROR_STOP on", move.old.dump("--data-only", *copy))
     assert result.returncode == 0, result.stdout
     assert move.restored()
-    assert not differences(move.new)
+    assert not move.new.differences()
     new_user = move.new.database.new_user()
     assert move.new.database.store_and_propose(new_user)["created"] is True
 

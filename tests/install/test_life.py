@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from greenlight import install
 from greenlight.install import EARLIER, shipped
 from tests.plan import sha256
 
@@ -79,6 +80,44 @@ def test_a_project_with_the_first_migration_of_0_2_0_goes_on(host: Host) -> None
     assert "cp" not in host.greenlight("install").output
     result_of_reset = host.supabase("db", "reset")
     assert result_of_reset.returncode == 0, result_of_reset.stdout
+    assert host.works()
+
+
+def test_an_upgrade_from_0_2_0_with_data_ends_as_a_new_install(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = shipped()
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "shipped", lambda: everything[:6])
+        host.install()
+    users = [host.database.new_user() for _ in range(2)]
+    for user in users:
+        host.database.store_and_approve(user, "s1")
+        host.database.store_and_approve(user, "s1", version=2)
+        agent = host.database.store_and_approve(user, "s2")
+        host.database.call(user, "delete_agent", agent_id=agent["agent_id"])
+    rows = "select to_jsonb(p) - 'decided_via' as row from public.plan as p order by id"
+    before = host.database.rows(rows)
+    assert len(before) == 6
+    host.database.close()  # its connections know the functions of 0.2.0
+    host.database.idle.clear()
+
+    host.install()
+    assert host.greenlight("install", "--check").exit_code == 0
+    assert [
+        {key: row["row"][key] for key in old["row"]}
+        for row, old in zip(host.database.rows(rows), before, strict=True)
+    ] == [old["row"] for old in before]
+    assert not host.differences()
+    assert host.works()
+
+    # Out and in again.
+    assert host.greenlight("uninstall", "--keep-documents").exit_code == 0
+    host.pushed()
+    host.database.close()
+    host.database.idle.clear()
+    host.install()
+    assert not host.differences()
     assert host.works()
 
 
