@@ -100,7 +100,8 @@ def _report(differences: list[Differences], *, check_documents: bool) -> int:
     with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
         try:
             findings = examine(settings, http, differences)
-            for finding in chain(findings, _documents(settings, http) if check_documents else ()):
+            more = _documents(settings, http) if check_documents else ()
+            for finding in chain(findings, _mcp(settings), more):
                 _tell(finding)
                 if finding.mend is not None and not finding.warning:
                     status = FAULTS
@@ -306,6 +307,35 @@ def _bucket(settings: DoctorSettings, answer: httpx.Response) -> Finding:
             f"Let it accept {settings.max_document_bytes} bytes of text/markdown, or lower MAX_DOCUMENT_BYTES.",
         )
     return Finding(f"Bucket {BUCKET}: private, and accepts documents")
+
+
+def _mcp(settings: DoctorSettings) -> Iterator[Finding]:
+    """Call the planners' tools without a token, at the address that planners use."""
+    if not settings.mcp:
+        return
+    url = f"{settings.service_url}/mcp"
+    try:
+        answer = httpx.post(url, timeout=10, trust_env=False)
+    except httpx.HTTPError as error:
+        yield Finding(
+            f"MCP: no answer from {url} ({type(error).__name__})",
+            "Start the service; SERVICE_URL must be its address as planners reach it.",
+            warning=True,
+        )
+        return
+    if answer.status_code == 401:
+        yield Finding(f"MCP: {url} answers")
+    elif answer.status_code == 421:
+        yield Finding(
+            f"MCP: {url} refuses the name of its host",
+            _json(answer).get("detail")
+            or "Let the proxy in front of it pass the Host header on (nginx: proxy_set_header Host $host).",
+        )
+    else:
+        yield Finding(
+            f"MCP: {url} answers {answer.status_code} to a call without a token, instead of 401",
+            "SERVICE_URL must be the address of the service itself, and MCP on there.",
+        )
 
 
 def _documents(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:

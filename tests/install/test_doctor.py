@@ -105,21 +105,49 @@ def test_no_connection(adopter: Adopter) -> None:
     assert "no connection" in line
 
 
-def test_an_address_that_is_not_supabase(adopter: Adopter) -> None:
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Yield the address of a server that answers everything like this."""
+
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<html>Welcome</html>")
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 -- its base class calls it so
 
         def log_message(self, *_: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Page) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        (line,) = faults(adopter, SUPABASE_URL=f"http://127.0.0.1:{server.server_port}")
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_an_address_that_is_not_supabase(adopter: Adopter) -> None:
+    with answering(200, b"<html>Welcome</html>") as url:
+        (line,) = faults(adopter, SUPABASE_URL=url)
     assert "does not answer like Supabase" in line
+
+
+def test_mcp_behind_a_proxy(adopter: Adopter) -> None:
+    def with_mcp(url: str) -> str:
+        return adopter.greenlight("doctor", MCP="true", SERVICE_URL=url).output
+
+    assert "MCP" not in told(adopter)
+    with answering(401, b"") as url:
+        assert f"ok    MCP: {url}/mcp answers\n" in with_mcp(url)
+    with answering(421, b'{"detail": "Set ALLOWED_HOSTS=internal."}') as url:
+        said = with_mcp(url)
+    assert f"FAIL  MCP: {url}/mcp refuses the name of its host\n      Set ALLOWED_HOSTS=internal.\n" in said
+    with answering(421, b"Invalid Host header") as url:
+        assert "proxy_set_header Host" in with_mcp(url)
+    with answering(200, b"<html>Welcome</html>") as url:
+        assert f"FAIL  MCP: {url}/mcp answers 200" in with_mcp(url)
+    nothing = f"http://127.0.0.1:{free_ports(1)[0]}"
+    assert f"warn  MCP: no answer from {nothing}/mcp (ConnectError)" in with_mcp(nothing)
 
 
 def test_an_rpc_that_is_missing(adopter: Adopter) -> None:
