@@ -135,13 +135,13 @@ def local_stack(directory: Path) -> Iterator[RunningStack]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     directory = tmp_path_factory.mktemp("local")
     if "SUPABASE_URL" in os.environ:
-        yield from _elsewhere(directory)
+        yield from elsewhere(directory)
         return
     with local_stack(directory) as running:
         yield running
 
 
-def _elsewhere(directory: Path) -> Iterator[RunningStack]:
+def elsewhere(directory: Path) -> Iterator[RunningStack]:
     """Only the service, in front of the Supabase whose URL and keys are in the environment."""
     url, publishable = os.environ["SUPABASE_URL"], os.environ["SUPABASE_PUBLISHABLE_KEY"]
     (port,) = free_ports(1)

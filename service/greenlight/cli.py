@@ -7,7 +7,7 @@ what another one needs.
 import math
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
@@ -122,6 +122,19 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
         int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="The address to serve them on.")] = "127.0.0.1",
+    secret_key_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read the secret key from this file instead of the environment; `-`: from standard input.",
+        ),
+    ] = None,
+    isolate: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(
+            help="Keep builds apart from each other: if the system allows it, or else do not start."
+        ),
+    ] = "auto",
 ) -> None:
     """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
 
@@ -132,7 +145,8 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     build, 65 fails it for good; after any other, it is tried again, up to five times. The owner sees the last line
     of its standard error.
 
-    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; COMMAND does not get the key.
+    It needs SUPABASE_URL and, unless --secret-key-file is given, SUPABASE_SECRET_KEY in the environment. COMMAND
+    does not get the key.
     """
     from greenlight.worker.main import main as run  # noqa: PLC0415
 
@@ -146,6 +160,8 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
             worker=worker,
             metrics_port=metrics_port,
             metrics_host=metrics_host,
+            secret_key_file=secret_key_file,
+            isolate=isolate,
         )
     )
 

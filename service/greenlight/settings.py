@@ -151,13 +151,13 @@ def load() -> Settings:
     return read(Settings)
 
 
-def read(kind: type[AnySettings]) -> AnySettings:
-    """Read settings of this kind from the environment.
+def read(kind: type[AnySettings], **given: Any) -> AnySettings:
+    """Read settings of this kind from the environment; those that are given come before it.
 
     Raises SettingsError, with a line for each variable that is missing or wrong.
     """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -23,7 +24,7 @@ from greenlight.worker.metrics import Metrics
 from greenlight.worker.queue import connect
 from greenlight.worker.settings import BuilderSettings
 from tests.caller import Caller
-from tests.conftest import RunningStack, local_stack
+from tests.conftest import RunningStack, elsewhere, local_stack
 from tests.plan import sha256
 
 Json = Any
@@ -32,10 +33,26 @@ SECONDS = 60.0  # that a test waits for something at most
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Yield a stack of its own: builders take whatever waits, and other tests leave agents that are building."""
-    if "SUPABASE_URL" in os.environ:
-        pytest.skip("a builder would take the builds of others: these tests need a local Supabase")
-    with local_stack(tmp_path_factory.mktemp("builder")) as running:
+    """Yield a stack for these tests alone: builders take whatever waits, and other tests leave builds.
+
+    In another Supabase there must be no builds of others, and only one process of tests.
+    """
+    directory = tmp_path_factory.mktemp("builder")
+    if "SUPABASE_URL" not in os.environ:
+        with local_stack(directory) as running:
+            yield running
+        return
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("in another Supabase, these tests run in one process: --numprocesses=0")
+    with contextmanager(elsewhere)(directory) as running:
+        as_service = {"apikey": running.secret_key, "Authorization": f"Bearer {running.secret_key}"}
+        others = httpx.get(
+            f"{running.supabase_url}/rest/v1/build",
+            params={"select": "id", "status": "in.(queued,running)", "limit": 1},
+            headers=as_service,
+        )
+        if others.raise_for_status().json():
+            pytest.skip("this Supabase has builds that are not ours, and our builders would take them")
         yield running
 
 
@@ -71,6 +88,28 @@ def owner(stack: RunningStack) -> Iterator[Owner]:
     with contextlib.suppress(httpx.HTTPStatusError):  # a test may have deleted the user itself
         # With the builds that are left, which the next test's builders would take.
         stack.delete_user(account.id)
+    with httpx.Client(
+        base_url=stack.supabase_url, headers={"apikey": stack.secret_key}, timeout=30
+    ) as client:
+        cleaner = Caller(account.id, stack.secret_key, client, client)
+        while folders := cleaner.folders():
+            names = [
+                f"{account.id}/{folder}/{name}" for folder in folders for name in cleaner.objects(folder)
+            ]
+            removed = cleaner.remove(*names)
+            assert removed.is_success, removed.text
+
+
+def gone(pids: list[int]) -> bool:
+    """Return whether none of the processes runs any more."""
+
+    def runs(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(map(runs, pids))
 
 
 def until(fact: Callable[[], Any], seconds: float = SECONDS) -> Any:
@@ -98,14 +137,20 @@ async def reaches(owner: Owner, agent_id: str, status: tuple[str, str, int]) -> 
 
 @asynccontextmanager
 async def builder(
-    stack: RunningStack, build: BuildFunction, *, url: str | None = None, **options: Any
+    stack: RunningStack,
+    build: BuildFunction,
+    *,
+    url: str | None = None,
+    ready: Callable[[float], None] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Builder]:
     """Run a builder in this process until the end of the block."""
     settings = BuilderSettings(
         supabase_url=url or stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
     )
     async with connect(settings) as queue:
-        started = Builder(build, queue, Options(**{"poll_seconds": 0.1, "grace": 0, **options}), Metrics())
+        chosen = Options(**{"poll_seconds": 0.1, "grace": 0, **options})
+        started = Builder(build, queue, chosen, Metrics(), ready)
         running = asyncio.create_task(started.run())
         try:
             yield started
@@ -133,9 +178,14 @@ def builder_process(
     *command: str,
     url: str | None = None,
     variables: Mapping[str, str] | None = None,
+    user: Sequence[str] = (),
+    stdin: Any = subprocess.DEVNULL,
     **options: Any,
 ) -> Iterator[Process]:
-    """Run `greenlight build` with these options and variables; it is killed at the end of the block."""
+    """Run `greenlight build` with these options and variables; it is killed at the end of the block.
+
+    `user` is a command that runs it as another user.
+    """
     name = uuid.uuid4().hex[:8]
     output, errors = directory / f"{name}.out", directory / f"{name}.err"
     environment = {
@@ -148,7 +198,7 @@ def builder_process(
         output.open("wb") as out,
         errors.open("wb") as err,
         subprocess.Popen(
-            [sys.executable, "-m", "greenlight", "build", *arguments, "--", *command],
+            [*user, sys.executable, "-m", "greenlight", "build", *arguments, "--", *command],
             env={
                 **environment,
                 "SUPABASE_URL": url or stack.supabase_url,
@@ -156,7 +206,7 @@ def builder_process(
                 "LOG_LEVEL": "debug",
                 **(variables or {}),
             },
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=err,
         ) as process,

@@ -285,6 +285,69 @@ async def test_a_poison_build_fails_after_five_attempts(stack: RunningStack, own
     assert owner.build(agent)["message"] == "Attempt 5"
 
 
+async def test_of_a_document_that_is_too_large_no_more_is_read(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    agent = owner.approved()["agent_id"]
+
+    async def huge(exchange: Exchange) -> None:
+        await exchange.reply(answer(200, b"x" * 5 * 2**20, "text/markdown"))
+
+    proxy.handlers["other"] = huge
+    async with builder(stack, succeed, url=proxy.url):
+        await reaches(owner, agent, ("failed", "failed", 1))
+    why = "The stored document is not the approved one: it has more than 1,048,576 bytes."
+    assert owner.build(agent)["message"] == why
+
+
+# What it needs ------------------------------------------------------------------------------------------
+
+
+async def test_while_it_cannot_work_it_claims_nothing_and_another_one_builds(
+    stack: RunningStack, owner: Owner, proxy: Proxy
+) -> None:
+    looks, full = 0, True
+
+    def ready(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        assert seconds > module.CHECK_SECONDS
+        if full:
+            raise OSError(28, "No space left on device")
+
+    agent = owner.approved()["agent_id"]
+    async with builder(stack, succeed, url=proxy.url, ready=ready, worker="full") as started:
+        await eventually(lambda: looks == 3)
+        assert started.metrics.ready._value.get() == 0
+        async with builder(stack, succeed, worker="healthy"):
+            await reaches(owner, agent, ("active", "succeeded", 1))
+        assert owner.build(agent)["worker"] == "healthy"
+        assert called(proxy, "claim_builds") == []
+
+        full = False
+        agent = owner.approved()["agent_id"]
+        await reaches(owner, agent, ("active", "succeeded", 1))
+        assert owner.build(agent)["worker"] == "full"
+        assert started.metrics.ready._value.get() == 1
+
+
+async def test_what_runs_goes_on_while_nothing_new_can_be_begun(stack: RunningStack, owner: Owner) -> None:
+    held = Held()
+
+    def ready(_: float) -> None:
+        if held.jobs:
+            raise OSError(28, "No space left on device")
+
+    first = owner.approved()["agent_id"]
+    async with builder(stack, held, ready=ready, concurrency=2) as started:
+        await held.started()
+        await eventually(lambda: started.metrics.ready._value.get() == 0)
+        second = owner.approved()["agent_id"]
+        held.release.set()
+        await reaches(owner, first, ("active", "succeeded", 1))
+    assert owner.status(second) == ("building", "queued", 0)
+
+
 # Many at once -------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,17 +15,18 @@ import pytest
 from greenlight.worker import command as module
 from greenlight.worker.command import command
 from greenlight.worker.job import BuildFailed, Job, State
-from tests.builder.conftest import Reports, eventually, new_job
+from tests import SOAK
+from tests.builder.conftest import Reports, eventually, gone, new_job
 
 pytestmark = pytest.mark.anyio
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 
-async def run(script: str, job: Job | None = None) -> Reports:
+async def run(script: str, job: Job | None = None, isolate: str = "auto") -> Reports:
     """Run a shell script as a build, and return what it reported."""
     job = job or new_job()[0]
-    with command(["/bin/sh", "-c", script], ENVIRONMENT) as build:
+    with command(["/bin/sh", "-c", script], ENVIRONMENT, isolate=isolate) as build:
         await build(job)
     assert isinstance(job.state, Reports)
     return job.state
@@ -91,7 +92,7 @@ async def test_it_knows_what_to_build(place: Path, tmp_path_factory: pytest.Temp
         (r"::progress 40 Caf\303\251 \342\230\225", (40, "Café ☕")),
         (r"::progress 40 carriage return\r", (40, "carriage return")),
         (r"::progress 40 broken \377\376", (40, "broken ��")),
-        (r"::progress 40 bell\007 and \033[1mbold\033[0m", (40, "bell  and  bold")),
+        (r"::progress 40 bell\007 and \033[1mbold\033[0m", (40, "bell  and bold")),
     ],
 )
 async def test_progress(
@@ -173,10 +174,57 @@ async def test_a_command_that_cannot_be_started_is_tried_again() -> None:
     )
 
 
+async def test_a_problem_of_the_builder_is_not_shown_to_the_owner(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with command(["true"], ENVIRONMENT) as build:
+        (directory,) = place.glob("greenlight-build-*")
+        shutil.rmtree(directory)
+        with pytest.raises(BuildFailed) as raised:
+            await build(new_job()[0])
+    assert raised.value.message == "The builder could not run the command. Its own log says why."
+    assert raised.value.retry
+    assert f"No such file or directory: '{directory}" in capfd.readouterr().out
+
+
+async def test_what_was_removed_is_made_again(place: Path) -> None:
+    with command(["true"], ENVIRONMENT) as build:
+        shutil.rmtree(place)
+        build.ready(60)
+        await build(new_job()[0])
+
+
+async def test_a_directory_that_another_user_put_in_its_place_is_not_used(place: Path) -> None:
+    """Its parent may be one in which everybody writes, and its name can be seen."""
+    with command(["true"], ENVIRONMENT) as build:
+        (directory,) = place.glob("greenlight-build-*")
+        shutil.rmtree(directory)
+        directory.symlink_to(place)
+        build.ready(60)
+        await build(new_job()[0])
+        assert not (place / "ready").exists()
+
+
+async def test_what_is_deep_or_read_only_is_removed_too(place: Path) -> None:
+    deep = "i=0; while [ $i -lt 2000 ]; do mkdir d; cd d; i=$((i + 1)); done"
+    await run(f"({deep}); mkdir -p a/b; touch a/b/c; chmod 0 a/b; chmod 500 a")
+    assert list(place.iterdir()) == []
+
+
+async def test_a_command_may_close_its_output(tmp_path: Path) -> None:
+    assert (await run("echo '::progress 5 now'; exec >&- 2>&-; sleep 0.3; exit 0")).all == [(5, "now")]
+    assert await failure("echo 'No oven.' >&2; exec >&- 2>&-; exit 65") == ("No oven.", False)
+
+
 @pytest.mark.parametrize(
     "flood",
-    ["head -c 60000000 /dev/zero", "yes | head -c 4000000", "yes ::progress 50 x | head -c 2000000"],
-    ids=["one-line", "short-lines", "reports"],
+    [
+        f"head -c {1_000_000_000 if SOAK else 60_000_000} /dev/zero",
+        "head -c 60000000 /dev/zero >&2",
+        "yes | head -c 4000000",
+        "yes ::progress 50 x | head -c 2000000",
+    ],
+    ids=["one-line", "errors", "short-lines", "reports"],
 )
 async def test_a_flood_of_output_takes_no_memory(
     flood: str, capfdbinary: pytest.CaptureFixture[bytes]
@@ -193,17 +241,13 @@ async def test_a_flood_of_output_takes_no_memory(
     assert peak - before < 40 * 2**20
 
 
-async def start(script: str, pids: Path, count: int) -> tuple["asyncio.Task[Reports]", list[int]]:
+async def start(
+    script: str, pids: Path, count: int, isolate: str = "auto"
+) -> tuple["asyncio.Task[Reports]", list[int]]:
     """Start a script that writes so many process ids to $PIDS, one a line; return when it has written them."""
-    task = asyncio.create_task(run(f"PIDS={pids}; {script}"))
+    task = asyncio.create_task(run(f"PIDS={pids}; {script}", isolate=isolate))
     await eventually(lambda: pids.exists() and pids.read_text().count("\n") == count)
     return task, [int(line) for line in pids.read_text().splitlines()]
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(
-        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids
-    )
 
 
 CHILDREN = "sleep 1000 & echo $! >> $PIDS; (sleep 1000 & echo $! >> $PIDS; wait) & echo $$ >> $PIDS; wait"
@@ -246,31 +290,44 @@ async def test_what_it_leaves_in_the_background_ends_with_it(tmp_path: Path) -> 
     await eventually(lambda: gone(pids))
 
 
-async def test_a_process_that_left_the_group_does_not_delay_the_build(
-    tmp_path: Path,
+# How a process gets away from the command's process group, its parent, its environment and its output.
+ESCAPES = {
+    "a session of its own": "setsid sh -c 'echo $$ >> $PIDS; exec sleep 1000' &",
+    "a second fork": "(setsid sh -c 'echo $$ >> $PIDS; exec sleep 1000' &)",
+    "no environment": "env -i PIDS=$PIDS setsid sh -c 'echo $$ >> $PIDS; exec env -i sleep 1000' &",
+    "no output": "(setsid sh -c 'echo $$ >> $PIDS; exec sleep 1000' > /dev/null 2>&1 &)",
+    "no end at SIGTERM": """(setsid sh -c 'trap "" TERM; echo $$ >> $PIDS; while :; do sleep 1; done' &)""",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+@pytest.mark.parametrize("end", ["the command ends", "cancelled"])
+@pytest.mark.parametrize("isolate", ["auto", "never"])
+async def test_nothing_outlives_the_build(
+    tmp_path: Path, escape: str, end: str, isolate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = (
-        f"{sys.executable} -c 'import os, time; os.setsid(); time.sleep(1000)' & echo $! >> $PIDS; sleep 0.5"
+    monkeypatch.setattr(module, "TERM_SECONDS", 0.3)
+    task, pids = await start(
+        f"export PIDS; {escape}\nsleep {1000 if end == 'cancelled' else 0.5}",
+        tmp_path / "pids",
+        1,
+        isolate,
     )
-    task, pids = await start(script, tmp_path / "pids", 1)
-    try:
-        await asyncio.wait_for(task, 30)
-    finally:
-        psutil.Process(pids[0]).kill()
+    await (cancel(task) if end == "cancelled" else asyncio.wait_for(task, 30))
+    assert gone(pids)
 
 
-def builder_of(script: str, directory: Path, first: str = "") -> list[str]:
-    """Return the command of a builder's process, which runs the script as its one build, after some lines of Python."""
+def builder_of(script: str, directory: Path) -> list[str]:
+    """Return the command of a builder's process, which runs the script as its one build."""
     code = f"""
 import asyncio, os, tempfile
-from greenlight.worker.command import Command, command
+from greenlight.worker.command import command
 from tests.builder.conftest import new_job
 
 async def main(build):
     await build(new_job()[0])
 
 tempfile.tempdir = {str(directory)!r}
-{first}
 with command(["/bin/sh", "-c", {script!r}], {ENVIRONMENT!r}) as build:
     asyncio.run(main(build))
 """
@@ -286,13 +343,3 @@ async def test_a_command_does_not_outlive_a_builder_that_is_killed(tmp_path: Pat
             process.kill()
     await eventually(lambda: gone([int(line) for line in pids.read_text().splitlines()]))
     await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
-
-
-async def test_a_command_does_not_run_if_its_builder_is_killed_before_the_guard_knows_it(
-    tmp_path: Path,
-) -> None:
-    killed = "Command._tell_guard = lambda self, line: os.kill(os.getpid(), 9)"
-    builder = builder_of(f"echo $$ > {tmp_path}/ran", tmp_path, killed)
-    assert subprocess.run(builder, check=False).returncode == -signal.SIGKILL  # noqa: ASYNC221
-    await eventually(lambda: not list(tmp_path.glob("greenlight-build-*")))
-    assert not (tmp_path / "ran").exists()

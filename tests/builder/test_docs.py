@@ -70,7 +70,8 @@ TROUBLE = [
 @pytest.mark.parametrize(("query", "trouble"), [*zip(ALERTS, TROUBLE, strict=True)])
 def test_an_alert_speaks_when_it_should(stack: RunningStack, owner: Owner, query: str, trouble: str) -> None:
     agent = owner.approved()["agent_id"]
-    assert stack.local is not None
+    if stack.local is None:
+        pytest.skip("making a build look so needs the superuser of a local Supabase")
     with psycopg.connect(stack.local.postgres.url("supabase_admin")) as connection:
         # As on a day without trouble: a build that has just been approved.
         assert connection.execute(query).fetchall() == []

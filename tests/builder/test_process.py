@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,100 @@ async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
         await eventually(lambda: logged(late)[-1].get("outcome") == "lost")
     assert owner.status(agent) == ("active", "succeeded", 2)
     assert owner.build(agent)["progress"] is None  # the late report ended with its attempt
+
+
+# Its directory, and its disk -----------------------------------------------------------------------------
+
+
+def test_it_makes_its_directory_again(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with builder_process(stack, tmp_path, "true", variables={"TMPDIR": str(place)}) as process:
+        until(lambda: logged(process) and any(place.iterdir()))
+        shutil.rmtree(place)  # as systemd-tmpfiles does
+        until(place.exists)
+        agent = owner.approved()["agent_id"]
+        until(lambda: owner.status(agent) == ("active", "succeeded", 1))
+
+
+AS_ROOT = ["unshare", "--user", "--map-root-user", "--mount"]
+NAMESPACES = pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*AS_ROOT, "true"], check=False).returncode != 0,
+    reason="this system does not allow user namespaces",
+)
+
+# Runs a command with a small disk, which is full between one file's appearance and another's.
+SMALL_DISK = """
+    mount -t tmpfs -o size=2m none "$TMPDIR" || exit
+    (
+        while [ ! -e "$FILL" ]; do sleep 0.1; done; head -c 2M /dev/zero > "$TMPDIR/filler"
+        while [ ! -e "$FREE" ]; do sleep 0.1; done; rm "$TMPDIR/filler"
+    ) 2> /dev/null &
+    exec "$@"
+"""
+
+
+@NAMESPACES
+def test_with_a_full_disk_it_claims_nothing(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
+    place, fill, free = tmp_path / "place", tmp_path / "fill", tmp_path / "free"
+    place.mkdir()
+    (port,) = free_ports(1)
+    with builder_process(
+        stack,
+        tmp_path,
+        "true",
+        user=[*AS_ROOT, "sh", "-c", SMALL_DISK, "sh"],
+        variables={"TMPDIR": str(place), "FILL": str(fill), "FREE": str(free)},
+        metrics_port=port,
+        worker="full",
+    ) as process:
+        until(lambda: logged(process))
+        fill.touch()
+        until(lambda: [line for line in logged(process) if line["event"] == "builder_cannot_work"])
+        agent = owner.approved()["agent_id"]
+        assert "greenlight_builder_ready 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        with builder_process(stack, tmp_path, "true", worker="healthy"):
+            until(lambda: owner.status(agent) == ("active", "succeeded", 1))
+        assert owner.build(agent)["worker"] == "healthy"
+
+        agent = owner.approved()["agent_id"]
+        free.touch()
+        until(lambda: owner.status(agent) == ("active", "succeeded", 1))
+        events = [line["event"] for line in logged(process)]
+        assert events.count("builder_cannot_work") == 1
+        assert "builder_works_again" in events
+        (problem,) = [line for line in logged(process) if line["event"] == "builder_cannot_work"]
+        assert "No space left on device" in problem["cause"]
+
+
+# As the first process of a container ---------------------------------------------------------------------
+
+
+@NAMESPACES
+@pytest.mark.parametrize("isolate", ["auto", "never"])
+def test_in_a_container_it_leaves_no_zombies(
+    stack: RunningStack, owner: Owner, tmp_path: Path, isolate: str
+) -> None:
+    script = f"""
+        for each in 1 2 3; do (setsid sh -c 'exec sleep 0.1' > /dev/null 2>&1 &); done
+        sleep 0.3
+        case $GREENLIGHT_ATTEMPT in 1) kill -KILL $PPID ;; esac  # its guard, if it is allowed
+        ps -eo pid,ppid,stat,args > {tmp_path}/processes
+    """
+    agents = [owner.approved(content=f"# Plan {number}\n")["agent_id"] for number in range(3)]
+    with builder_process(
+        stack,
+        tmp_path,
+        *("sh", "-c", script),
+        user=[*AS_ROOT, "--pid", "--fork", "--kill-child", "--mount-proc"],
+        isolate=isolate,
+    ) as process:
+        until(lambda: len([line for line in logged(process) if line["event"] == "build_ended"]) == 3)
+        (first,) = psutil.Process(process.process.pid).children()
+        until(lambda: not any(each.status() == psutil.STATUS_ZOMBIE for each in first.children()))
+        until(lambda: first.children() == [])
+    if isolate == "auto":
+        assert {owner.status(agent) for agent in agents} == {("active", "succeeded", 1)}
 
 
 # The clock ----------------------------------------------------------------------------------------------

@@ -15,14 +15,18 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from greenlight import logs
+from greenlight import MAX_DOCUMENT_BYTES, logs
 from greenlight.worker.job import BuildFailed, Job, State
 from greenlight.worker.metrics import Metrics
 from greenlight.worker.queue import Away, Claim, Lost, Queue, Refused
 
 BuildFunction = Callable[[Job], Awaitable[None]]
 
-LONGEST_PAUSE = 10.0  # between two calls while Supabase is away
+LONGEST_PAUSE = (
+    10.0  # between two calls while Supabase is away, or between two looks whether builds can be done
+)
+CHECK_SECONDS = 30.0  # between two of these looks while there is no room for another build
+SILENT_SECONDS = 60.0  # that a healthy builder may take longer than it should from one look to the next
 REPORT_SECONDS = 0.5  # between two reports of one build
 DOWNLOAD_SECONDS = 30.0  # for a document, with repeats
 ENDING_SECONDS = 15.0  # for a build function that was cancelled
@@ -71,8 +75,18 @@ class Attempt:
 
 
 class Builder:
-    def __init__(self, build: BuildFunction, queue: Queue, options: Options, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        build: BuildFunction,
+        queue: Queue,
+        options: Options,
+        metrics: Metrics,
+        ready: Callable[[float], None] | None = None,
+    ) -> None:
+        """Make a builder; while `ready`, called before each claim, raises OSError, it claims nothing."""
         self._build = build
+        self._ready = ready
+        self._unready: str | None = None  # why
         self._queue = queue
         self._options = options
         self.metrics = metrics
@@ -96,11 +110,17 @@ class Builder:
         options = self._options
         log.info("builder_started", worker=options.worker, concurrency=options.concurrency)
         served = False
-        failures = 0
+        failures = unready = 0
         while not self._stop.is_set():
+            # A claim uses up an attempt, so look first: what is claimed and cannot be built cannot be given back.
+            if not await self._is_ready():
+                unready += 1
+                await self._sleep(self._pause(unready))
+                continue
+            unready = 0
             free = options.concurrency - len(self._attempts)
             if free == 0:
-                await self._wait(None)
+                await self._wait(CHECK_SECONDS)
                 continue
             began = time.monotonic()
             try:
@@ -121,6 +141,23 @@ class Builder:
                 # A build that ends makes room, and then there may be more work: claim again at once.
                 await self._wait(self._jitter(options.poll_seconds))
         await self._wind_up()
+
+    async def _is_ready(self) -> bool:
+        """Return whether builds can be worked on; log it when that, or the cause, changes."""
+        why = None
+        if self._ready is not None:
+            next_look = max(self._options.poll_seconds, LONGEST_PAUSE, CHECK_SECONDS) * 1.5
+            try:
+                await asyncio.to_thread(self._ready, next_look + SILENT_SECONDS)
+            except OSError as error:
+                why = str(error)
+        if why is not None and why != self._unready:
+            log.error("builder_cannot_work", cause=why, running=len(self._attempts))
+        elif why is None and self._unready is not None:
+            log.info("builder_works_again")
+        self._unready = why
+        self.metrics.ready.set(why is None)
+        return why is None
 
     # One attempt ----------------------------------------------------------------------------------------
 
@@ -172,6 +209,11 @@ class Builder:
             if digest == claim.document_sha256:
                 break
         else:
+            if len(document) > MAX_DOCUMENT_BYTES:
+                raise BuildFailed(
+                    f"The stored document is not the approved one: it has more than {MAX_DOCUMENT_BYTES:,} bytes.",
+                    retry=False,
+                )
             raise BuildFailed(
                 f"The stored document is not the approved one: its SHA-256 is {digest}, not {claim.document_sha256}.",
                 retry=False,

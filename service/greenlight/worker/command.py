@@ -1,54 +1,78 @@
 """A build function that runs a command: what `greenlight build -- COMMAND…` does for each build.
 
-The command has a session and process group of its own, so that all of it can be ended together, and an empty
-directory. Its lines `::progress N text` on standard output become reports; everything else that it writes goes to the
-builder's standard error, each line after the build's id and attempt.
+Each command has an empty directory, and a guard around it (see guard.py), so that all of it can be ended together. Its
+lines `::progress N text` on standard output become reports; everything else that it writes goes to the builder's
+standard error, each line after the build's id and attempt.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from greenlight.worker import guard
+import structlog
+
+from greenlight import MAX_DOCUMENT_BYTES
+from greenlight.worker import guard, terminal
 from greenlight.worker.job import BuildFailed, Job
 
 NO_RETRY = 65  # EX_DATAERR of sysexits.h: trying again will not help
 TERM_SECONDS = 5.0  # from SIGTERM to SIGKILL
+GUARD_SECONDS = 5.0  # for the guard to end, when all that it guards is dead
 DRAIN_SECONDS = 1.0  # for output that is still on its way when the command has ended
 CHUNK = 64 * 1024  # bytes that are read at once; a longer line is logged in pieces
 
-# Waits for a line before it becomes the command; without one it ends.
-_ON_A_LINE = ("/bin/sh", "-c", 'read -r line && exec "$@" </dev/null', "sh")
-
 _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class NotIsolated(Exception):  # noqa: N818 -- it says what is so
+    """Builds cannot be kept apart on this system; the message says in which way, and why."""
 
 
 @contextmanager
-def command(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator["Command"]:
-    """Yield a build function that runs the command with this environment and the build's own variables."""
-    with (
-        tempfile.TemporaryDirectory(prefix="greenlight-build-", ignore_cleanup_errors=True) as directory,
-        subprocess.Popen(
-            [sys.executable, "-I", guard.__file__, directory],
-            stdin=subprocess.PIPE,
-            env=dict(environment),
-            start_new_session=True,
-        ) as watchman,
-        # One thread, so that lines of several builds do not mix and a full log does not delay the lease.
-        ThreadPoolExecutor(1, "command-log") as log,
-    ):
-        yield Command(arguments, environment, Path(directory), watchman, log)
+def command(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    isolate: str = "auto",
+    hidden: Sequence[str] = (),
+) -> Iterator["Command"]:
+    """Yield a build function that runs the command with this environment and the build's own variables.
+
+    Args:
+        arguments: the command.
+        environment: its environment.
+        isolate: `always`, `never`, or `auto`: if this system allows it.
+        hidden: files that a command finds empty, if its files are isolated.
+
+    Raises:
+        NotIsolated: `isolate` is `always`, and this system does not allow it.
+
+    """
+    # One thread, so that lines of several builds do not mix and a full log does not delay the lease.
+    with ThreadPoolExecutor(1, "command-log") as lines:
+        build = Command(arguments, environment, hidden, lines)
+        try:
+            if isolate != "never":
+                build.isolate(required=isolate == "always")
+            yield build
+        finally:
+            build.close()
 
 
 class Command:
@@ -56,77 +80,179 @@ class Command:
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        directory: Path,
-        watchman: "subprocess.Popen[bytes]",
-        log: ThreadPoolExecutor,
+        hidden: Sequence[str],
+        lines: ThreadPoolExecutor,
     ) -> None:
+        self.isolated: list[str] = []  # in which ways; see guard.py
         self._arguments = arguments
         self._environment = environment
-        self._directory = directory
-        self._guard = watchman
-        self._log = log
+        self._hidden = hidden
+        self._lines = lines
+        self._directory = Path()
+        self._guards: set[int] = set()
+        self._make_directory()
+
+    def isolate(self, *, required: bool) -> None:
+        """Keep the commands apart from now on, as far as this system can.
+
+        Raises:
+            NotIsolated: it cannot do all of it, and that is required.
+
+        """
+        for part in ("files", "processes"):
+            answer = self._try(part)
+            if answer == "0":
+                self.isolated.append(part)
+            elif required:
+                raise NotIsolated(f"{part} ({answer})")
+            else:
+                log.warning("builds_not_isolated", part=part, cause=answer)
+
+    def _try(self, part: str) -> str:
+        """Run a command that is kept apart in this way; return what its guard reports."""
+        directory = self._new_directory()
+        read, report = os.pipe()
+        try:
+            process = subprocess.Popen(
+                self._guarded(["true"], directory, report, [part]),
+                cwd=directory,
+                env=dict(self._environment),
+                stdin=subprocess.PIPE,  # held open until it has answered
+                stderr=subprocess.DEVNULL,
+                pass_fds=[report],
+            )
+        finally:
+            os.close(report)
+        with process, os.fdopen(read) as answers:
+            return answers.read().strip()
+
+    def ready(self, seconds: float) -> None:
+        """Check that a document can be written now; note until when the builder is healthy without another check.
+
+        Raises OSError if the disk is full, for example. Of what was removed, the directory is made again.
+        """
+        if os.getpid() == 1:  # in a container, what lost its parent is ours to wait for
+            for pid in set(guard.zombies(1)) - self._guards:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+        found = None
+        with contextlib.suppress(FileNotFoundError):
+            found = self._directory.lstat()
+        # Its name is known: where everybody may write, another user can have made a directory in its place.
+        if found is None or not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            self._make_directory()
+        file = self._directory / "ready"
+        try:
+            file.write_bytes(bytes(MAX_DOCUMENT_BYTES))
+        finally:
+            with contextlib.suppress(OSError):
+                os.truncate(file, 0)
+        until = time.time() + seconds
+        os.utime(file, (until, until))
+
+    def close(self) -> None:
+        guard.remove(str(self._directory))
 
     async def __call__(self, job: Job) -> None:
-        directory = Path(tempfile.mkdtemp(dir=self._directory))
         try:
-            document, place = directory / "document.md", directory / "work"
-            document.write_bytes(job.document)
-            place.mkdir()
-            output = Output(job, self._log)
-            async with output.streams() as (stdout, stderr):
-                process = await self._start(job, document, place, stdout, stderr)
+            status, output = await self._run(job)
+        except OSError as error:
+            # The operator's affair. The path in its text, for example, tells the plan's owner nothing.
+            bound = {"build_id": job.build_id, "attempt": job.attempt}
+            log.error("builder_cannot_work", **bound, cause=str(error))  # noqa: TRY400 -- no traceback
+            raise BuildFailed("The builder could not run the command. Its own log says why.") from error
+        if status:
+            raise BuildFailed(output.last_words() or _describe(status), retry=status != NO_RETRY)
+
+    async def _run(self, job: Job) -> tuple[int, "Output"]:
+        if shutil.which(self._arguments[0], path=self._environment.get("PATH")) is None:
+            raise BuildFailed("The command could not be started: it is not there, or not executable.")
+        directory = self._new_directory()
+        try:
+            (directory / "document.md").write_bytes(job.document)
+            output = Output(job, self._lines)
+            async with output.streams() as (stdout, stderr, report):
+                process = await asyncio.create_subprocess_exec(
+                    *self._guarded(self._arguments, directory, report, self.isolated),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=[report],
+                    cwd=directory,
+                    env={**self._environment, **variables(job, directory / "document.md")},
+                    start_new_session=True,
+                )
+            self._guards.add(process.pid)
             try:
-                await process.wait()
+                status = await output.status()
                 # Its background processes are ended with it, but its last output may still arrive.
                 await output.ended(DRAIN_SECONDS)
             finally:
-                await _end(process)
-                self._tell_guard(f"- {process.pid}")
+                await self._end(process, job)
                 await output.close(DRAIN_SECONDS)
         finally:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-        if status := process.returncode:
-            raise BuildFailed(output.last_error or _describe(status), retry=status != NO_RETRY)
+            if directory.exists():  # the guard was killed
+                await asyncio.to_thread(guard.remove, str(directory))
+        if status is None:
+            log.error("guard_ended", build_id=job.build_id, attempt=job.attempt, status=process.returncode)
+            status = -signal.SIGKILL
+        return status, output
 
-    async def _start(
-        self, job: Job, document: Path, place: Path, stdout: int, stderr: int
-    ) -> asyncio.subprocess.Process:
-        """Start the command, but only once the guard knows of it: this builder may be killed at any moment."""
-        if shutil.which(self._arguments[0], path=self._environment.get("PATH")) is None:
-            raise BuildFailed("The command could not be started: it is not there, or not executable.")
-        stdin, go = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *_ON_A_LINE,
-                *self._arguments,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=place,
-                env={**self._environment, **variables(job, document)},
-                start_new_session=True,
-            )
-            self._tell_guard(f"+ {process.pid}")
-            os.write(go, b"\n")
-        except OSError as error:
-            raise BuildFailed(f"The command could not be started: {error.strerror}.") from error
-        finally:
-            os.close(stdin)
-            os.close(go)
-        return process
+    async def _end(self, process: asyncio.subprocess.Process, job: Job) -> None:
+        """Have the guard end the command and what it started; if it does not, do that from here."""
+        assert process.stdin is not None  # noqa: S101
+        process.stdin.close()
+        ended = asyncio.create_task(process.wait())
+        # Not asyncio.timeout(): in a task that was cancelled, Python before 3.11.3 raises CancelledError at its end
+        # (https://github.com/python/cpython/issues/102780), and nothing would be killed.
+        await asyncio.wait({ended}, timeout=TERM_SECONDS + guard.DEAD_SECONDS + GUARD_SECONDS)
+        if process.returncode != 0:
+            # A command that is not isolated has killed or stopped its guard.
+            await asyncio.to_thread(_kill_leftovers, process.pid, job)
+            await ended
+        self._guards.discard(process.pid)
 
-    def _tell_guard(self, line: str) -> None:
-        assert self._guard.stdin is not None  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):  # it was killed: the command can run without it
-            self._guard.stdin.write(f"{line}\n".encode())
-            self._guard.stdin.flush()
+    def _make_directory(self) -> None:
+        parent = Path(tempfile.gettempdir())
+        parent.mkdir(0o700, parents=True, exist_ok=True)
+        self._directory = Path(tempfile.mkdtemp(prefix="greenlight-build-", dir=parent))
+
+    def _new_directory(self) -> Path:
+        directory = Path(tempfile.mkdtemp(dir=self._directory))
+        (directory / "work").mkdir()
+        return directory
+
+    def _guarded(
+        self, arguments: Sequence[str], directory: Path, report: int, isolate: list[str]
+    ) -> list[str]:
+        task = {
+            "directory": str(directory),
+            "place": str(directory / "work"),
+            "report": report,
+            "isolate": isolate,
+            "hidden": list(self._hidden),
+            "seconds": TERM_SECONDS,
+        }
+        return [sys.executable, "-I", guard.__file__, json.dumps(task), *arguments]
+
+
+def _kill_leftovers(pid: int, job: Job) -> None:
+    """Kill the guard, what is below it, and what carries the build's id in its environment."""
+    left = guard.below(pid)
+    carrying = [set(guard.carrying(f"{name}={value}")) for name, value in _identity(job).items()]
+    for each in {pid, *left, *set.intersection(*carrying)}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(each, signal.SIGKILL)
+
+
+def _identity(job: Job) -> dict[str, str]:
+    return {"GREENLIGHT_BUILD_ID": job.build_id, "GREENLIGHT_ATTEMPT": str(job.attempt)}
 
 
 def variables(job: Job, document: Path) -> dict[str, str]:
     return {
         "GREENLIGHT_DOCUMENT": str(document),
-        "GREENLIGHT_BUILD_ID": job.build_id,
-        "GREENLIGHT_ATTEMPT": str(job.attempt),
+        **_identity(job),
         "GREENLIGHT_AGENT_ID": job.agent_id,
         "GREENLIGHT_PLAN_ID": job.plan_id,
         "GREENLIGHT_USER_ID": job.user_id,
@@ -137,23 +263,6 @@ def variables(job: Job, document: Path) -> dict[str, str]:
     }
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the command and what it started: SIGTERM, then SIGKILL after a timeout."""
-    ended = asyncio.create_task(process.wait())
-    if process.returncode is None:
-        _signal(process.pid, signal.SIGTERM)
-        # Not asyncio.timeout(): in a task that was cancelled, Python before 3.11.3 raises CancelledError at its end
-        # (https://github.com/python/cpython/issues/102780), and SIGKILL would not be sent.
-        await asyncio.wait({ended}, timeout=TERM_SECONDS)
-    _signal(process.pid, signal.SIGKILL)
-    await ended
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
 def _describe(status: int) -> str:
     if status < 0:
         return f"The command was ended by {signal.Signals(-status).name}."
@@ -161,35 +270,31 @@ def _describe(status: int) -> str:
 
 
 class Output:
-    """What a command writes: reports, its last line of standard error, and its log."""
+    """What a command writes: reports, the end of its standard error, and its log; and what its guard reports."""
 
-    def __init__(self, job: Job, log: ThreadPoolExecutor) -> None:
-        self.last_error = ""
+    def __init__(self, job: Job, lines: ThreadPoolExecutor) -> None:
         self._job = job
         self._prefix = f"{job.build_id}/{job.attempt} ".encode()
-        self._log = log
+        self._lines = lines
+        self._errors = b""  # the end of standard error
         self._readers: list[asyncio.Task[None]] = []
         self._transports: list[asyncio.ReadTransport] = []
+        self._report: asyncio.StreamReader
 
     @asynccontextmanager
-    async def streams(self) -> AsyncIterator[tuple[int, int]]:
-        """Yield the ends to write to, for the command to inherit. They are closed here afterwards.
+    async def streams(self) -> AsyncIterator[tuple[int, int, int]]:
+        """Yield the ends to write to: output, errors, and the guard's report. They are closed here afterwards.
 
         The pipes are not those of asyncio's Process: there `wait()` waits for them, too, in some versions of Python,
         and a process that the command leaves in the background would keep them open.
         """
-        ends = []
+        ends: list[int] = []
         try:
-            for take in (self._take_output, self._take_error):
-                read, write = os.pipe()
-                ends.append(write)
-                reader = asyncio.StreamReader(CHUNK)
-                transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                    partial(asyncio.StreamReaderProtocol, reader), os.fdopen(read, "rb", 0)
-                )
-                self._transports.append(transport)
-                self._readers.append(asyncio.create_task(self._read(reader, take)))
-            yield ends[0], ends[1]
+            for take, keep in ((self._take_output, False), (_take_nothing, True)):
+                reader = await self._pipe(ends)
+                self._readers.append(asyncio.create_task(self._read(reader, take, keep=keep)))
+            self._report = await self._pipe(ends)
+            yield ends[0], ends[1], ends[2]
         except BaseException:
             await self.close(0)
             raise
@@ -197,21 +302,54 @@ class Output:
             for end in ends:
                 os.close(end)
 
+    async def _pipe(self, ends: list[int]) -> asyncio.StreamReader:
+        read, write = os.pipe()
+        ends.append(write)
+        reader = asyncio.StreamReader(CHUNK)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            partial(asyncio.StreamReaderProtocol, reader), os.fdopen(read, "rb", 0)
+        )
+        self._transports.append(transport)
+        return reader
+
+    async def status(self) -> int | None:
+        """Wait until the command has ended; return its status, or None if its guard was killed.
+
+        Raises:
+            BuildFailed: the command could not be started.
+            OSError: the guard could not do its work.
+
+        """
+        line = (await self._report.readline()).decode().strip()
+        kind, _, why = line.partition(": ")
+        if kind == "start":
+            raise BuildFailed(f"The command could not be started: {why}.")
+        if kind == "guard":
+            raise OSError(why)
+        return int(line) if line else None
+
+    def last_words(self) -> str:
+        """Return the last line of standard error that says something."""
+        return terminal.last_words(self._errors.decode(errors="replace"))
+
     async def ended(self, seconds: float) -> None:
         """Wait until all output has been read, but not longer than this."""
         await asyncio.wait(self._readers, timeout=seconds)
 
     async def close(self, seconds: float) -> None:
-        await self.ended(seconds)  # a process that left the group may hold the pipes open for ever
+        if self._readers:
+            await self.ended(seconds)  # a process that could not be killed may hold the pipes open for ever
         for reader in self._readers:
             reader.cancel()
         for transport in self._transports:
             transport.close()
 
-    async def _read(self, reader: asyncio.StreamReader, take: Callable[[bytes], bool]) -> None:
-        """Read lines, or pieces of lines that are too long; log those that `take` does not keep."""
+    async def _read(self, reader: asyncio.StreamReader, take: Callable[[bytes], bool], *, keep: bool) -> None:
+        """Read lines, or pieces of lines that are too long; log those that `take` does not take."""
         line, begins = b"", True
         while chunk := await reader.read(CHUNK):
+            if keep:
+                self._errors = (self._errors + chunk)[-CHUNK:]
             *lines, line = (line + chunk).split(b"\n")
             if len(line) >= CHUNK:
                 lines.append(line)
@@ -236,15 +374,14 @@ class Output:
         self._job.report(int(match[1]), match[2])
         return True
 
-    def _take_error(self, line: bytes) -> bool:
-        """Remember the line; it is logged, too."""
-        self.last_error = line.decode(errors="replace").strip() or self.last_error
-        return False
-
     async def _write(self, lines: list[bytes]) -> None:
         if lines:
             text = b"".join(self._prefix + line + b"\n" for line in lines)
-            await asyncio.get_running_loop().run_in_executor(self._log, _write, text)
+            await asyncio.get_running_loop().run_in_executor(self._lines, _write, text)
+
+
+def _take_nothing(_: bytes) -> bool:
+    return False
 
 
 def _write(text: bytes) -> None:

@@ -1,12 +1,11 @@
 """One attempt at a build, as the function that builds sees it."""
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 
+from greenlight.worker import terminal
+
 MESSAGE_LENGTH = 500  # code points; the database cuts what is longer
-# Control characters, and a terminal's colours.
-_CONTROL = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f]+")
 
 
 class BuildFailed(Exception):  # noqa: N818 -- named after the status that it leads to
@@ -93,6 +92,6 @@ class State:
 
 
 def clean(message: str) -> str:
-    """Return a message as it can be stored and shown: one line, without control characters, not too long."""
+    """Return a message as it can be stored and shown: one line, as a terminal would show it, not too long."""
     text = message.encode(errors="replace").decode()  # half of a surrogate pair cannot be sent
-    return _CONTROL.sub(" ", text).strip()[:MESSAGE_LENGTH]
+    return " ".join(map(terminal.shown, text.split("\n"))).strip()[:MESSAGE_LENGTH]

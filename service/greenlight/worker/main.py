@@ -6,21 +6,26 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from greenlight import logs
+from greenlight.keys import role_of
 from greenlight.settings import SettingsError, read
+from greenlight.worker import guard
 from greenlight.worker.builder import Builder, BuildFunction, Options
-from greenlight.worker.command import command
+from greenlight.worker.command import NotIsolated, command
 from greenlight.worker.metrics import Metrics
 from greenlight.worker.queue import Refused, connect
 from greenlight.worker.settings import BuilderSettings
 
 STOPPED, MISUSE, REFUSED = 0, 2, 3
+
+# Each of these gives access to the whole project.
+SECRETS = {"SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET"}
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -59,31 +64,53 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
         ValueError: an argument is out of range.
 
     """
-    options = Options(
+    guard.unreadable()  # by subprocesses of the build function, among others: it holds the secret key
+    _serve(
+        build,
+        read(BuilderSettings),
+        ready=None,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
         concurrency=concurrency,
         poll_seconds=poll_seconds,
         lease_seconds=lease_seconds,
         grace=grace,
-        worker=(worker or f"{socket.gethostname()}:{os.getpid()}")[:200],
+        worker=worker,
     )
-    settings = read(BuilderSettings)
+
+
+def _serve(  # noqa: PLR0913
+    build: BuildFunction,
+    settings: BuilderSettings,
+    *,
+    ready: Callable[[float], None] | None,
+    metrics_port: int | None,
+    metrics_host: str,
+    worker: str | None,
+    **options: Any,
+) -> None:
+    name = worker or f"{socket.gethostname()}:{os.getpid()}"
+    chosen = Options(worker=name.encode(errors="replace").decode().replace("\0", " ")[:200], **options)
     logs.configure(settings.log_level)
     metrics = Metrics()
     if metrics_port is not None:
         metrics.serve(metrics_host, metrics_port)
-    asyncio.run(_run(build, options, settings, metrics))
+
+    async def work() -> None:
+        async with connect(settings) as queue:
+            builder = Builder(build, queue, chosen, metrics, ready)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, builder.stop)
+            await builder.run()
+
+    asyncio.run(work())
 
 
-async def _run(build: BuildFunction, options: Options, settings: BuilderSettings, metrics: Metrics) -> None:
-    async with connect(settings) as queue:
-        builder = Builder(build, queue, options, metrics)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, builder.stop)
-        await builder.run()
-
-
-def main(arguments: Sequence[str], **options: Any) -> int:
+def main(
+    arguments: Sequence[str], *, secret_key_file: str | None = None, isolate: str = "auto", **options: Any
+) -> int:
     """Run a command for each build; return the exit status."""
+    guard.unreadable()
     program = shutil.which(arguments[0])
     if program is None:
         name = arguments[0]
@@ -93,16 +120,36 @@ def main(arguments: Sequence[str], **options: Any) -> int:
         return MISUSE
     # The command runs in a directory of its own, where a relative path would be wrong.
     absolute = [str(Path(program).absolute()), *arguments[1:]]
-    key = os.environ.get("SUPABASE_SECRET_KEY")
-    # Leave out the key, whatever the name of the variable.
-    environment = {name: value for name, value in os.environ.items() if not (key and key in value)}
     try:
-        with command(absolute, environment) as build:
-            run(build, **options)
-    except (SettingsError, ValueError) as error:
+        given = {} if secret_key_file is None else {"supabase_secret_key": _read_key(secret_key_file)}
+        settings = read(BuilderSettings, **given)
+        environment = without_secrets(os.environ, settings.supabase_secret_key.get_secret_value())
+        hidden = [] if secret_key_file in {None, "-"} else [str(secret_key_file)]
+        logs.configure(settings.log_level)
+        with command(absolute, environment, isolate=isolate, hidden=hidden) as build:
+            if hidden and "files" not in build.isolated:
+                log.warning("secret_key_file_not_hidden")
+            _serve(build, settings, ready=build.ready, **options)
+    except NotIsolated as error:
+        print(f"Builds cannot be isolated on this system: {error}.", file=sys.stderr)  # noqa: T201
+        return MISUSE
+    except (SettingsError, ValueError, OSError) as error:
         print(f"The builder cannot run with these settings:\n{error}", file=sys.stderr)  # noqa: T201
         return MISUSE
     except Refused as error:
         print(f"Supabase refuses: {error}.", file=sys.stderr)  # noqa: T201
         return REFUSED
     return STOPPED
+
+
+def _read_key(file: str) -> str:
+    return (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip()
+
+
+def without_secrets(environment: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return an environment for the command: without any variable that holds the key, or another one as good."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in SECRETS and key not in value and role_of(value) != "service_role"
+    }

@@ -17,6 +17,12 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.running = Gauge("greenlight_builds_running", "Running builds.", registry=registry)
+        self.ready = Gauge(
+            "greenlight_builder_ready",
+            "1 if builds can be worked on; 0 if not, for example because the disk is full: then none are claimed.",
+            registry=registry,
+        )
+        self.ready.set(1)
         self.failures = Counter(
             "greenlight_builder_call_failures",
             "Calls to Supabase that failed, and are repeated.",

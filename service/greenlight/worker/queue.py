@@ -9,17 +9,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from postgrest import APIError
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from storage3.utils import StorageException
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
-from greenlight import BUCKET
+from greenlight import BUCKET, MAX_DOCUMENT_BYTES
 from greenlight.worker.settings import BuilderSettings
 
 CALL_SECONDS = 10.0  # for a call to be answered
+CHUNK = 64 * 1024  # bytes of a document that are read at once
 
 
 class Lost(Exception):  # noqa: N818 -- nothing went wrong: the build is another's, or not wanted any more
@@ -62,8 +63,9 @@ _Answer = TypeVar("_Answer")
 
 
 class Queue:
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
         self._client = client
+        self._http = http
 
     async def claim(self, worker: str, max_builds: int, lease_seconds: int) -> list[Claim]:
         arguments = {"worker": worker, "max_builds": max_builds, "lease_seconds": lease_seconds}
@@ -89,13 +91,25 @@ class Queue:
         return (await self._call("fail_build", _ROW, arguments)).status == "queued"
 
     async def download(self, claim: Claim) -> bytes:
+        """Return the document; of one that is larger than any plan, only as much as shows that."""
+        # storage3 (2.31) reads a whole object into memory, however large it is.
+        url = f"{self._client.storage_url}object/{BUCKET}/{quote(claim.document_path)}"
+        headers = {**self._client.options.headers, "Accept-Encoding": "identity"}
+        document = b""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await self._client.storage.from_(BUCKET).download(claim.document_path)
-        except StorageException as error:
-            raise Refused(f"Storage answered {getattr(error, 'status', 'an error')}") from error
+            async with (
+                asyncio.timeout(CALL_SECONDS),
+                self._http.stream("GET", url, headers=headers) as answer,
+            ):
+                if not answer.is_success:
+                    raise Refused(f"Storage answered {answer.status_code}")
+                async for piece in answer.aiter_raw(CHUNK):  # raw: a small answer may unpack to a huge one
+                    document += piece
+                    if len(document) > MAX_DOCUMENT_BYTES:
+                        break
         except (httpx.HTTPError, TimeoutError) as error:
             raise Away(type(error).__name__) from error
+        return document
 
     async def _call(
         self,
@@ -142,7 +156,7 @@ async def connect(settings: BuilderSettings) -> AsyncIterator[Queue]:
             postgrest_client_retry=False,
         )
         key = settings.supabase_secret_key.get_secret_value()
-        yield Queue(await create_async_client(settings.supabase_url, key, options))
+        yield Queue(await create_async_client(settings.supabase_url, key, options), http)
 
 
 async def _judge(response: httpx.Response) -> None:
