@@ -8,12 +8,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from local.processes import Child, free_ports
 
@@ -77,14 +80,47 @@ def test_it_is_slim_and_does_not_run_as_root() -> None:
     assert not {"RUN", "COPY"} & set(after)
 
 
-def test_its_steps_build_a_service_that_is_healthy(tmp_path: Path) -> None:
-    app = tmp_path / "app"
+@dataclass(frozen=True)
+class Image:
+    """What the steps of the Dockerfile leave behind."""
+
+    app: Path
+    python: str
+    environment: dict[str, str]
+
+    def container(self, directory: Path, *command: str, **variables: str) -> Child:
+        """Return a container that runs a command of the image."""
+        _, *entrypoint = json.loads(only("ENTRYPOINT"))
+        return Child(
+            "container",
+            [self.python, *entrypoint, *command],
+            log=directory / "log",
+            env={**self.environment, **variables},
+            cwd=self.app,
+        )
+
+    def is_healthy(self, container: Child, **variables: str) -> bool:
+        """Run the health check, which in a container asks process 1."""
+        check = json.loads(only("HEALTHCHECK").removeprefix("CMD "))
+        result = subprocess.run(
+            [*check, str(container.pid)],
+            check=False,
+            capture_output=True,
+            env={**self.environment, **variables},
+            cwd=self.app,
+        )
+        return result.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    directory = tmp_path_factory.mktemp("image")
+    app, venv = directory / "app", directory / "venv"
     app.mkdir()
-    venv = tmp_path / "venv"
     subprocess.run(
         [sys.executable, "-m", "venv", *([] if "SOAK" in os.environ else ["--without-pip"]), venv], check=True
     )
-    environment = {"PATH": f"{venv}/bin:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    environment = {"PATH": f"{venv}/bin:{os.environ['PATH']}", "HOME": str(directory)}
     for instruction, value in INSTRUCTIONS:
         match instruction:
             case "ENV":
@@ -101,40 +137,52 @@ def test_its_steps_build_a_service_that_is_healthy(tmp_path: Path) -> None:
                 subprocess.run(["sh", "-c", value], check=True, cwd=app, env=environment, timeout=600)
             case _:
                 pass
+    (nothing,) = free_ports(1)
+    environment["SUPABASE_URL"] = f"http://127.0.0.1:{nothing}"
+    return Image(app, str(venv / "bin/python"), environment)
 
-    port, nothing = free_ports(2)
-    environment |= {
-        "PORT": str(port),
-        "SUPABASE_URL": f"http://127.0.0.1:{nothing}",
-        "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x",
-    }
-    health = json.loads(only("HEALTHCHECK").removeprefix("CMD "))
 
-    def healthy() -> bool:
-        return (
-            subprocess.run(health, check=False, capture_output=True, env=environment, cwd=app).returncode == 0
-        )
-
-    assert not healthy()
-    command = json.loads(only("ENTRYPOINT")) + json.loads(only("CMD"))
-    service = Child(
-        "image", [str(venv / "bin/python"), *command[1:]], log=tmp_path / "log", env=environment, cwd=app
+def test_the_service_in_it_is_healthy_when_it_answers(image: Image, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    # A proxy that a platform sets is not asked for the container itself.
+    variables = {"PORT": str(port), "http_proxy": image.environment["SUPABASE_URL"]}
+    service = image.container(
+        tmp_path, *json.loads(only("CMD")), SUPABASE_PUBLISHABLE_KEY="sb_publishable_x", **variables
     )
     service.start()
     try:
-        service.wait_until(healthy)
+        service.wait_until(lambda: image.is_healthy(service, **variables))
+        assert not image.is_healthy(service)  # nothing answers at the default port
         assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503
-        installed = subprocess.run(
-            [*command[:-1], "install", "--dry-run", "--project", ROOT],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=app,
-        )
-        assert "up to date" in installed.stdout, installed.stderr
     finally:
         service.stop()
+
+
+def test_a_builder_in_it_is_healthy_while_it_can_work(image: Image, tmp_path: Path) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    builder = image.container(tmp_path, "build", "true", TMPDIR=str(place), SUPABASE_SECRET_KEY="sb_secret_x")
+    builder.start()
+    try:
+        builder.wait_until(lambda: image.is_healthy(builder, TMPDIR=str(place)))
+        (note,) = place.glob("*/ready")
+        builder.send(signal.SIGSTOP)  # it hangs
+        os.utime(note, (0, 0))  # its note is old
+        assert not image.is_healthy(builder, TMPDIR=str(place))
+    finally:
+        builder.kill()
+
+
+def test_its_other_commands_work(image: Image, tmp_path: Path) -> None:
+    installed = subprocess.run(
+        [image.python, *json.loads(only("ENTRYPOINT"))[1:], "install", "--dry-run", "--project", ROOT],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=image.environment,
+        cwd=image.app,
+    )
+    assert "up to date" in installed.stdout, installed.stderr
 
 
 def copy(source: Path, target: Path) -> None:
