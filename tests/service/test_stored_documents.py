@@ -87,3 +87,22 @@ def test_an_address_on_another_host_is_never_given_out(user: Caller, agent: Call
     assert all(answer["document_url"].startswith(own) for answer in answers)
     tool = agent.tool("get_decision", session_id=session, version=1)
     assert "elsewhere" not in tool.text
+
+
+@SIZES
+def test_an_agent_replaces_nothing_and_its_human_does(user: Caller, agent: Caller, content: str) -> None:
+    request = body(content=content)
+    session = request["plan_id"]
+    path = upload(agent, session, content, b"garbage")
+
+    for _ in range(2):
+        expect_problem(agent.propose(**request), 409, "document_conflict")
+    refusal = agent.tool("propose_plan", title="A plan", content=content, session_id=session).json()["result"]
+    assert (refusal["isError"], refusal["structuredContent"]["code"]) == (True, "document_conflict")
+    assert "Change the plan" in refusal["structuredContent"]["way_out"]
+    assert user.read(path) == b"garbage"
+    assert user.rows("plan") == []
+
+    assert user.proposed(**request)["created"] is True
+    assert user.read(path) == content.encode()
+    assert agent.proposed(**request)["created"] is False
