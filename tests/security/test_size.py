@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -89,6 +91,28 @@ def test_many_of_them_at_once_cost_no_more_than_each_its_limit(own: Process, use
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 413"] * 8
     assert memory.growth < 8 * 20 * MIB, memory.growth
     assert user.has_nothing()
+
+
+@pytest.mark.parametrize("line", [b"x-1: " + b"a" * 65_531 + b"\r\n", b"a" * 65_536], ids=["many", "one"])
+def test_a_head_without_an_end_is_refused_from_anyone(own: Process, line: bytes) -> None:
+    address = urlsplit(own.url)
+    with Memory(own) as memory, socket.create_connection((address.hostname, address.port), 60) as connection:
+        connection.sendall(b"POST /plan/approve HTTP/1.1\r\nx: ")
+        sent = 0
+        try:
+            while sent < 100 * MIB:
+                connection.sendall(line)
+                sent += len(line)
+        except OSError:
+            pass
+        assert sent < 20 * MIB  # what the sockets hold
+    assert memory.growth < 8 * MIB, memory.growth
+
+
+def test_a_head_with_the_longest_token_is_read(own: Process) -> None:
+    headers = {"Authorization": f"Bearer {'a' * 16_384}", "X-More": "b" * 16_384}
+    answer = httpx.post(f"{own.url}/plan/approve", headers=headers)
+    expect_problem(answer, 401, "not_authenticated")
 
 
 def test_a_body_declared_small_and_sent_large_is_no_more_than_declared(own: Process, user: Caller) -> None:
