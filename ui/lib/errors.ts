@@ -13,6 +13,8 @@ const ERROR_MESSAGES = {
   document_not_found: "The document is not in storage any more. Approve the plan again to store it.",
   plan_not_found: "This plan does not exist, or it is not yours.",
 
+  document_conflict:
+    "Other content is stored in this document's place, so nothing was approved. Change the text, or start a new plan from it.",
   plan_conflict:
     "This version already exists with another text, perhaps from another tab. Approve yours as the next version.",
   plan_stale: "There is a newer version of this plan. Look at it, or approve yours as the next version.",
@@ -26,7 +28,7 @@ const ERROR_MESSAGES = {
   invalid_session_id:
     "The id of a planning session has at most 128 letters, digits, hyphens and underscores.",
   invalid_version: "The version must be a whole number from 1.",
-  invalid_title: "The title needs 1 to 500 characters in a single line.",
+  invalid_title: "The title needs 1 to 500 visible characters in a single line.",
   invalid_comment: "The comment needs 1 to 4,000 characters.",
   invalid_document_sha256: "The document's fingerprint could not be read. Reload the page and approve again.",
   invalid_document_url: "The document's address was not accepted. Reload the page and approve again.",
