@@ -28,7 +28,7 @@ const ERROR_MESSAGES = {
   invalid_session_id:
     "The id of a planning session has at most 128 letters, digits, hyphens and underscores.",
   invalid_version: "The version must be a whole number from 1.",
-  invalid_title: "The title needs 1 to 500 visible characters in a single line.",
+  invalid_title: "The title needs 1 to 500 characters in a single line.",
   invalid_comment: "The comment needs 1 to 4,000 characters.",
   invalid_document_sha256: "The document's fingerprint could not be read. Reload the page and approve again.",
   invalid_document_url: "The document's address was not accepted. Reload the page and approve again.",
