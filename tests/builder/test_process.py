@@ -199,6 +199,25 @@ NAMESPACES = pytest.mark.skipif(
     reason="this system does not allow user namespaces",
 )
 
+
+def test_what_an_idle_builder_that_was_killed_left_is_removed_by_the_next(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    variables = {"TMPDIR": str(place)}
+    with builder_process(stack, tmp_path, "true", variables=variables) as killed:
+        until(lambda: logged(killed))
+    (left,) = place.iterdir()
+    with builder_process(stack, tmp_path, "true", variables=variables) as first:
+        until(lambda: logged(first))
+        (kept,) = place.iterdir()
+        assert kept != left
+        with builder_process(stack, tmp_path, "true", variables=variables) as second:
+            until(lambda: logged(second))
+            assert kept.exists()
+
+
 # Runs a command with a small disk, which is full between one file's appearance and another's.
 SMALL_DISK = """
     mount -t tmpfs -o size=2m none "$TMPDIR" || exit

@@ -7,6 +7,7 @@ standard error, each line after the build's id and attempt.
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -89,6 +90,7 @@ class Command:
         self._hidden = hidden
         self._lines = lines
         self._directory = Path()
+        self._lock = os.open(os.devnull, os.O_RDONLY)  # on the directory's file `ready`
         self._guards: set[int] = set()
         self._make_directory()
 
@@ -151,6 +153,7 @@ class Command:
         os.utime(file, (until, until))
 
     def close(self) -> None:
+        os.close(self._lock)
         guard.remove(str(self._directory))
 
     async def __call__(self, job: Job) -> None:
@@ -215,7 +218,16 @@ class Command:
     def _make_directory(self) -> None:
         parent = Path(tempfile.gettempdir())
         parent.mkdir(0o700, parents=True, exist_ok=True)
+        for left in parent.glob("greenlight-build-*/ready"):
+            # An idle builder that was killed left it. Of another one, the file is locked, or there are builds.
+            with contextlib.suppress(OSError), left.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+                left.parent.rmdir()
         self._directory = Path(tempfile.mkdtemp(prefix="greenlight-build-", dir=parent))
+        os.close(self._lock)
+        self._lock = os.open(self._directory / "ready", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def _new_directory(self) -> Path:
         directory = Path(tempfile.mkdtemp(dir=self._directory))
