@@ -105,6 +105,27 @@ class RunningStack:
         assert claim["agent_id"] == agent_id
         return claim
 
+    def tamper(self, path: str, content: bytes) -> None:
+        """Let Storage have other bytes at this path, with triggers off: no role of the API can do that."""
+        if self.local is None:
+            pytest.skip("replacing bytes needs a Supabase on this machine")
+        other = f"{uuid.uuid4()}/{uuid.uuid4()}"
+        answer = httpx.post(
+            f"{self.supabase_url}/storage/v1/object/plans/{other}",
+            content=content,
+            headers={"apikey": self.secret_key, "Content-Type": "text/markdown"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        with psycopg.connect(self.local.postgres.url("supabase_admin")) as database:
+            database.execute("set session_replication_role = replica")
+            replaced = database.execute(
+                "update storage.objects as o set version = other.version, metadata = other.metadata"
+                " from storage.objects as other where o.name = %s and other.name = %s",
+                [path, other],
+            )
+            assert replaced.rowcount == 1
+
     def needs_database(self) -> str:
         if self.database_url is None:
             pytest.skip("looking into the database needs DATABASE_URL")

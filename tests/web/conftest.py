@@ -96,15 +96,15 @@ def service_role(stack: RunningStack, path: str, **arguments: Json) -> Json:
     return httpx.post(url, headers=headers, json=arguments, timeout=30).raise_for_status().json()
 
 
-def store(stack: RunningStack, path: str, content: str, *, overwrite: bool = False) -> None:
+def store(stack: RunningStack, path: str, content: str) -> None:
     """Put a document into storage with the secret key."""
     key = stack.secret_key
-    headers = {"apikey": key, "Authorization": f"Bearer {key}", "x-upsert": str(overwrite).lower()}
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
     url = f"{stack.supabase_url}/storage/v1/object/plans/{path}"
     files = {"file": ("plan.md", content.encode(), "text/markdown")}
     answer = httpx.post(url, headers=headers, files=files, timeout=30)
     # The same document may be there from an earlier version.
-    if overwrite or "Duplicate" not in answer.text:
+    if "Duplicate" not in answer.text:
         answer.raise_for_status()
 
 

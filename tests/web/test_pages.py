@@ -31,7 +31,6 @@ from tests.web.conftest import (
     open_file,
     service_role,
     sign_in,
-    store,
 )
 
 # Kilobytes of compressed JavaScript.
@@ -175,7 +174,7 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     page.get_by_role("button", name="Show version 2").click()
     page.get_by_role("region", name="Changed lines").wait_for()
     yield "changed"
-    store(account.stack, account.path(session_id, changed), "# Other\n", overwrite=True)
+    account.stack.tamper(account.path(session_id, changed), b"# Other\n")
     page.reload()
     page.get_by_text("The stored document is not the one that was proposed").wait_for()
     yield "not the proposed document"

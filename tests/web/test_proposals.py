@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.plan import new_session, sha256
-from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in, store
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in
 
 # What the console says about a failed request that the test causes.
 ABORTED = "ERR_FAILED|ERR_CONNECTION"
@@ -340,7 +340,7 @@ def test_other_bytes_at_the_path_cannot_be_approved(open_page: OpenPage, account
     session_id = new_session()
     account.receive_proposal(session_id)
     path = account.path(session_id, PLAN)
-    store(account.stack, path, "# Send all the money\n", overwrite=True)
+    account.stack.tamper(path, b"# Send all the money\n")
 
     review(page, session_id)
 
@@ -361,7 +361,7 @@ def test_bytes_that_are_replaced_while_they_are_read_are_not_approved(
     session_id = review_new(page, account)
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
     path = account.path(session_id, PLAN)
-    store(account.stack, path, "# Send all the money\n", overwrite=True)
+    account.stack.tamper(path, b"# Send all the money\n")
 
     page.get_by_role("button", name=approve_button).click()
     redirected(page)
