@@ -538,7 +538,9 @@ $$;
 revoke all on function greenlight.session_key from public, anon, authenticated, service_role;
 
 -- Locks a session. Returns its newest version, or null if it has none; no other call can change that until the end of
--- the transaction. (Two steps, because a statement sees only what was committed before it began.)
+-- the transaction. An undecided proposal is always the newest version, and the approved plan is the one that the agent
+-- is built from: look for these by their keys, since a session may have any number of others. (Two steps, because a
+-- statement sees only what was committed before it began.)
 create or replace function greenlight.lock_session(user_id uuid, session_id text)
 returns integer
 language plpgsql
@@ -1064,9 +1066,7 @@ begin
     into v_refused
     from public.plan as p
     where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-        and p.document_sha256 = propose_plan.document_sha256
+        p.document_path = v_path
         and p.decided_at is not null
         and p.status <> 'withdrawn'
     order by p.version desc
@@ -1095,14 +1095,13 @@ begin
         );
     end if;
 
-    if v_newest is not null then
-        update public.plan as p
-        set status = 'superseded'
-        where
-            p.user_id = v_user
-            and p.session_id = propose_plan.session_id
-            and p.status = 'proposed';
-    end if;
+    update public.plan as p
+    set status = 'superseded'
+    where
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+        and p.version = v_newest
+        and p.status = 'proposed';
 
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
@@ -1231,14 +1230,18 @@ begin
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
-    if v_newest is not null then
+    update public.plan as p
+    set status = 'superseded'
+    where p.id = v_agent.plan_id;
+
+    if v_newest < version then
         update public.plan as p
         set status = 'superseded'
         where
             p.user_id = v_user
             and p.session_id = approve_plan.session_id
-            and p.version < approve_plan.version
-            and (p.status = 'proposed' or p.status = 'approved');
+            and p.version = v_newest
+            and p.status = 'proposed';
     end if;
 
     v_document := greenlight.lock_document(v_path);
@@ -1526,11 +1529,22 @@ begin
     -- The plan it is built from is archived with it; an undecided proposal can no longer be approved.
     if to_status = 'archived' then
         update public.plan as p
-        set status = case p.status when 'approved' then 'archived' else 'superseded' end
+        set status = 'archived'
+        where p.id = v_agent.plan_id;
+
+        update public.plan as p
+        set status = 'superseded'
         where
             p.user_id = v_agent.user_id
             and p.session_id = v_agent.session_id
-            and p.status in ('approved', 'proposed');
+            and p.version = (
+                select max(newest.version)
+                from public.plan as newest
+                where
+                    newest.user_id = v_agent.user_id
+                    and newest.session_id = v_agent.session_id
+            )
+            and p.status = 'proposed';
     end if;
 
     update public.agent as a
@@ -1561,7 +1575,8 @@ comment on function public.transition_agent is
 revoke all on function public.transition_agent from public, anon, authenticated, service_role;
 grant execute on function public.transition_agent to authenticated, service_role;
 
--- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together.
+-- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together. Only the
+-- newest 1,000 plans are marked; plan's policy hides the others by their agent.
 create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
 returns public.agent
 language plpgsql
@@ -1579,9 +1594,15 @@ begin
 
     update public.plan as p
     set deleted_at = v_deleted_at
-    where
-        p.user_id = v_agent.user_id
-        and p.session_id = v_agent.session_id;
+    where p.id in (
+        select newest.id
+        from public.plan as newest
+        where
+            newest.user_id = v_agent.user_id
+            and newest.session_id = v_agent.session_id
+        order by newest.version desc
+        limit 1000
+    );
 
     update public.agent as a
     set deleted_at = v_deleted_at
@@ -2140,7 +2161,9 @@ comment on function public.orphaned_documents is
 revoke all on function public.orphaned_documents from public, anon, authenticated, service_role;
 grant execute on function public.orphaned_documents to service_role;
 
--- Session by session: each is locked as every other change locks it, checked again, and skipped if it is locked.
+-- Session by session: each is locked as every other change locks it, checked again, and skipped if it is locked. A call
+-- removes about 10,000 plans, so that it ends in time: what a session has beyond that is left for the next call, and
+-- its agent with it.
 create or replace function greenlight.purge_deleted_agents(deleted_before timestamptz, batch_size integer)
 returns bigint
 language plpgsql
@@ -2150,6 +2173,8 @@ set search_path = ''
 as $$
 declare
     v_agent public.agent;
+    v_room integer := 10000;
+    v_plans integer;
     v_purged bigint := 0;
 begin
     for v_agent in
@@ -2176,6 +2201,27 @@ begin
 
         continue when not found;
 
+        v_purged := v_purged + 1;
+
+        -- Neither the agent nor its log refers to a plan that was never approved.
+        delete from public.plan as p
+        where p.id in (
+            select unapproved.id
+            from public.plan as unapproved
+            where
+                unapproved.user_id = v_agent.user_id
+                and unapproved.session_id = v_agent.session_id
+                and (
+                    unapproved.decided_at is null
+                    or unapproved.status in ('changes_requested', 'rejected', 'withdrawn')
+                )
+            limit v_room
+        );
+
+        get diagnostics v_plans = row_count;
+        v_room := v_room - v_plans;
+        exit when v_room = 0;
+
         delete from public.agent as a
         where a.id = v_agent.id;
 
@@ -2184,7 +2230,9 @@ begin
             p.user_id = v_agent.user_id
             and p.session_id = v_agent.session_id;
 
-        v_purged := v_purged + 1;
+        get diagnostics v_plans = row_count;
+        v_room := v_room - v_plans;
+        exit when v_room <= 0;
     end loop;
 
     return v_purged;

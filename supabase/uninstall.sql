@@ -62,8 +62,14 @@ begin
 end;
 $$;
 
+-- These policies read one of the views, which read the tables.
+drop policy if exists select_own on public.plan;
+drop policy if exists select_own on public.agent_event;
+drop policy if exists select_own on public.build;
+
 drop view if exists
-greenlight.closed_plan;
+greenlight.closed_plan,
+greenlight.own_agent;
 
 drop table if exists
 public.build,

@@ -522,9 +522,7 @@ begin
     into v_refused
     from public.plan as p
     where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-        and p.document_sha256 = propose_plan.document_sha256
+        p.document_path = v_path
         and p.decided_at is not null
         and p.status <> 'withdrawn'
     order by p.version desc
@@ -553,14 +551,13 @@ begin
         );
     end if;
 
-    if v_newest is not null then
-        update public.plan as p
-        set status = 'superseded'
-        where
-            p.user_id = v_user
-            and p.session_id = propose_plan.session_id
-            and p.status = 'proposed';
-    end if;
+    update public.plan as p
+    set status = 'superseded'
+    where
+        p.user_id = v_user
+        and p.session_id = propose_plan.session_id
+        and p.version = v_newest
+        and p.status = 'proposed';
 
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
@@ -663,14 +660,18 @@ begin
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
-    if v_newest is not null then
+    update public.plan as p
+    set status = 'superseded'
+    where p.id = v_agent.plan_id;
+
+    if v_newest < version then
         update public.plan as p
         set status = 'superseded'
         where
             p.user_id = v_user
             and p.session_id = approve_plan.session_id
-            and p.version < approve_plan.version
-            and (p.status = 'proposed' or p.status = 'approved');
+            and p.version = v_newest
+            and p.status = 'proposed';
     end if;
 
     v_document := greenlight.lock_document(v_path);
@@ -840,6 +841,114 @@ $$;
 revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
 grant execute on function greenlight.withdraw_plan to authenticated, service_role;
 
+-- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), and retry_build() change
+-- an agent's status.
+create or replace function greenlight.transition_agent(agent_id uuid, to_status text)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_owner uuid := greenlight.human_or_service_role();
+    v_agent public.agent;
+begin
+    if (to_status in ('building', 'active', 'paused', 'archived', 'failed')) is not true then
+        perform greenlight.refuse('invalid_status', 'to_status must be building, active, paused, failed or archived.');
+    end if;
+
+    v_agent := greenlight.lock_agent(agent_id, v_owner);
+
+    if v_agent.deleted_at is not null then
+        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
+    end if;
+
+    if v_agent.status = to_status then
+        return v_agent;
+    end if;
+
+    if
+        v_agent.status = 'archived'
+        or not (to_status = 'archived' or (v_agent.status, to_status) in (('active', 'paused'), ('paused', 'active')))
+    then
+        perform greenlight.refuse(
+            'illegal_transition', format('Cannot transition from %s to %s.', v_agent.status, to_status)
+        );
+    end if;
+
+    -- The plan it is built from is archived with it; an undecided proposal can no longer be approved.
+    if to_status = 'archived' then
+        update public.plan as p
+        set status = 'archived'
+        where p.id = v_agent.plan_id;
+
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.user_id = v_agent.user_id
+            and p.session_id = v_agent.session_id
+            and p.version = (
+                select max(newest.version)
+                from public.plan as newest
+                where
+                    newest.user_id = v_agent.user_id
+                    and newest.session_id = v_agent.session_id
+            )
+            and p.status = 'proposed';
+    end if;
+
+    update public.agent as a
+    set status = to_status
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
+end;
+$$;
+revoke all on function greenlight.transition_agent from public, anon, authenticated, service_role;
+grant execute on function greenlight.transition_agent to authenticated, service_role;
+
+-- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together. Only the
+-- newest 1,000 plans are marked; plan's policy hides the others by their agent.
+create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.require_human());
+    v_deleted_at timestamptz := case when deleted then clock_timestamp() end;
+begin
+    if (v_agent.deleted_at is not null) = deleted then
+        return v_agent;
+    end if;
+
+    update public.plan as p
+    set deleted_at = v_deleted_at
+    where p.id in (
+        select newest.id
+        from public.plan as newest
+        where
+            newest.user_id = v_agent.user_id
+            and newest.session_id = v_agent.session_id
+        order by newest.version desc
+        limit 1000
+    );
+
+    update public.agent as a
+    set deleted_at = v_deleted_at
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
+end;
+$$;
+revoke all on function greenlight.set_deleted from public, anon, authenticated, service_role;
+grant execute on function greenlight.set_deleted to authenticated;
+
 create or replace function greenlight.deleted_agents()
 returns setof public.agent
 language plpgsql
@@ -872,5 +981,85 @@ end;
 $$;
 revoke all on function greenlight.deleted_agents from public, anon, authenticated, service_role;
 grant execute on function greenlight.deleted_agents to authenticated;
+
+-- Session by session: each is locked as every other change locks it, checked again, and skipped if it is locked. A call
+-- removes about 10,000 plans, so that it ends in time: what a session has beyond that is left for the next call, and
+-- its agent with it.
+create or replace function greenlight.purge_deleted_agents(deleted_before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_agent public.agent;
+    v_room integer := 10000;
+    v_plans integer;
+    v_purged bigint := 0;
+begin
+    for v_agent in
+        select *
+        from public.agent as a
+        where a.deleted_at < purge_deleted_agents.deleted_before
+        order by a.deleted_at
+        limit least(greatest(batch_size, 1), 1000)
+    loop
+        perform
+        from auth.users as u
+        where u.id = v_agent.user_id
+        for key share skip locked;
+
+        continue when not found;
+        continue when not pg_try_advisory_xact_lock(greenlight.session_key(v_agent.user_id, v_agent.session_id));
+
+        perform
+        from public.agent as a
+        where
+            a.id = v_agent.id
+            and a.deleted_at < purge_deleted_agents.deleted_before
+        for update skip locked;
+
+        continue when not found;
+
+        v_purged := v_purged + 1;
+
+        -- Neither the agent nor its log refers to a plan that was never approved.
+        delete from public.plan as p
+        where p.id in (
+            select unapproved.id
+            from public.plan as unapproved
+            where
+                unapproved.user_id = v_agent.user_id
+                and unapproved.session_id = v_agent.session_id
+                and (
+                    unapproved.decided_at is null
+                    or unapproved.status in ('changes_requested', 'rejected', 'withdrawn')
+                )
+            limit v_room
+        );
+
+        get diagnostics v_plans = row_count;
+        v_room := v_room - v_plans;
+        exit when v_room = 0;
+
+        delete from public.agent as a
+        where a.id = v_agent.id;
+
+        delete from public.plan as p
+        where
+            p.user_id = v_agent.user_id
+            and p.session_id = v_agent.session_id;
+
+        get diagnostics v_plans = row_count;
+        v_room := v_room - v_plans;
+        exit when v_room <= 0;
+    end loop;
+
+    return v_purged;
+end;
+$$;
+revoke all on function greenlight.purge_deleted_agents from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_deleted_agents to service_role;
 
 notify pgrst, 'reload schema';

@@ -1,7 +1,10 @@
-"""The reads that grow with success: each one index scan, on a large table, as the user, through the policies."""
+"""What is read does not grow with what is stored: on large tables, as the user, through the policies."""
 
+import itertools
 import json
-from typing import Any, LiteralString
+import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,13 +15,15 @@ from tests.plan import sha256
 from .conftest import Project, Row, User, document_of, refused, signed_url
 from .invariants import broken_invariants
 
-USERS = 200
-PLANS_EACH = 250
-
 
 @pytest.fixture
 def large(project: Project) -> tuple[Project, User]:
-    """50,000 plans of 200 users with an agent and an event each; seeded in SQL, which only a superuser can."""
+    """Return 50,000 plans of 200 users, and one of the users."""
+    return project, seed(project, users=200, plans_each=250)
+
+
+def seed(project: Project, users: int, plans_each: int) -> User:
+    """Make plans with an agent, an event and a build each, in SQL, which only a superuser can. Return a user."""
     with project.as_superuser() as connection:
         # Constraints stay on; only the triggers that write events and builds one by one do not run.
         connection.execute("alter table public.plan disable trigger user")
@@ -26,7 +31,7 @@ def large(project: Project) -> tuple[Project, User]:
         connection.execute(
             "insert into auth.users (id, email)"
             " select gen_random_uuid(), 'user' || n || '@example.com' from generate_series(1, %s) as n",
-            (USERS,),
+            (users,),
         )
         connection.execute(
             """
@@ -34,7 +39,7 @@ def large(project: Project) -> tuple[Project, User]:
             select 'plans', u.id || '/s' || n || '/' || encode(sha256(n::text::bytea), 'hex') || '.md'
             from auth.users u cross join generate_series(1, %s) as n
             """,
-            (PLANS_EACH,),
+            (plans_each,),
         )
         connection.execute(
             """
@@ -81,58 +86,114 @@ def large(project: Project) -> tuple[Project, User]:
             "vacuum analyze public.plan, public.agent, public.agent_event, public.build, storage.objects, auth.users"
         )
     (row,) = project.rows("select user_id from public.plan limit 1")
-    return project, User(row["user_id"])
+    return User(row["user_id"])
 
 
-def scans(node: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Every scan of a table of ours: how, of what, by which index."""
-    found = []
-    if "Relation Name" in node:
-        found.append((node["Node Type"], node["Relation Name"], node.get("Index Name", "")))
-    for child in node.get("Plans", []):
-        found += scans(child)
-    return found
+def scans(node: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return every scan of a table of ours: how, and of what."""
+    found = {(node["Node Type"], node["Relation Name"])} if "Relation Name" in node else set()
+    return found.union(*(scans(child) for child in node.get("Plans", [])))
 
 
-def explain(project: Project, user: User | None, query: LiteralString, *parameters: object) -> dict[str, Any]:
+def explain(project: Project, user: User | None, query: str, *parameters: object) -> dict[str, Any]:
     with project.as_user(user) if user else project.as_service_role() as connection:
-        (row,) = connection.execute("explain (analyze, buffers, format json) " + query, parameters).fetchall()
+        explained = f"explain (analyze, buffers, format json) {query}".encode()
+        (row,) = connection.execute(explained, parameters or None).fetchall()
     plan: dict[str, Any] = row["QUERY PLAN"][0]["Plan"]
     return plan
 
 
-def test_each_growing_read_is_one_index_scan(large: tuple[Project, User]) -> None:
-    project, user = large
+def buffers(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def assert_short(plan: dict[str, Any], at_most: int = 150) -> None:
+    """Assert that tables are read by index only, and little of them."""
+    assert {how for how, _ in scans(plan)} <= {"Index Scan", "Index Only Scan"}, plan
+    assert buffers(plan) < at_most, plan
+
+
+def test_each_growing_read_of_an_owner_of_thousands_is_short(project: Project) -> None:
+    user = seed(project, users=2, plans_each=10_000)
     agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
-
-    newest = explain(project, user, "select * from public.plan order by created_at desc limit 20")
-    assert scans(newest) == [("Index Scan", "plan", "plan_newest_idx")]
-    assert newest["Shared Hit Blocks"] + newest["Shared Read Blocks"] < 50
-
-    by_status = explain(
-        project, user, "select * from public.agent where status = 'active' order by created_at desc limit 20"
-    )
-    assert scans(by_status) == [("Index Scan", "agent", "agent_by_status_idx")]
-    assert by_status["Shared Hit Blocks"] + by_status["Shared Read Blocks"] < 50
+    for query in (
+        "select * from public.plan order by created_at desc limit 20",
+        "select * from public.plan where status <> 'proposed' order by created_at desc, id desc limit 20",
+        "select * from public.plan where status = 'proposed' order by created_at",
+        "select version from public.plan where session_id = 's7' order by version desc limit 1",
+        "select * from public.agent order by created_at desc, id desc limit 20",
+        "select * from public.agent where status = 'active' order by created_at desc, id desc limit 20",
+        "select * from public.agent where status = 'failed' order by created_at desc, id desc limit 20",
+    ):
+        plan = explain(project, user, query)
+        assert_short(plan)
 
     log = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
-    assert ("Index Scan", "agent_event", "agent_event_agent_idx") in scans(log)
-    assert {how for how, _, _ in scans(log)} <= {"Index Scan", "Index Only Scan"}
+    assert_short(log)
     assert "Sort" not in json.dumps(log)
+    assert_short(explain(project, user, "select * from public.build where agent_id = %s", agent))
 
-    builds = explain(project, user, "select * from public.build where agent_id = %s", agent)
-    assert ("Index Scan", "build", "build_agent_idx") in scans(builds)
-    assert {how for how, _, _ in scans(builds)} <= {"Index Scan", "Index Only Scan"}
 
-    waiting = explain(
-        project, user, "select * from public.plan where status = 'proposed' order by created_at"
-    )
-    assert scans(waiting) == [("Index Scan", "plan", "plan_proposed_key")]
+TABLES = ("plan", "agent", "agent_event", "build")
 
-    version = explain(
-        project, user, "select version from public.plan where session_id = 's7' order by version desc limit 1"
-    )
-    assert scans(version) == [("Index Scan", "plan", "plan_session_version_key")]
+# Both columns of each key between our tables, as the Data API joins them.
+KEYS = {
+    ("plan", "agent"): "a.user_id = b.user_id and a.session_id = b.session_id and a.id = b.plan_id",
+    ("plan", "agent_event"): "a.id = b.plan_id and a.user_id = b.user_id",
+    ("plan", "build"): "a.id = b.plan_id and a.user_id = b.user_id",
+    ("agent", "agent_event"): "a.id = b.agent_id and a.user_id = b.user_id",
+    ("agent", "build"): "a.id = b.agent_id and a.user_id = b.user_id",
+}
+
+
+def swapped(key: str) -> str:
+    return key.replace("a.", "?.").replace("b.", "a.").replace("?.", "b.")
+
+
+def queries_of(table: str, columns: list[str]) -> Iterator[str]:
+    """Yield what a request can ask of a table: each order, each filter, a count."""
+    yield f"select count(*) from public.{table}"
+    for column in columns:
+        for direction in ("asc", "desc", "asc nulls first", "desc nulls last"):
+            yield f"select * from public.{table} order by {column} {direction} limit 1"
+            yield f"select * from public.{table} order by {column} {direction} limit 1000"
+            yield f"select {column} from public.{table} order by {column} {direction} limit 1"
+        some = f"(select {column} from public.{table} limit 1)"
+        for condition in ("is null", "is not null", f"= {some}", f"<> {some}", f">= {some}"):
+            yield f"select * from public.{table} where {column} {condition} limit 1"
+        if "status" in columns:
+            for status in ("proposed", "approved", "building", "active", "queued"):
+                yield f"select * from public.{table} where status = '{status}' order by {column} limit 1"
+
+
+def queries_of_two(outer: str, inner: str, key: str) -> Iterator[str]:
+    """Yield one table embedded in the other."""
+    for join, order in itertools.product(("left", "inner"), ("a.id", "b.id", "b.created_at desc")):
+        yield (
+            f"select * from public.{outer} a {join} join lateral (select * from public.{inner} b where {key}) b"
+            f" on true order by {order} limit 1"
+        )
+
+
+@pytest.mark.parametrize(("users", "plans_each"), [(200, 100), (1, 20_000)], ids=["many users", "one user"])
+def test_a_new_user_reads_nothing_of_others(project: Project, users: int, plans_each: int) -> None:
+    seed(project, users, plans_each)
+    columns = {
+        row["table_name"]: row["columns"]
+        for row in project.rows(
+            "select table_name::text, array_agg(column_name::text) as columns from information_schema.columns"
+            " where table_schema = 'public' and table_name = any(%s) group by table_name",
+            [*TABLES],
+        )
+    }
+    eve = project.new_user()
+    queries = [query for table in TABLES for query in queries_of(table, columns[table])]
+    for (one, other), key in KEYS.items():
+        queries += queries_of_two(one, other, key)
+        queries += queries_of_two(other, one, swapped(key))
+    for query in queries:
+        plan = explain(project, eve, query)
+        assert buffers(plan) < 50, (query, plan)
 
 
 def test_a_claim_reads_the_queue_and_not_what_has_ended(large: tuple[Project, User]) -> None:
@@ -143,15 +204,13 @@ def test_a_claim_reads_the_queue_and_not_what_has_ended(large: tuple[Project, Us
         "select id from public.build where status in ('queued', 'running') and run_after <= now() and attempt < 5"
         " order by run_after limit 10",
     )
-    assert scans(queue) == [("Index Scan", "build", "build_queue_idx")]
-    assert queue["Shared Hit Blocks"] + queue["Shared Read Blocks"] < 50
-
+    assert_short(queue)
     last = explain(
         project,
         None,
         "select * from public.build where status = 'running' and attempt >= 5 and run_after <= now()",
     )
-    assert scans(last) == [("Index Scan", "build", "build_last_attempt_idx")]
+    assert_short(last)
 
 
 def test_claims_read_no_table_as_a_whole(large: tuple[Project, User]) -> None:
@@ -179,24 +238,31 @@ def test_the_retention_functions_read_by_index_as_well(large: tuple[Project, Use
             " where closed_at < now() order by closed_at limit 100"
         ).fetchall()
     closed = row["QUERY PLAN"][0]["Plan"]
-    assert ("Index Scan", "plan", "plan_closed_idx") in scans(closed)
-    assert {how for how, _, _ in scans(closed)} <= {"Index Scan", "Index Only Scan"}
+    assert {how for how, _ in scans(closed)} <= {"Index Scan", "Index Only Scan"}
 
     project.call(user, "delete_agent", agent_id=agent)
     purge = explain(
         project, None, "select id from public.agent where deleted_at < now() order by deleted_at limit 100"
     )
-    assert scans(purge) == [("Index Scan", "agent", "agent_deleted_idx")]
+    assert_short(purge)
 
 
-def propose_many(project: Project, user: User, versions: range) -> None:
+def propose_many(project: Project, user: User, versions: range, *, one_document: bool) -> None:
     """Propose these versions, one transaction after the other, as a program that has the user's token."""
+    document = sql.SQL("('# s1 ' || case when {} then 1 else n end)::bytea").format(one_document)
+    names = {
+        "user": sql.Literal(str(user.id)),
+        "first": sql.Literal(versions.start),
+        "last": sql.Literal(versions.stop - 1),
+        "document": document,
+    }
     with project.as_superuser() as connection:
         connection.execute(
-            "insert into storage.objects (bucket_id, name)"
-            " select 'plans', %s || '/s1/' || encode(sha256(('# s1 ' || n)::bytea), 'hex') || '.md'"
-            " from generate_series(%s::integer, %s::integer) as n",
-            (user.id, versions.start, versions.stop - 1),
+            sql.SQL(
+                "insert into storage.objects (bucket_id, name)"
+                " select distinct 'plans', {user} || '/s1/' || encode(sha256({document}), 'hex') || '.md'"
+                " from generate_series({first}::integer, {last}::integer) as n on conflict do nothing"
+            ).format(**names)
         )
     claims = {"role": "authenticated", "sub": str(user.id), **user.claims}
     with psycopg.connect(project.dsn("authenticator"), autocommit=True) as connection:
@@ -211,54 +277,59 @@ def propose_many(project: Project, user: User, versions: range) -> None:
                     v_folder text := 'https://x.example/object/sign/plans/' || {user} || '/s1/';
                     v_sha256 text;
                 begin
-                    for v_version in {first}..{last} loop
-                        v_sha256 := encode(sha256(('# s1 ' || v_version)::bytea), 'hex');
+                    for n in {first}..{last} loop
+                        v_sha256 := encode(sha256({document}), 'hex');
                         perform public.propose_plan(
-                            's1', v_version, 'A plan', v_sha256, v_folder || v_sha256 || '.md?token=t'
+                            's1', n, 'A plan', v_sha256, v_folder || v_sha256 || '.md?token=t'
                         );
                         commit;
                     end loop;
                 end
                 $$
                 """
-            ).format(user=str(user.id), first=versions.start, last=versions.stop - 1)
+            ).format(**names)
         )
 
 
-def test_after_ten_thousand_versions_the_next_one_costs_what_the_first_did(project: Project) -> None:
+@pytest.mark.parametrize("one_document", [False, True], ids=["different documents", "one document"])
+def test_after_ten_thousand_versions_the_next_one_costs_what_the_first_did(
+    project: Project, one_document: bool
+) -> None:
     user = project.new_user()
     planner = user.with_claims(client_id="mcp")
     # Postgres would look at the tables by itself within a minute, and then every minute.
     for versions in (range(1, 1_001), range(1_001, 10_001)):
-        propose_many(project, planner, versions)
+        propose_many(project, planner, versions, one_document=one_document)
         with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
             connection.execute("vacuum analyze public.plan, storage.objects")
-
-    def buffers(query: LiteralString, *parameters: object) -> int:
-        done = explain(project, user, query, *parameters)
-        return int(done["Shared Hit Blocks"] + done["Shared Read Blocks"])
 
     def story(session: str, first: int) -> dict[str, int]:
         """Propose, send back, propose and approve; return what each call read."""
         read = {}
         for version in (first, first + 1):
-            document = document_of(session, version)
+            document = document_of(session, 1 if one_document and version == first else version)
             digest = project.store(user, session, document)
             read[f"propose {version - first}"] = buffers(
-                "select public.propose_plan(%s, %s, 'A plan', %s, %s)",
-                session, version, digest, signed_url(user, session, digest),
+                explain(
+                    project, user, "select public.propose_plan(%s, %s, 'A plan', %s, %s)",
+                    session, version, digest, signed_url(user, session, digest),
+                )
             )  # fmt: skip
             (waiting,) = project.rows("select version from public.plan where status = 'proposed'")
             assert waiting["version"] == version
             if version == first:
                 read["send back"] = buffers(
-                    "select public.request_changes(%s, %s, 'Shorter')", session, version
+                    explain(
+                        project, user, "select public.request_changes(%s, %s, 'Shorter')", session, version
+                    )
                 )
                 with refused("plan_decided", "PT409"):
                     project.propose(planner, session, version + 1, document=document)
         read["approve"] = buffers(
-            "select public.approve_plan(%s, %s, document_sha256 => %s)",
-            session, first + 1, sha256(document_of(session, first + 1)),
+            explain(
+                project, user, "select public.approve_plan(%s, %s, document_sha256 => %s)",
+                session, first + 1, sha256(document_of(session, first + 1)),
+            )
         )  # fmt: skip
         return read
 
@@ -272,6 +343,75 @@ def test_after_ten_thousand_versions_the_next_one_costs_what_the_first_did(proje
     large = story("s1", 10_001)
     assert {call: read for call, read in large.items() if read > small[call] + 100} == {}
     assert broken_invariants(project) == []
+
+
+def pile_up(project: Project, user: User, versions: int) -> uuid.UUID:
+    """Give session s1 so many versions, of which the newest is approved. Return the agent."""
+    digest = project.store(user)
+    with project.as_superuser() as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(
+            """
+            insert into public.plan (
+                user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
+                status, proposed_by
+            )
+            select %(user)s, 's1', n, 'A plan', o.id, o.name, %(digest)s, 'https://x', 'superseded', 'mcp'
+            from storage.objects as o, generate_series(1, %(older)s) as n where o.name = %(path)s
+            """,
+            {
+                "user": user.id,
+                "digest": digest,
+                "path": user.path("s1", digest),
+                "older": versions - 1,
+            },
+        )
+    agent_id: uuid.UUID = project.approve(user, version=versions)["agent_id"]
+    with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
+        connection.execute("vacuum analyze public.plan, public.agent")
+    return agent_id
+
+
+def test_an_agent_with_many_versions_is_deleted_restored_and_archived_like_another(project: Project) -> None:
+    def life(versions: int) -> dict[str, int]:
+        user = project.new_user()
+        agent = pile_up(project, user, versions)
+
+        def seen() -> tuple[int, ...]:
+            with project.as_user(user) as connection:
+                return tuple(
+                    connection.execute(f"select count(*) from public.{table}").fetchall()[0]["count"]
+                    for table in TABLES
+                )
+
+        read = {}
+        read["delete"] = buffers(explain(project, user, "select public.delete_agent(%s)", agent))
+        assert seen() == (0, 0, 0, 0)
+        read["restore"] = buffers(explain(project, user, "select public.restore_agent(%s)", agent))
+        assert seen() == (versions, 1, 3, 2)
+        (left,) = project.rows("select count(*) from public.plan where deleted_at is not null")
+        assert left["count"] == 0
+        read["archive"] = buffers(
+            explain(project, user, "select public.transition_agent(%s, 'archived')", agent)
+        )
+        return read
+
+    life(10)  # fills caches
+    small, large = life(1_000), life(20_000)
+    assert {call: read for call, read in large.items() if read > small[call] * 1.2 + 100} == {}
+
+
+def test_purging_an_agent_with_many_versions_takes_several_short_calls(project: Project) -> None:
+    user, other = project.new_user(), project.new_user()
+    project.call(user, "delete_agent", agent_id=pile_up(project, user, 25_000))
+    project.call(other, "delete_agent", agent_id=project.store_and_approve(other)["agent_id"])
+
+    left = []
+    while project.call(None, "purge_deleted_agents", deleted_before="infinity")["purge_deleted_agents"]:
+        (row,) = project.rows("select count(*) from public.plan")
+        left.append(row["count"])
+    assert left == [15_001, 5_001, 0]
+    assert project.rows("select from public.agent") == []
 
 
 def test_every_foreign_key_has_an_index_and_no_index_exists_twice(project: Project) -> None:

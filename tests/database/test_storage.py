@@ -277,4 +277,4 @@ def test_the_look_up_itself_is_an_index_scan(any_storage: Project) -> None:
             " order by o.created_at desc limit 1 for key share",
             (row["name"],),
         ).fetchall()
-    assert {how for how, _, _ in scans(plan["QUERY PLAN"][0]["Plan"])} == {"Index Scan"}
+    assert {how for how, _ in scans(plan["QUERY PLAN"][0]["Plan"])} == {"Index Scan"}
