@@ -249,8 +249,12 @@ class Adopter:
             connection.execute("notify pgrst, 'reload schema'")
         return rows
 
-    def sign_up(self) -> Account:
-        credentials = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
+    def sign_up(self, **metadata: str) -> Account:
+        credentials = {
+            "email": f"{uuid.uuid4().hex}@example.com",
+            "password": uuid.uuid4().hex,
+            "data": metadata,
+        }
         key = {"apikey": self.stack.keys.publishable}
         answer = self.http.post("/auth/v1/signup", json=credentials, headers=key).raise_for_status().json()
         return Account(
@@ -259,11 +263,12 @@ class Adopter:
 
 
 @contextmanager
-def adopter_in(directory: Path, *, service: bool = False) -> Iterator[Adopter]:
+def adopter_in(directory: Path, *, service: bool = False, theirs: str = "") -> Iterator[Adopter]:
     (directory / "supabase/migrations").mkdir(parents=True)
     (directory / "supabase/config.toml").write_text('project_id = "adopter"\n')
     (directory / "supabase/migrations/20260101000000_note.sql").write_text(
         "create table public.note (id int primary key, body text);\ninsert into public.note values (1, 'theirs');\n"
+        + theirs
     )
     (directory / "node_modules").symlink_to(NODE_MODULES[3])
     settings = Settings(directory / ".local", *free_ports(4))
