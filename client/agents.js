@@ -23,13 +23,25 @@ export async function getAgent(supabase, agentId) {
   const row = checked(found).data;
   if (!row) return null;
   const { agent_event: events, build: builds, ...agent } = row;
-  const plans = await db
-    .from("plan")
-    .select()
-    // The user, too: the service role reads those of others with a session of the same name.
-    .match({ user_id: agent.user_id, session_id: agent.session_id })
-    .order("version", NEWEST_FIRST);
-  const details = { ...agent, build: builds[0] ?? null, plans: checked(plans).data, events };
+  const ofSession = () =>
+    db
+      .from("plan")
+      .select()
+      // The user, too: the service role reads those of others with a session of the same name.
+      .match({ user_id: agent.user_id, session_id: agent.session_id })
+      .order("version", NEWEST_FIRST);
+  // Asked for, since a list is cut at the Data API's maximum: a planner may have withdrawn any number of newer ones.
+  const wasApproved = ofSession()
+    .in("status", ["approved", "superseded", "archived"])
+    .not("decided_at", "is", null);
+  const [plans, approved] = await Promise.all([ofSession(), wasApproved]);
+  const details = {
+    ...agent,
+    build: builds[0] ?? null,
+    plans: checked(plans).data,
+    approved: checked(approved).data,
+    events,
+  };
   return /** @type {AgentDetails} */ (details);
 }
 

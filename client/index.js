@@ -19,6 +19,7 @@ export {
   approvePlan,
   getPlan,
   getPlanningSession,
+  getPreviousDecision,
   listProposals,
   proposePlan,
   rejectPlan,

@@ -118,14 +118,37 @@ export async function getPlan(supabase, { sessionId, version }) {
 /** @type {typeof greenlight.getPlanningSession} */
 export async function getPlanningSession(supabase, sessionId) {
   const db = typed(supabase);
-  const [agent, plans] = await Promise.all([
-    db.from("agent").select().eq("session_id", sessionId).maybeSingle(),
-    db.from("plan").select().eq("session_id", sessionId).order("version", { ascending: false }),
+  const plans = () =>
+    db.from("plan").select().eq("session_id", sessionId).order("version", { ascending: false });
+  const [found, newest, proposal] = await Promise.all([
+    db.from("agent").select("*,plan!agent_plan_fkey(*)").eq("session_id", sessionId).maybeSingle(),
+    plans(),
+    // Asked for, since a list is cut at the Data API's maximum.
+    plans().eq("status", "proposed").limit(1).maybeSingle(),
   ]);
+  const { plan: approved, ...agent } = checked(found).data ?? { plan: null };
   return {
-    agent: /** @type {Agent | null} */ (checked(agent).data),
-    plans: /** @type {Plan[]} */ (checked(plans).data),
+    agent: /** @type {Agent | null} */ (approved && agent),
+    approved: /** @type {Plan | null} */ (approved),
+    proposal: /** @type {Plan | null} */ (checked(proposal).data),
+    plans: /** @type {Plan[]} */ (checked(newest).data),
   };
+}
+
+/** @type {typeof greenlight.getPreviousDecision} */
+export async function getPreviousDecision(supabase, { user_id, session_id, version }) {
+  const query = typed(supabase)
+    .from("plan")
+    .select()
+    .match({ user_id, session_id })
+    .lt("version", version)
+    .not("decided_at", "is", null)
+    // The planner withdraws: the human may never have seen it.
+    .neq("status", "withdrawn")
+    .order("version", { ascending: false })
+    .limit(1)
+    .maybeSingle();
+  return /** @type {Plan | null} */ (checked(await query).data);
 }
 
 /**

@@ -23,8 +23,17 @@ export type Build = WithStatus<Tables<"build">, BuildStatus>;
 /** A row of `agent_event`, the audit log. */
 export type AgentEvent = Tables<"agent_event">;
 
-/** An agent with the plan it is built from, its newest build, all plans of its session and its events, newest first. */
-export type AgentDetails = Agent & { plan: Plan; build: Build | null; plans: Plan[]; events: AgentEvent[] };
+/**
+ * An agent with the plan it is built from, its newest build, the plans of its session, those of them that were approved at
+ * some time, and its events: newest first, as many as the Data API returns at once.
+ */
+export type AgentDetails = Agent & {
+  plan: Plan;
+  build: Build | null;
+  plans: Plan[];
+  approved: Plan[];
+  events: AgentEvent[];
+};
 
 /** An agent in a list. */
 export type AgentSummary = Agent & { plan: Plan; build: Build | null };
@@ -189,11 +198,23 @@ export function listProposals(
 /** One version of a session, or null. */
 export function getPlan(supabase: Supabase, plan: PlanVersion): Promise<Plan | null>;
 
-/** The agent of a planning session, if it has one, and all its plans, newest first. */
+/**
+ * The agent of a planning session with the plan that it is built from, the proposal that waits, and the session's plans,
+ * newest first: as many as the Data API returns at once.
+ */
 export function getPlanningSession(
   supabase: Supabase,
   sessionId: string,
-): Promise<{ agent: Agent | null; plans: Plan[] }>;
+): Promise<{ agent: Agent | null; approved: Plan | null; proposal: Plan | null; plans: Plan[] }>;
+
+/**
+ * The newest version below this one that the human approved, sent back or rejected: what a reviewer may compare with.
+ * Never one that was withdrawn, or replaced before a decision.
+ */
+export function getPreviousDecision(
+  supabase: Supabase,
+  plan: Pick<Plan, "user_id" | "session_id" | "version">,
+): Promise<Plan | null>;
 
 /**
  * The bytes of a plan's document, their SHA-256, and whether this is the plan's hash. Stops reading at 1 MiB, with

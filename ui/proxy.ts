@@ -25,6 +25,8 @@ function contentSecurityPolicy(nonce: string) {
     // A document's pictures, once the reader asks for them.
     "img-src 'self' data: https:",
     "font-src 'self'",
+    // Documents are parsed there.
+    "worker-src 'self'",
     `connect-src 'self' ${new URL(env.NEXT_PUBLIC_SUPABASE_URL).origin}`,
     "object-src 'none'",
     "base-uri 'none'",

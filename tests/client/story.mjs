@@ -13,6 +13,7 @@ import {
   getDocument,
   getPlan,
   getPlanningSession,
+  getPreviousDecision,
   GreenlightError,
   listAgents,
   listProposals,
@@ -100,7 +101,8 @@ await decision.until((found) => found?.status === "proposed");
 // A stranger sees none of it.
 assert.deepEqual(await listProposals(stranger.supabase), { plans: [], count: 0 });
 assert.equal(await getPlan(stranger.supabase, of(1)), null);
-assert.deepEqual(await getPlanningSession(stranger.supabase, sessionId), { agent: null, plans: [] });
+const nothing = { agent: null, approved: null, proposal: null, plans: [] };
+assert.deepEqual(await getPlanningSession(stranger.supabase, sessionId), nothing);
 await refused(rejectPlan(stranger.supabase, of(1)), "plan_not_found");
 await refused(approvePlan(stranger.supabase, of(1, { content: first })), "invalid_title");
 await refused(proposePlan(stranger.supabase, plan(1, first)), "upstream_error");
@@ -191,7 +193,18 @@ assert.deepEqual(
 assert.deepEqual(await deletedAgents(stranger.supabase), []);
 await refused(approvePlan(ada.supabase, of(2, { content: second })), "agent_deleted");
 await restoreAgent(ada.supabase, approval.agent_id);
-assert.equal((await getPlanningSession(ada.supabase, sessionId)).agent.id, approval.agent_id);
+const restored = await getPlanningSession(ada.supabase, sessionId);
+assert.equal(restored.agent.id, approval.agent_id);
+assert.equal(restored.approved.id, restored.agent.plan_id);
+assert.deepEqual(
+  restored.plans.map(({ version }) => version),
+  [2, 1],
+);
+// What a third version is compared with, and what the second one was.
+const before = async (version, user = ada) =>
+  (await getPreviousDecision(user.supabase, { user_id: ada.id, session_id: sessionId, version }))?.version;
+assert.deepEqual([await before(3), await before(2), await before(1)], [2, 1, undefined]);
+assert.equal(await before(3, stranger), undefined);
 
 // A plan that is rejected, and one that its planner takes back.
 await proposePlan(planner, plan(3, `${second}3`));
@@ -199,6 +212,7 @@ assert.equal((await rejectPlan(ada.supabase, of(3))).status, "rejected");
 await proposePlan(planner, plan(4, `${second}4`));
 await refused(withdrawPlan(planner, of(5)), "plan_not_found");
 assert.equal((await withdrawPlan(planner, of(4))).status, "withdrawn");
+assert.equal(await before(5), 3);
 await refused(approvePlan(ada.supabase, of(4, { content: `${second}4` })), "plan_decided");
 
 // The user's own plan, without a planner, of each size that storage treats in its own way; replays send no document.

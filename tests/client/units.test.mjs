@@ -666,7 +666,7 @@ suite("watching", () => {
       agent_event: [],
     };
     const { supabase } = fake({
-      rpc: [() => (asked.push("load"), Response.json(asked.length % 2 ? [row] : []))],
+      rpc: [() => (asked.push("load"), Response.json(asked.length % 3 === 1 ? [row] : []))],
     });
     const subscriptions = [];
     let status, removed;
@@ -689,21 +689,21 @@ suite("watching", () => {
         ["postgres_changes", "build", `agent_id=eq.${AGENT}`],
       ],
     );
-    assert.equal(asked.length, 2);
+    assert.equal(asked.length, 3);
     status("SUBSCRIBED");
     await quiet();
-    assert.equal(asked.length, 4);
+    assert.equal(asked.length, 6);
     await tick(19_999);
     await quiet();
-    assert.equal(asked.length, 4);
+    assert.equal(asked.length, 6);
     subscriptions[1][2]();
     await quiet();
-    assert.equal(asked.length, 6);
+    assert.equal(asked.length, 9);
     status("CHANNEL_ERROR");
     await quiet();
     await tick(2_000);
     await quiet();
-    assert.equal(asked.length, 10);
+    assert.equal(asked.length, 15);
     stop();
     assert.equal(removed, channel);
   });

@@ -211,7 +211,8 @@ def test_versions_and_what_changed_between_them(open_page: OpenPage, account: Ac
     expect(versions).to_have_text([re.compile("Version 2"), re.compile("Version 1")])
     expect(page.locator(f'code[title="{sha256(revised)}"]')).to_be_visible()
     page.get_by_role("tab", name="Changes").click()
-    changes = page.get_by_role("region", name="Changed lines")
+    expect(page.get_by_text("Changes since version 1, which was approved, are marked:")).to_be_visible()
+    changes = page.get_by_role("article")
     expect(changes.get_by_role("deletion")).to_have_text("Two trips.")
     expect(changes.get_by_role("insertion")).to_have_text("Three trips.")
 

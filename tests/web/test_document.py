@@ -98,8 +98,8 @@ def test_a_draft_survives_a_reload_and_each_revision_raises_its_version(
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# Second edit\n")
     expect(version).to_have_text("Version 3")
-    page.get_by_role("tab", name="Changes").click()
-    expect(page.get_by_role("insertion").filter(has_text="# Second edit")).to_be_visible()
+    page.get_by_role("tab", name="Read").click()
+    expect(page.get_by_role("article").get_by_role("insertion")).to_have_text("Second edit")
     approve(page)
     plans = account.rows("plan", session_id=f"eq.{session_id}", order="version")
     assert [plan["version"] for plan in plans] == [2, 3]

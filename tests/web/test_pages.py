@@ -32,6 +32,7 @@ from tests.web.conftest import (
     service_role,
     sign_in,
 )
+from tests.web.test_whole_document import EVERY_TRICK
 
 # Kilobytes of compressed JavaScript.
 FIRST_LOAD_KB = 250
@@ -105,14 +106,17 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("button", name="Approve plan").click()
     page.get_by_role("button", name="Approve as version 4").wait_for()
     yield "a way out"
-    page.get_by_role("tab", name="Changes").click()
-    page.get_by_role("region", name="Changed lines").wait_for()
+    page.get_by_role("tab", name="Read").click()
+    page.get_by_text("Changes since version 3").wait_for()
     yield "changes"
+    page.get_by_role("tab", name="Source").click()
+    page.get_by_role("region", name="Source").wait_for()
+    yield "source"
     page.goto(f"/build/{agent_id}")
     page.get_by_text("This is the approved document").wait_for()
     yield "agent"
     page.get_by_role("tab", name="Changes").click()
-    page.get_by_role("region", name="Changed lines").wait_for()
+    page.get_by_text("Changes since version").wait_for()
     yield "an agent's changes"
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("alertdialog").wait_for()
@@ -154,6 +158,13 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
 
 def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     """Walk through a proposal's states."""
+    for content, name in ((EVERY_TRICK, "hidden text"), ("*a_ " * 100_000, "not rendered")):
+        session_id = new_session()
+        account.receive_proposal(session_id, title="Hard to read", content=content)
+        page.goto(f"/build?session={session_id}")
+        page.get_by_text(re.compile("A usual rendering would hide|take too long to render")).wait_for()
+        yield name
+        account.done("reject_plan", session_id=session_id, version=1)
     session_id = new_session()
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     account.receive_proposal(session_id, title="Plan the move", expires_at=tomorrow.isoformat())
@@ -172,7 +183,7 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     changed = PLAN.replace("Two trips.", "Three trips.")
     account.receive_proposal(session_id, title="Plan the move", version=2, content=changed)
     page.get_by_role("button", name="Show version 2").click()
-    page.get_by_role("region", name="Changed lines").wait_for()
+    page.get_by_text("Changes since version 1").wait_for()
     yield "changed"
     account.stack.tamper(account.path(session_id, changed), b"# Other\n")
     page.reload()
@@ -218,7 +229,7 @@ def test_no_page_has_a_serious_accessibility_violation(open_page: OpenPage, acco
                 ]
         page.set_viewport_size({"width": 1280, "height": 844})
     assert found == []
-    assert pages == 33
+    assert pages == 36
 
 
 def test_axe_would_find_a_violation(open_page: OpenPage) -> None:

@@ -70,7 +70,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     expect(row).to_contain_text("by your app (service role)")
     row.click()
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
-    expect(page.get_by_role("tab", name="Changes")).to_have_count(0)
+    expect(page.get_by_text("Changes since")).to_have_count(0)
 
     say(page, "Request changes", "Three trips, please.\nTwo are not enough.")
     expect(page.get_by_text("You asked for changes to version 1.")).to_be_visible()
@@ -85,9 +85,12 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     page.get_by_role("button", name="Show version 2").click()
     expect(page.get_by_text("You asked for:")).to_be_visible()
     expect(page.get_by_text("Three trips, please.")).to_be_visible()
-    changes = page.get_by_role("region", name="Changed lines")
-    expect(changes.get_by_role("deletion")).to_have_text("Two trips.")
-    expect(changes.get_by_role("insertion")).to_have_text("Three trips.")
+    expect(page.get_by_text("Changes since version 1, which was sent back, are marked:")).to_be_visible()
+    document = page.get_by_role("article")
+    expect(document.get_by_role("deletion")).to_have_text("Two trips.")
+    expect(document.get_by_role("insertion")).to_have_text("Three trips.")
+    # A decision is made on all of it.
+    expect(document.get_by_text("Pack the boxes, then the van.")).to_be_visible()
 
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
@@ -301,17 +304,36 @@ def test_a_proposal_that_expires_while_it_is_read_cannot_be_approved(
     expect(page.get_by_text("You asked for changes to version 1.")).to_be_visible()
 
 
+@pytest.mark.parametrize("hours", [-3, 2])
+def test_a_browsers_clock_decides_nothing(open_page: OpenPage, account: Account, hours: int) -> None:
+    """A clock that is fast does not take the button away, and one that is slow does not bring it back."""
+    page = open_page(user=account.user)
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=hours))
+    valid, expired = new_session(), new_session()
+    for session_id in (valid, expired):
+        in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        account.receive_proposal(session_id, expires_at=in_an_hour)
+    expire(account, expired)
+
+    review(page, expired)
+    expect(page.get_by_role("alert").get_by_text("This proposal expired 1 hour ago")).to_be_visible()
+    expect(page.get_by_role("button", name=approve_button)).to_have_count(0)
+    review(page, valid)
+    expect(page.get_by_text("just now, expires in")).to_contain_text(re.compile("in (59 minutes|1 hour)"))
+    page.get_by_role("button", name=approve_button).click()
+    redirected(page)
+
+
 def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Account) -> None:
-    """If the browser's clock is slow, the button is shown, but approves nothing."""
-    page = open_page(user=account.user, expected=REFUSED)
+    """If the page does not know it yet, the button is shown, but approves nothing."""
+    page = open_page(user=account.user, expected=f"{REFUSED}|{ABORTED}")
     session_id = new_session()
-    now = datetime.now(UTC)
-    account.receive_proposal(session_id, expires_at=(now + timedelta(hours=1)).isoformat())
-    expire(account, session_id)
-    page.clock.install(time=now - timedelta(hours=3))
+    account.receive_proposal(session_id, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     review(page, session_id)
     button = page.get_by_role("button", name=approve_button)
     expect(button).to_be_visible()
+    hold_back(page)
+    expire(account, session_id)
 
     button.click()
 
@@ -409,6 +431,11 @@ HOSTILE = (
     '<img src=x onerror="window.ran=1"> [x](javascript:window.ran=2) <script>window.ran=3</script>'
     " **bold** \u2069\u202c\u202egnp\u200b.exe\u2067"
 )
+# What a title may have of it, and what is seen of both.
+HOSTILE_TITLE = re.sub("[\u2069\u202c\u202e\u2067]", "", HOSTILE)
+SEEN = re.sub("[\u2069\u202c\u202e]{3}", "U+2069 U+202C U+202E", HOSTILE)
+SEEN = SEEN.replace("\u200b", "U+200B").replace("\u2067", "U+2067")
+SEEN_TITLE = HOSTILE_TITLE.replace("\u200b", "U+200B")
 # Texts of this kind that have more text behind them in the same line, which their directions would turn around.
 NOT_ISOLATED = """
 () => {
@@ -420,7 +447,7 @@ NOT_ISOLATED = """
     const inline = ({ display, unicodeBidi }) => display === "inline" && unicodeBidi === "normal";
     let box = texts.currentNode.parentElement;
     while (inline(getComputedStyle(box))) box = box.parentElement;
-    if (!box.textContent.endsWith("\\u2067")) found.push(box.outerHTML);
+    if (!/(exe|U\\+2067)$/.test(box.textContent)) found.push(box.outerHTML);
   }
   return found;
 }
@@ -430,10 +457,11 @@ NOT_ISOLATED = """
 def test_hostile_titles_comments_and_messages_are_text(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     session_id = new_session()
-    account.receive_proposal(session_id, title=HOSTILE)
+    account.receive_proposal(session_id, title=HOSTILE_TITLE)
 
     def is_text() -> None:
-        expect(page.get_by_role("main").get_by_text(HOSTILE).first).to_be_visible()
+        expect(page.get_by_role("main").get_by_text(SEEN_TITLE).first).to_be_visible()
+        assert page.get_by_role("main").get_by_text(re.compile("[\u200b\u202e]")).count() == 0
         assert page.get_by_role("main").locator("img, script").count() == 0
         assert page.get_by_role("main").get_by_role("link", name="x", exact=True).count() == 0
         assert page.evaluate("window.ran") is None
@@ -444,11 +472,11 @@ def test_hostile_titles_comments_and_messages_are_text(open_page: OpenPage, acco
     review(page, session_id)
     is_text()
     say(page, "Request changes", HOSTILE)
-    expect(page.get_by_role("figure").get_by_text(HOSTILE)).to_be_visible()
+    expect(page.get_by_role("figure").get_by_text(SEEN)).to_be_visible()
     is_text()
-    account.receive_proposal(session_id, version=2, title=HOSTILE, content="# Next\n")
+    account.receive_proposal(session_id, version=2, title=HOSTILE_TITLE, content="# Next\n")
     page.get_by_role("button", name="Show version 2").click()
-    expect(page.get_by_role("figure").get_by_text(HOSTILE)).to_be_visible()
+    expect(page.get_by_role("figure").get_by_text(SEEN)).to_be_visible()
     is_text()
     page.get_by_role("button", name=approve_button).click()
     agent_id = redirected(page)
@@ -458,10 +486,10 @@ def test_hostile_titles_comments_and_messages_are_text(open_page: OpenPage, acco
     build = account.claim(agent_id)
     attempt = {"build_id": build["id"], "attempt": build["attempt"]}
     service_role(account.stack, "rpc/renew_build", **attempt, message=HOSTILE)
-    expect(page.locator(".build-facts").get_by_text(HOSTILE)).to_be_visible()
+    expect(page.locator(".build-facts").get_by_text(SEEN)).to_be_visible()
     is_text()
     service_role(account.stack, "rpc/fail_build", **attempt, message=HOSTILE, retry=False)
-    expect(page.get_by_role("alert").get_by_text(HOSTILE)).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text(SEEN)).to_be_visible()
     is_text()
     for path in ("/plans", "/agents"):
         page.goto(path)

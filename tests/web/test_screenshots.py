@@ -123,5 +123,5 @@ def test_screenshots(
     page.goto("/plans")
     picture("plans")
     page.get_by_role("region", name="Waiting for you").get_by_role("link").first.click()
-    page.get_by_role("region", name="Changed lines").wait_for()
+    page.get_by_text("Changes since version 1").wait_for()
     picture("proposal")

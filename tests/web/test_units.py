@@ -1,5 +1,6 @@
 """The app's own arithmetic, in Node and without a browser."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,4 +17,4 @@ def test_units() -> None:
     assert result.returncode == 0, result.stdout
     # That it ran anything.
     assert "not ok" not in result.stdout
-    assert "# pass 21" in result.stdout
+    assert re.search(r"^# pass [1-9]\d", result.stdout, re.MULTILINE)

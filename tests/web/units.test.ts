@@ -1,12 +1,22 @@
 // What the app computes by itself, without a browser: run by test_units.py.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyEdit, decode, documentProblem, encode, lineEndings, sha256, toView } from "../../ui/lib/document.ts";
+import {
+  applyEdit,
+  decode,
+  documentProblem,
+  encode,
+  lineEndings,
+  sha256,
+  toView,
+} from "../../ui/lib/document.ts";
 import { editDraft, markSent, openDraft } from "../../ui/lib/draft.ts";
 import { isPublishable, publishedSecrets, roleOf } from "../../ui/lib/keys.js";
-import { sections, titleOf } from "../../ui/lib/markdown.ts";
+import { markChanges } from "../../ui/lib/changes.ts";
+import { outline, render, TooLarge, type Part } from "../../ui/lib/markdown.ts";
 import { safePath } from "../../ui/lib/paths.ts";
+import { visible, visibleText } from "../../ui/lib/visible.ts";
 
 test("a document is decoded and encoded byte for byte", () => {
   const bytes = new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a, 0xc3, 0xa9, 0x0d, 0x65, 0xcc, 0x81]);
@@ -53,7 +63,13 @@ test("whatever the edit, the document then shows what was typed", () => {
 });
 
 test("line endings are named", () => {
-  assert.deepEqual(["a\nb\n", "a\r\nb", "a\rb", "a\r\nb\n", "a"].map(lineEndings), ["LF", "CRLF", "CR", "mixed", "LF"]);
+  assert.deepEqual(["a\nb\n", "a\r\nb", "a\rb", "a\r\nb\n", "a"].map(lineEndings), [
+    "LF",
+    "CRLF",
+    "CR",
+    "mixed",
+    "LF",
+  ]);
 });
 
 test("what cannot be a document is told before it is sent", () => {
@@ -64,11 +80,21 @@ test("what cannot be a document is told before it is sent", () => {
   assert.equal(documentProblem("é".repeat(512 * 1024)), null);
 });
 
+const titleOf = (markdown: string) => outline(render(markdown).blocks).headings[0]?.text;
+
 test("a document's first heading is its title", () => {
-  assert.equal(titleOf("\uFEFF# The plan #\r\n\r\n## More"), "The plan");
-  assert.equal(titleOf("no heading"), null);
+  assert.equal(titleOf("# The plan #\n\n## More"), "The plan");
+  assert.equal(titleOf("no heading"), undefined);
   assert.equal(titleOf("The plan\n========\n"), "The plan");
   assert.equal(titleOf("# The `plan` of [Ada](https://example.org), *revised*"), "The plan of Ada, revised");
+});
+
+test("front matter is no heading, and what is hidden in a heading is no title", () => {
+  assert.equal(titleOf("---\nname: x\ntitle: y\n---\n# My plan\n"), "My plan");
+  assert.equal(titleOf("+++\nname = 1\n+++\n\nMy plan\n---\n"), "My plan");
+  assert.equal(titleOf("# My\u202e plan <!-- not this -->"), "My plan");
+  // A line across the page, and text.
+  assert.equal(render("---\n\ntext\n\n---\n").blocks[0]?.tag, "hr");
 });
 
 test("a comment in a fence is not the title", () => {
@@ -99,54 +125,267 @@ test("an edit that changes nothing does not count", () => {
   assert.equal(editDraft(draft, { content: "text", title: "Title" }, 5), draft);
 });
 
-test("a document is cut before its headings, and nothing is lost", () => {
-  const markdown = "intro\n\n# One\ntext\n## Two `code` and [link](x)\n### One\n";
-  const parts = sections(markdown);
+test("headings get GitHub's ids", () => {
+  const { blocks, headings } = outline(
+    render("intro\n\n# One\ntext\n## Two `code` and [link](x)\n### One\n- # in a list\n").blocks,
+  );
   assert.deepEqual(
-    parts.map(({ level, id }) => [level, id]),
+    headings.map(({ level, id }) => [level, id]),
     [
-      [0, ""],
       [1, "user-content-one"],
       [2, "user-content-two-code-and-link"],
       [3, "user-content-one-1"],
     ],
   );
-  assert.equal(parts.map(({ text }) => text).join(""), markdown);
-});
-
-test("underlined headings are headings, and a list item's heading is not a section", () => {
-  const parts = sections("One\n===\ntext\n\nTwo\n---\n\n- # in a list\n");
   assert.deepEqual(
-    parts.map(({ level, heading }) => [level, heading]),
-    [
-      [1, "One"],
-      [2, "Two"],
-    ],
+    blocks.flatMap(({ id }) => id ?? []),
+    headings.map(({ id }) => id),
   );
 });
 
-test("what looks like a heading in a fence is code", () => {
-  for (const fenced of [
-    "```\n# comment\n```\ntext",
-    "~~~~\n# comment\n~~~~\ntext",
-    "- ```\n  # comment\n  ```\ntext",
-    "> ~~~\n> # comment\n> ~~~\ntext",
-    "1. ```sh\n   # comment\n   ```\ntext",
-  ])
-    assert.equal(sections(fenced).length, 1, fenced);
-  assert.equal(sections("````\n```\n# comment\n````\n# heading").length, 2);
-  // A list item's fence ends with the item: this is a heading, and it is rendered as one.
-  assert.equal(sections("- ```\n# heading").length, 2);
+/** What a reader sees of a part: its text, and the numbers and boxes of its list. */
+function seen(part: Part): string {
+  if (typeof part === "string") return part;
+  const before = part.number !== undefined ? `${part.number.toString()}. ` : part.checked ? "x " : "";
+  const text = part.children.map(seen).join("");
+  return part.tag === "br" || /^(h\d|hr|li|p|pre|t[dr]|footnote|note|blockquote)$/.test(part.tag)
+    ? `\n${before}${text}\n`
+    : text;
+}
+
+const look = (markdown: string) => render(markdown).blocks.map(seen).join("");
+
+/** The first word of a document that its rendering does not have, in its place. Numbers may be those of a list. */
+function missing(markdown: string, text: string): string | undefined {
+  let at = 0;
+  const words = markdown.replace(/&#?\w+;/g, " ").match(/[[\p{L}\p{N}]--\p{DI}]+/gv) ?? [];
+  return words.find((word) => {
+    if (/^(\d{1,9}|[xX])$/.test(word)) return false;
+    const found = text.indexOf(word, at);
+    at = found + word.length;
+    return found < 0;
+  });
+}
+
+const TRICKS = JSON.parse(readFileSync(new URL("hiding_tricks.json", import.meta.url), "utf8")) as Record<
+  string,
+  { document: string; shown: string }
+>;
+
+for (const [name, { document, shown }] of Object.entries(TRICKS))
+  test(`nothing is hidden by a ${name}`, () => {
+    const text = look(document);
+    assert.ok(text.includes(shown), text);
+    assert.equal(missing(document, text), undefined, text);
+    // Also in a quote, in a list, and behind other text.
+    for (const around of [
+      `> ${document.replaceAll("\n", "\n> ")}`,
+      `- ${document.replaceAll("\n", "\n  ")}`,
+      `Text\n\n${document}`,
+    ])
+      assert.equal(missing(around, look(around)), undefined, around);
+  });
+
+test("what a usual rendering hides is counted, by its kind", () => {
+  assert.deepEqual(render("plain **text**\n\n- a\n- b\n").hidden, {});
+  assert.deepEqual(render("[a](https://example.org) [b][c]\n\n[c]: /\n").hidden, { address: 2, label: 1 });
+  assert.deepEqual(render('[//]: # "x"\n\n[a](b "c") <!-- d -->\u200b\n').hidden, {
+    title: 1,
+    comment: 1,
+    invisible: 1,
+    definition: 1,
+  });
 });
 
-test("link definitions serve every section, footnotes keep a document together", () => {
-  const linked = sections("# One\n[a][ref]\n# Two\n[ref]: https://example.org\n");
-  assert.ok(linked.every(({ text }) => text.includes("[ref]: https://example.org")));
-  assert.equal(sections("# One\nnote[^1]\n# Two\n[^1]: text\n").length, 1);
-  // A definition inside a quote counts for the whole document.
-  assert.equal(sections("# One\n[a][ref]\n# Two\n> [ref]: https://example.org\n").length, 1);
-  // An open fence at the end does not swallow the definitions.
-  assert.ok(sections("[ref]: https://example.org\n# One\n```\ncode\n").at(-1)?.text.startsWith("[ref]: "));
+test("emoji are themselves, and other invisible characters have names", () => {
+  for (const text of ["❤️", "👩‍🚀", "👩🏽‍🚀", "1️⃣", "🏳️‍🌈", "👨‍👩‍👧‍👦", "naïve", "नमस्ते", "a\tb\nc", "a\u00a0b"])
+    assert.deepEqual(visible(text), [text]);
+  assert.equal(visibleText("a\u202eb\u200b\u200bc"), "a⟨U+202E⟩b⟨U+200B ×2⟩c");
+  assert.equal(visibleText("\u00a0"), "⟨U+00A0⟩");
+  assert.equal(visibleText("a\ufe0f 🚀\u200d\u{e0061}"), "a⟨U+FE0F⟩ 🚀⟨U+200D tags “a”⟩");
+  // Every character without a shape, alone.
+  for (let code = 0; code < 0x110000; code++) {
+    const character = String.fromCodePoint(code);
+    if (/[\p{Cf}\p{Default_Ignorable_Code_Point}]/u.test(character))
+      assert.equal(visible(`a${character}b`).length, 3, code.toString(16));
+  }
+});
+
+/** The same numbers each time, for the seed that is printed when it fails. */
+function random(seed: number) {
+  return (below: number) => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return Math.floor((seed / 2147483648) * below);
+  };
+}
+
+/** A document with everything that Markdown has, and a word of its own in each place. */
+function generate(seed: number): string {
+  const below = random(seed);
+  let count = 0;
+  const word = () => `w${(count++).toString()}q`;
+  const one = <Choice>(...choices: Choice[]) => choices[below(choices.length)] as Choice;
+  const some = (make: () => string, join: string) => Array.from({ length: 1 + below(3) }, make).join(join);
+  const inline = (depth = 0): string =>
+    some(
+      () =>
+        depth > 2
+          ? word()
+          : one(
+              word,
+              () => `*${inline(depth + 1)}*`,
+              () => `__${inline(depth + 1)}__`,
+              () => `~~${word()}~~`,
+              () => `\`${word()} ${word()}\``,
+              () => `[${inline(depth + 1)}](https://${word()}.org "${word()}")`,
+              () => `[${inline(depth + 1)}](<${word()} ${word()}> '${word()}')`,
+              () => `[${word()}][${word()}]`,
+              () => `![${inline(depth + 1)}](/${word()} (${word()}))`,
+              () => `<${word()} ${word()}="${word()}">`,
+              () => `<!-- ${word()} -->`,
+              () => `[^${word()}]`,
+              () => `&${word()}; &amp; &#x200b; \\${one("*", "_", "[", "<")}`,
+              () => `<https://${word()}.org> www.${word()}.org ${word()}@example.org`,
+              () => `${word()}\\\n${word()}  \n${word()}`,
+              () =>
+                one("*", "_", "[", "]", "`", "<", "![", "](", "~", "**", "|", "\u202e", "\u200b", "&", ")"),
+            )(),
+      one(" ", "", "\n"),
+    );
+  const block = (depth = 0): string =>
+    one(
+      () => inline(),
+      () => `${"#".repeat(1 + below(6))} ${inline().replaceAll("\n", " ")}`,
+      () => `${inline()}\n${one("===", "---")}`,
+      () => `${one("```", "~~~")}${word()} ${word()}\n${word()}\n${one("```", "~~~", "")}`,
+      () => `    ${word()}\n\t${word()}`,
+      () =>
+        `| ${word()} | ${word()} |\n| :- | -: |\n| ${word()} | ${word()} | ${word()} | ${word()} |\n${word()}`,
+      () => `[${word()}]: ${word()} "${word()}"`,
+      () => `[${word()}]:\n<${word()}>\n(${word()}\n${word()})`,
+      () => `[^${word()}]: ${inline()}`,
+      () => `<${one("div", "p", "script", "x-y")} ${word()}>\n${word()}\n</div>`,
+      () => `<!-- ${word()}\n\n${word()} -->`,
+      () => one("***", "---", "* * *"),
+      ...(depth > 2
+        ? []
+        : [
+            () => `> ${blocks(depth + 1).replaceAll("\n", `\n${one("> ", ">", "> ")}`)}`,
+            () =>
+              `${one("-", "*", "+")} ${blocks(depth + 1).replaceAll("\n", "\n  ")}\n- [${one("x", " ")}] ${word()}`,
+            () => `${below(99).toString()}${one(".", ")")} ${blocks(depth + 1).replaceAll("\n", "\n    ")}`,
+          ]),
+    )();
+  const blocks = (depth = 0) => some(() => block(depth), one("\n\n", "\n"));
+  const front = below(4) === 0 ? `---\n${word()}: ${word()}\n---\n` : "";
+  return front + some(() => blocks(), "\n\n");
+}
+
+/** Pieces of Markdown in any order: mostly nonsense. */
+function noise(seed: number): string {
+  const below = random(seed);
+  const pieces =
+    "* _ ** ` ``` ~~~ ~ [ ] ( ) ![ ]( ]: [^ < > <!-- --> <a </a> # ## === --- | |- :-: - + 1. 7) [x] & &amp; &#9; \\ \" ' : ! \t \n \n\n \u0020 \u0020\u0020\u0020\u0020 > https:// www. @ .org \u200b \u202e \u00a0 é ש".split(
+      " ",
+    );
+  return Array.from({ length: below(40) }, (_, index) =>
+    below(2) ? (pieces[below(pieces.length)] ?? " ") : one(index),
+  ).join("");
+  function one(index: number) {
+    return below(3) ? ` w${index.toString()}q` : one.name + index.toString();
+  }
+}
+
+for (const [name, make, rounds] of [
+  ["generated document", generate, 2_000],
+  ["nonsense", noise, 8_000],
+] as const)
+  test(`each word of a ${name} is on the page`, () => {
+    const first = Date.now();
+    for (let seed = first; seed < first + rounds; seed++) {
+      const document = make(seed);
+      const text = look(document);
+      assert.equal(
+        missing(document, text),
+        undefined,
+        `seed ${seed.toString()}: ${JSON.stringify(document)}\n${text}`,
+      );
+    }
+  });
+
+test("each word of our own documents is on the page", () => {
+  const docs = new URL("../../docs/", import.meta.url);
+  const files = readdirSync(docs).filter((name) => name.endsWith(".md"));
+  assert.ok(files.length > 5);
+  for (const url of [...files.map((name) => new URL(name, docs)), new URL("../README.md", docs)]) {
+    const document = readFileSync(url, "utf8");
+    assert.equal(missing(document, look(document)), undefined, url.pathname);
+  }
+});
+
+test("a document with too many parts is refused, and one that is nested deeply has source in it", () => {
+  assert.throws(() => render("`a` ".repeat(41_000)), TooLarge);
+  const deep = render("> ".repeat(1_000) + "the end");
+  assert.ok(deep.size < 100);
+  assert.ok(deep.blocks.map(seen).join("").includes("the end"));
+});
+
+/** The changes, as a text: + and − before what was added and removed, changed words in brackets. */
+function changes(from: string, to: string): string[] {
+  const found: string[] = [];
+  const walk = (part: Part) => {
+    if (typeof part === "string") return;
+    const text = (part: Part): string =>
+      typeof part === "string"
+        ? part
+        : part.tag === "word"
+          ? `(${part.children.join("")})`
+          : part.children.map(text).join(part.tag === "tr" ? "|" : "");
+    if (part.change) found.push((part.change === "added" ? "+" : "-") + text(part));
+    else part.children.forEach(walk);
+  };
+  const { blocks, changes } = markChanges(render(from).blocks, render(to).blocks);
+  blocks.forEach(walk);
+  assert.equal(changes.added, found.filter((line) => line.startsWith("+")).length);
+  assert.equal(changes.removed, found.filter((line) => line.startsWith("-")).length);
+  // The whole new document is there.
+  const kept = (part: Part): string =>
+    typeof part === "string" ? part : part.change === "removed" ? "" : part.children.map(kept).join("");
+  assert.equal(blocks.map(kept).join(""), render(to).blocks.map(kept).join(""));
+  return found;
+}
+
+test("changed blocks, items and rows are marked in the whole document", () => {
+  assert.deepEqual(changes("# A\n\nsame\n", "# A\n\nsame\n"), []);
+  assert.deepEqual(changes("# A\n\nTwo long trips.\n", "# A\n\nThree long trips.\n"), [
+    "-(Two) long trips.",
+    "+(Three) long trips.",
+  ]);
+  assert.deepEqual(changes("- a\n- b\n- c\n", "- a\n- c\n- d\n"), ["-b", "+d"]);
+  assert.deepEqual(
+    changes("| a | b |\n|-|-|\n| 1 | 2 |\n| 3 | 4 |", "| a | b |\n|-|-|\n| 1 | 9 |\n| 3 | 4 |"),
+    ["-1|2", "+1|9"],
+  );
+  assert.deepEqual(changes("> a\n>\n> b", "> a\n>\n> c d e"), ["-b", "+c d e"]);
+  assert.deepEqual(changes("a\n\nb\n\nc", "c"), ["-a", "-b"]);
+  assert.deepEqual(changes("x\n\n- a", "- b\n\ny"), ["-x", "-a", "+b", "+y"]);
+  assert.deepEqual(changes("", "new"), ["+new"]);
+  // What only a model reads is a change as well.
+  assert.deepEqual(changes("a\n\n[x]: /", 'a\n\n[x]: / "b"'), ["-[x]: /", '+[x]: /( "b")']);
+  assert.deepEqual(changes("Go", "G\u200bo"), ["-Go", "+GU+200Bo"]);
+  // Only the writing differs.
+  assert.deepEqual(changes("*a*\n\n- b", "_a_\n\n* b\n"), []);
+});
+
+test("the changes of any two documents lead to the new one, in the time that there is", () => {
+  const first = Date.now();
+  for (let seed = first; seed < first + 400; seed++) {
+    const [from, to] = [generate(seed), generate(seed + (seed % 2) * 1_000_000)];
+    assert.doesNotThrow(() => changes(from, to), `seed ${seed.toString()}`);
+  }
+  const list = (word: string) =>
+    Array.from({ length: 5_000 }, (_, index) => `- ${word} ${index.toString()}`).join("\n");
+  assert.equal(changes(list("a"), list("b")).length, 10_000);
 });
 
 test("a path that would lead out of the app becomes the start page", () => {

@@ -25,7 +25,7 @@ export default async function RootLayout({ children }: { children: React.ReactNo
   return (
     <html lang="en">
       <head>
-        <meta name="greenlight-env" content={JSON.stringify(publicSettings())} />
+        <meta name="greenlight-env" content={JSON.stringify(publicSettings())} suppressHydrationWarning />
       </head>
       <body>
         {children}

@@ -4,7 +4,9 @@ import { listAgents, type AgentStatus, type AgentSummary } from "greenlight-clie
 import Link from "next/link";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useWatch } from "@/lib/use-watch";
+import { visibleText } from "@/lib/visible";
 import { Progress } from "./progress";
+import { PlainText } from "./source";
 import { Status } from "./status";
 import { Time } from "./time";
 
@@ -27,9 +29,13 @@ export function AgentRows({ initial, status, page, pageSize }: Props) {
       {agents.map(({ id, name, status, created_at, plan, build }) => (
         <li key={id}>
           <Link href={`/build/${id}`}>
-            <strong>{name}</strong>
+            <strong>
+              <PlainText>{name ?? ""}</PlainText>
+            </strong>
             <span className="rows-facts">
-              {status === "building" && build && <Progress build={build} label={`Progress of ${name}`} />}
+              {status === "building" && build && (
+                <Progress build={build} label={`Progress of ${visibleText(name ?? "")}`} />
+              )}
               <Status status={status} />
               <span className="muted">Version {plan.version}</span>
               <span className="muted">

@@ -14,27 +14,27 @@ import {
   type Supabase,
 } from "greenlight-client";
 import { Archive, Pause, PencilLine, Play, ShieldCheck, ShieldX, Trash2 } from "lucide-react";
-import dynamic from "next/dynamic";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useEffect, useState } from "react";
 import { toast } from "sonner";
 import { errorCode, errorMessage } from "@/lib/errors";
-import { wasApproved } from "@/lib/plans";
 import { restoreAgent } from "@/lib/restore-agent";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useDocument } from "@/lib/use-document";
+import { useReading } from "@/lib/use-reading";
 import { useWatch } from "@/lib/use-watch";
+import { visibleText } from "@/lib/visible";
 import { BuildState } from "./build-state";
 import { Callout } from "./callout";
 import { Confirm } from "./confirm";
+import { ChangesSince } from "./changes-since";
 import { Fingerprint } from "./fingerprint";
 import { MarkdownDocument } from "./markdown";
+import { PlainText } from "./source";
 import { Status } from "./status";
 import { Time } from "./time";
 import { Timeline } from "./timeline";
-
-const Changes = dynamic(() => import("./changes").then(({ Changes }) => Changes), { ssr: false });
 
 const MEANING: Record<AgentStatus, string> = {
   building: "Approved. This page updates by itself.",
@@ -62,7 +62,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
   const [tab, setTab] = useState("document");
   const agent = value ?? initial;
   const current = agent.plan;
-  const approved = agent.plans.filter(wasApproved);
+  const { approved } = agent;
   const proposal = agent.plans.find(({ status }) => status === "proposed");
 
   async function act(call: (supabase: Supabase, id: string) => Promise<unknown>, done: string) {
@@ -88,7 +88,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
     }
     router.push("/agents");
     router.refresh();
-    toast.success(`Deleted ${agent.name}`, {
+    toast.success(`Deleted ${visibleText(agent.name ?? "")}`, {
       duration: 10_000,
       action: {
         label: "Undo",
@@ -109,7 +109,9 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
           <p className="agent-status" aria-live="polite">
             <Status status={agent.status} />
           </p>
-          <h1>{agent.name}</h1>
+          <h1>
+            <PlainText>{agent.name ?? ""}</PlainText>
+          </h1>
           <p className="lead">{MEANING[agent.status]}</p>
         </div>
         <div className="agent-actions">
@@ -217,7 +219,9 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
                   <span className="muted">
                     <Time at={plan.created_at} />
                   </span>
-                  <span className="versions-title">{plan.title}</span>
+                  <span className="versions-title">
+                    <PlainText>{plan.title}</PlainText>
+                  </span>
                 </li>
               ))}
             </ol>
@@ -230,6 +234,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
 
 function ApprovedDocument({ plan }: { plan: Plan }) {
   const { data, error } = useDocument(plan);
+  const reading = useReading(data?.content ?? undefined, undefined);
   if (error) return <p className="empty-note">{errorMessage(error)}</p>;
   if (!data) return <div className="skeleton" aria-busy="true" />;
   return (
@@ -249,7 +254,7 @@ function ApprovedDocument({ plan }: { plan: Plan }) {
       {data.content === null ? (
         <p className="empty-note">The document is not UTF-8 text.</p>
       ) : (
-        <MarkdownDocument content={data.content} />
+        <MarkdownDocument reading={reading} content={data.content} />
       )}
     </>
   );
@@ -258,8 +263,11 @@ function ApprovedDocument({ plan }: { plan: Plan }) {
 function VersionChanges({ plans }: { plans: Plan[] }) {
   const [from, setFrom] = useState(plans[1]?.id);
   const [to, setTo] = useState(plans[0]?.id);
-  const before = useDocument(plans.find(({ id }) => id === from));
+  const base = plans.find(({ id }) => id === from);
+  const before = useDocument(base);
   const after = useDocument(plans.find(({ id }) => id === to));
+  const content = after.data?.content ?? undefined;
+  const reading = useReading(before.data && content, before.data?.content ?? "");
   return (
     <>
       <div className="compare">
@@ -268,8 +276,11 @@ function VersionChanges({ plans }: { plans: Plan[] }) {
       </div>
       {before.error || after.error ? (
         <p className="empty-note">The documents could not be loaded. Reload the page to try again.</p>
-      ) : before.data && after.data ? (
-        <Changes from={before.data.content ?? ""} to={after.data.content ?? ""} />
+      ) : base && content !== undefined ? (
+        <>
+          <ChangesSince base={base} reading={reading} />
+          <MarkdownDocument reading={reading} content={content} />
+        </>
       ) : (
         <div className="skeleton" aria-busy="true" />
       )}
@@ -288,7 +299,7 @@ interface VersionSelectProps {
 function about(act: string, name: string | null) {
   return (
     <>
-      {act} <bdi>{name}</bdi>?
+      {act} <PlainText>{name ?? ""}</PlainText>?
     </>
   );
 }
@@ -305,7 +316,7 @@ function VersionSelect({ label, plans, value, onChange }: VersionSelectProps) {
       >
         {plans.map(({ id, version, title }) => (
           <option key={id} value={id}>
-            Version {version}: {title}
+            Version {version}: {visibleText(title)}
           </option>
         ))}
       </select>

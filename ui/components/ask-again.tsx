@@ -8,6 +8,7 @@ import { toast } from "sonner";
 import { errorCode, errorMessage } from "@/lib/errors";
 import { loadClient } from "@/lib/supabase/lazy";
 import { Confirm } from "./confirm";
+import { PlainText } from "./source";
 
 interface Props {
   plan: Pick<Plan, "session_id" | "version" | "title">;
@@ -36,7 +37,7 @@ export function AskAgain({ plan: { session_id: sessionId, version, title }, onAs
     <Confirm
       title={
         <>
-          Ask for <bdi>{title}</bdi> again?
+          Ask for <PlainText>{title}</PlainText> again?
         </>
       }
       question="The planner sees your comment, or that the proposal expired, and proposes a new version."

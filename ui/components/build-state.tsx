@@ -4,6 +4,7 @@ import type { AgentStatus, Build } from "greenlight-client";
 import { RotateCw } from "lucide-react";
 import { Callout } from "./callout";
 import { Progress } from "./progress";
+import { PlainText } from "./source";
 import { Time } from "./time";
 
 interface Props {
@@ -18,7 +19,10 @@ export function BuildState({ status, build, busy, onRetry }: Props) {
   if (status === "failed")
     return (
       <div className="build-state">
-        <Callout tone="danger" text={build?.message ?? "The builder gave no reason."}>
+        <Callout
+          tone="danger"
+          text={<PlainText>{build?.message ?? "The builder gave no reason."}</PlainText>}
+        >
           <button type="button" className="button primary" disabled={busy} onClick={onRetry}>
             <RotateCw aria-hidden /> Try again
           </button>
@@ -28,7 +32,9 @@ export function BuildState({ status, build, busy, onRetry }: Props) {
   if (status === "active" && build?.message)
     return (
       <div className="build-state">
-        <p className="build-facts">{build.message}</p>
+        <p className="build-facts">
+          <PlainText>{build.message}</PlainText>
+        </p>
       </div>
     );
   if (status !== "building" || !build) return null;
@@ -36,7 +42,11 @@ export function BuildState({ status, build, busy, onRetry }: Props) {
     <div className="build-state">
       <Progress build={build} label="Build progress" />
       <p className="build-facts">
-        <span>{build.message ?? (build.status === "queued" ? "Waiting for a builder" : "Building")}</span>
+        <span>
+          <PlainText>
+            {build.message ?? (build.status === "queued" ? "Waiting for a builder" : "Building")}
+          </PlainText>
+        </span>
         {build.attempt > 1 && <span className="muted">Attempt {build.attempt}</span>}
         {build.status === "queued" && build.attempt > 0 && (
           <span className="muted">

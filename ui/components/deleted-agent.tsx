@@ -1,6 +1,7 @@
 import Link from "next/link";
 import { Notice } from "./notice";
 import { RestoreButton } from "./restore-button";
+import { PlainText } from "./source";
 import { Time } from "./time";
 
 export function DeletedAgent({ id, name, deletedAt }: { id: string; name: string; deletedAt: string }) {
@@ -8,8 +9,8 @@ export function DeletedAgent({ id, name, deletedAt }: { id: string; name: string
     <main id="content">
       <Notice title="This agent was deleted">
         <p>
-          {name} was deleted <Time at={deletedAt} />. Its plans and documents are kept, and are restored with
-          it.
+          <PlainText>{name}</PlainText> was deleted <Time at={deletedAt} />. Its plans and documents are kept,
+          and are restored with it.
         </p>
         <p className="row">
           <RestoreButton id={id} />

@@ -7,7 +7,7 @@ import { useState } from "react";
 import type { Step } from "@/lib/approval";
 import { editDraft, markSent, openDraft, useDraft, type Draft } from "@/lib/draft";
 import { newSessionId } from "@/lib/paths";
-import { approvedPlan, openProposal, type Session } from "@/lib/plans";
+import type { Session } from "@/lib/plans";
 import { restoreAgentOf } from "@/lib/restore-agent";
 import { useApproval } from "@/lib/use-approval";
 import { useSha256 } from "@/lib/use-sha256";
@@ -28,7 +28,7 @@ interface Props {
   /** Undefined while something else is shown. */
   draft: Draft | undefined;
   session: Session;
-  tab: string | undefined;
+  tab: string;
   onTab: (tab: string) => void;
   onSave: (draft: Draft) => void;
   onDiscard: () => void;
@@ -41,7 +41,7 @@ export function useDraftReview({
   sessionId,
   draft,
   session,
-  tab = "read",
+  tab,
   onTab,
   onSave,
   onDiscard,
@@ -57,10 +57,9 @@ export function useDraftReview({
 
   if (!draft) return;
   const shown = draft;
-  const proposal = openProposal(session);
-  const approved = approvedPlan(session);
+  const { proposal, approved } = session;
   const newest = session.plans[0]?.version ?? 0;
-  const base = proposal && proposal.version < draft.version ? proposal : approved;
+  const base = (proposal && proposal.version < draft.version ? proposal : approved) ?? undefined;
   const isApproved =
     approved?.version === draft.version &&
     approved.title === draft.title &&
@@ -90,7 +89,7 @@ export function useDraftReview({
         {approved ? `Version ${approved.version} is approved` : "Not approved yet"}
       </span>
     ),
-    actions: (
+    actions: (isShown) => (
       <>
         {isApproved && session.agent && !step ? (
           <Link className="button primary" href={`/build/${session.agent.id}`}>
@@ -100,7 +99,7 @@ export function useDraftReview({
           <button
             type="button"
             className="button primary"
-            disabled={step !== null || draft.content === ""}
+            disabled={step !== null || draft.content === "" || !isShown}
             onClick={() => void handleApprove()}
           >
             {step && <LoaderCircle className="spinner" aria-hidden />}
@@ -112,12 +111,7 @@ export function useDraftReview({
         </p>
       </>
     ),
-    base,
-    baseNote: base && (
-      <p className="lead">
-        Changes from version {base.version} ({base.status}) to the text that you see here.
-      </p>
-    ),
+    base: isApproved ? undefined : base,
     tab,
     onTab,
     onEdit:

@@ -9,9 +9,11 @@ import EXAMPLE_PLAN from "../../docs/example-plan.md";
 import { decode, documentProblem } from "@/lib/document";
 import { draftSessions, openDraft, useDraft } from "@/lib/draft";
 import { errorMessage } from "@/lib/errors";
-import { titleOf } from "@/lib/markdown";
 import { newSessionId } from "@/lib/paths";
+import { titleOf } from "@/lib/read";
 import { useInBrowser } from "@/lib/use-in-browser";
+import { visibleText } from "@/lib/visible";
+import { PlainText } from "./source";
 import { useUser } from "./user";
 
 /** Opens a plan from a file, the clipboard or the example, in `sessionId` or in a new session. */
@@ -24,20 +26,20 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
   const id = sessionId ?? newId;
   const { save } = useDraft(user.id, id);
 
-  function open(content: string, fallbackTitle = "Untitled plan") {
+  async function open(content: string, fallbackTitle = "Untitled plan") {
     const problem = isSecureContext ? documentProblem(content) : "insecure_context";
     if (problem) {
       toast.error(errorMessage(problem));
       return;
     }
-    save(openDraft(titleOf(content) ?? fallbackTitle, content));
+    save(openDraft((await titleOf(content)) ?? fallbackTitle, content));
     router.push(`/build?session=${id}`);
   }
 
   async function openFile(chosen: File | undefined) {
     if (!chosen) return;
     try {
-      open(decode(await chosen.arrayBuffer()), chosen.name.replace(/\.[^.]*$/, ""));
+      await open(decode(await chosen.arrayBuffer()), chosen.name.replace(/\.[^.]*$/, ""));
     } catch {
       toast.error("This file is not UTF-8 text. Save it as UTF-8, then open it again.");
     }
@@ -65,7 +67,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
           type="button"
           className="choice"
           onClick={() => {
-            open(EXAMPLE_PLAN);
+            void open(EXAMPLE_PLAN);
           }}
         >
           <FileText aria-hidden />
@@ -106,7 +108,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
           className="paste"
           onSubmit={(event) => {
             event.preventDefault();
-            open(pasted);
+            void open(pasted);
           }}
         >
           <label>
@@ -155,13 +157,15 @@ function DraftRow({ userId, sessionId }: { userId: string; sessionId: string }) 
   return (
     <li>
       <Link href={`/build?session=${sessionId}`}>
-        <strong>{draft.title || "Untitled plan"}</strong>
+        <strong>
+          <PlainText>{draft.title || "Untitled plan"}</PlainText>
+        </strong>
         <span className="muted">Version {draft.version}</span>
       </Link>
       <button
         type="button"
         className="button quiet"
-        aria-label={`Discard the draft ${draft.title}`}
+        aria-label={`Discard the draft ${visibleText(draft.title)}`}
         title="Discard this draft"
         onClick={() => {
           discard();

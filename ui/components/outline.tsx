@@ -1,21 +1,20 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import type { Section } from "@/lib/markdown";
+import type { Heading } from "@/lib/markdown";
 
 /** The document's headings, as links: beside a long text on a wide screen, folded above it on a narrow one. */
-export function Outline({ sections }: { sections: Section[] }) {
-  const headings = sections.filter(({ level, heading }) => level > 0 && heading !== "");
-  const top = Math.min(...headings.map(({ level }) => level));
-  const shown = headings.filter(({ level }) => level <= top + 2);
+export function Outline({ headings }: { headings: Heading[] }) {
+  const top = headings.reduce((least, { level }) => Math.min(least, level), 6);
+  const shown = headings.filter(({ level, text }) => level <= top + 2 && text !== "");
   const here = useCurrent(shown);
   if (shown.length < 3) return null;
   const links = (
     <ul>
-      {shown.map(({ id, level, heading }) => (
+      {shown.map(({ id, level, text }) => (
         <li key={id} data-depth={level - top}>
           <a href={`#${id}`} aria-current={id === here ? "location" : undefined}>
-            {heading}
+            {text}
           </a>
         </li>
       ))}
@@ -35,9 +34,9 @@ export function Outline({ sections }: { sections: Section[] }) {
 }
 
 /** The section that the reader is in. */
-function useCurrent(sections: Section[]): string | null {
+function useCurrent(headings: Heading[]): string | null {
   const [here, setHere] = useState<string | null>(null);
-  const ids = sections.map(({ id }) => id).join(" ");
+  const ids = headings.map(({ id }) => id).join(" ");
   useEffect(() => {
     const visible = new Set<string>();
     const order = ids.split(" ");

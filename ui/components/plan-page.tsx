@@ -2,15 +2,16 @@
 
 import * as Tabs from "@radix-ui/react-tabs";
 import type { Plan } from "greenlight-client";
-import dynamic from "next/dynamic";
 import { useEffect } from "react";
 import { applyEdit, encode, hasByteOrderMark, lineEndings, toView } from "@/lib/document";
 import { errorMessage } from "@/lib/errors";
 import { useDocument } from "@/lib/use-document";
+import { useReading } from "@/lib/use-reading";
+import { visibleText } from "@/lib/visible";
+import { ChangesSince } from "./changes-since";
 import { Fingerprint } from "./fingerprint";
 import { MarkdownDocument } from "./markdown";
-
-const Changes = dynamic(() => import("./changes").then(({ Changes }) => Changes), { ssr: false });
+import { PlainText, Source } from "./source";
 
 export interface PlanPageProps {
   title: string;
@@ -21,20 +22,19 @@ export interface PlanPageProps {
   hash: string | undefined;
   /** What is known about this version, next to its number. */
   facts: React.ReactNode;
-  /** The buttons. */
-  actions: React.ReactNode;
+  /** The buttons; whether the document is on the screen. */
+  actions: (isShown: boolean) => React.ReactNode;
   /** Messages above the document. */
   notices: React.ReactNode;
-  /** The version to compare with, and what the reader should know about it. */
+  /** The version to compare with. */
   base: Plan | undefined;
-  baseNote: React.ReactNode;
   tab: string;
   onTab: (tab: string) => void;
   /** Absent if the plan cannot be edited now. */
   onEdit?: ((change: { title?: string; content?: string }) => void) | undefined;
 }
 
-/** A plan to read, to compare with an earlier version, and to edit. */
+/** A plan to read, with what has changed since an earlier version, and to edit. */
 export function PlanPage({
   title,
   version,
@@ -44,14 +44,19 @@ export function PlanPage({
   actions,
   notices,
   base,
-  baseNote,
   tab,
   onTab,
   onEdit,
 }: PlanPageProps) {
   useEffect(() => {
-    document.title = `${title} · Greenlight`;
+    document.title = `${visibleText(title)} · Greenlight`;
   }, [title]);
+  const { data: before, error: baseError } = useDocument(base);
+  const isReading = tab === "read";
+  const reading = useReading(
+    isReading ? content : undefined,
+    before?.verified === true ? (before.content ?? undefined) : undefined,
+  );
 
   const skeleton = <div className="skeleton" aria-busy="true" />;
   return (
@@ -59,7 +64,9 @@ export function PlanPage({
       <Tabs.Root value={tab} onValueChange={onTab}>
         <div className="toolbar">
           <div className="toolbar-title">
-            <h1>{title || "Untitled plan"}</h1>
+            <h1 data-long={title.length > 120 || undefined}>
+              <PlainText>{title || "Untitled plan"}</PlainText>
+            </h1>
             <p className="toolbar-facts">
               <span className="version">Version {version}</span>
               {facts}
@@ -68,15 +75,27 @@ export function PlanPage({
           <Tabs.List className="tabs" aria-label="The plan">
             <Tabs.Trigger value="read">Read</Tabs.Trigger>
             <Tabs.Trigger value="edit">Edit</Tabs.Trigger>
-            {base && <Tabs.Trigger value="changes">Changes</Tabs.Trigger>}
+            <Tabs.Trigger value="source">Source</Tabs.Trigger>
           </Tabs.List>
-          <div className="toolbar-action">{actions}</div>
+          {/* A document is approved when it is on the screen, not before. */}
+          <div className="toolbar-action">{actions(!isReading || reading !== undefined)}</div>
         </div>
 
         {notices}
 
         <Tabs.Content value="read" className="tab" tabIndex={-1}>
-          {content === undefined ? skeleton : <MarkdownDocument content={content} />}
+          {base && (before?.verified === false || before?.content === null || baseError) && (
+            <p className="changes-since">
+              The changes since version {base.version} cannot be marked:{" "}
+              {baseError
+                ? errorMessage(baseError)
+                : "its stored document is not the one that was decided on."}
+            </p>
+          )}
+          {base && before?.verified && before.content !== null && (
+            <ChangesSince base={base} reading={reading} />
+          )}
+          {content === undefined ? skeleton : <MarkdownDocument reading={reading} content={content} />}
         </Tabs.Content>
         <Tabs.Content value="edit" className="tab editor" tabIndex={-1}>
           {content === undefined ? (
@@ -104,12 +123,9 @@ export function PlanPage({
             </>
           )}
         </Tabs.Content>
-        {base && (
-          <Tabs.Content value="changes" className="tab" tabIndex={-1}>
-            {baseNote}
-            {content === undefined ? skeleton : <ChangesSince base={base} content={content} />}
-          </Tabs.Content>
-        )}
+        <Tabs.Content value="source" className="tab" tabIndex={-1}>
+          {content === undefined ? skeleton : <Source content={content} />}
+        </Tabs.Content>
       </Tabs.Root>
       {content !== undefined && (
         <footer className="facts">
@@ -123,18 +139,4 @@ export function PlanPage({
       )}
     </main>
   );
-}
-
-function ChangesSince({ base, content }: { base: Plan; content: string }) {
-  const { data, error } = useDocument(base);
-  if (error) return <p className="empty-note">{errorMessage(error)}</p>;
-  if (!data) return <div className="skeleton" aria-busy="true" />;
-  if (!data.verified || data.content === null)
-    return (
-      <p className="empty-note">
-        The stored document of version {base.version} is not the one that you decided on, so the versions
-        cannot be compared.
-      </p>
-    );
-  return <Changes from={data.content} to={content} />;
 }

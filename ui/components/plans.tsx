@@ -10,6 +10,7 @@ import { useWatch } from "@/lib/use-watch";
 import { AskAgain } from "./ask-again";
 import { Pager } from "./pager";
 import { Quote } from "./quote";
+import { PlainText } from "./source";
 import { Status } from "./status";
 import { Time } from "./time";
 
@@ -113,7 +114,9 @@ function Waiting({ plan, session }: RowProps) {
   return (
     <li>
       <Link href={`/build?session=${plan.session_id}`}>
-        <strong>{plan.title}</strong>
+        <strong>
+          <PlainText>{plan.title}</PlainText>
+        </strong>
         <span className="rows-facts">
           <span className="muted">Version {plan.version}</span>
           {session}
@@ -135,7 +138,9 @@ function Expired({ plan, session, onAsked }: RowProps & { onAsked: () => Promise
   return (
     <li>
       <Link href={`/build?session=${plan.session_id}`}>
-        <strong>{plan.title}</strong>
+        <strong>
+          <PlainText>{plan.title}</PlainText>
+        </strong>
         <span className="rows-facts">
           <span className="muted">Version {plan.version}</span>
           {session}
@@ -153,7 +158,9 @@ function Decided({ plan, session }: RowProps) {
   return (
     <li>
       <Link href={`/build?session=${plan.session_id}`}>
-        <strong>{plan.title}</strong>
+        <strong>
+          <PlainText>{plan.title}</PlainText>
+        </strong>
         <span className="rows-facts">
           <Status status={plan.status}>{statusName(plan.status)}</Status>
           <span className="muted">Version {plan.version}</span>

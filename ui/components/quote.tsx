@@ -1,9 +1,13 @@
+import { PlainText } from "./source";
+
 /** A person's comment: plain text, line breaks kept. */
 export function Quote({ label, children }: { label: string; children: string }) {
   return (
     <figure className="quote">
       <figcaption>{label}</figcaption>
-      <blockquote>{children}</blockquote>
+      <blockquote>
+        <PlainText>{children}</PlainText>
+      </blockquote>
     </figure>
   );
 }

@@ -1,9 +1,8 @@
 "use client";
 
-import { getPlanningSession } from "greenlight-client";
 import { useState } from "react";
 import { useDraft } from "@/lib/draft";
-import { approvedPlan, firstView, openProposal, type Session } from "@/lib/plans";
+import { findPlan, firstView, loadSession, type Session } from "@/lib/plans";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useInBrowser } from "@/lib/use-in-browser";
 import { useWatch } from "@/lib/use-watch";
@@ -34,18 +33,18 @@ export function Review(props: Props) {
 function SessionReview({ sessionId, initial }: Props) {
   const user = useUser();
   const { draft, save, discard } = useDraft(user.id, sessionId);
+  const [chosen, setView] = useState(() => firstView(initial, draft));
   const { value: session, reload } = useWatch(
     initial,
-    async () => getPlanningSession(await loadClient(), sessionId),
+    async (known) => loadSession(await loadClient(), sessionId, findPlan(known, chosen)),
     // A proposal may be withdrawn or replaced, and a new version may follow one that was sent back.
     ({ plans }) => plans[0]?.status === "proposed" || plans[0]?.status === "changes_requested",
   );
-  const [chosen, setView] = useState(() => firstView(initial, draft));
   const view = chosen === null || (chosen === "draft" && !draft) ? firstView(session, draft) : chosen;
-  const [tab, setTab] = useState<string>();
+  const [tab, setTab] = useState("read");
 
   function show(view: string) {
-    setTab(undefined);
+    setTab("read");
     setView(view);
   }
 
@@ -72,7 +71,7 @@ function SessionReview({ sessionId, initial }: Props) {
     onSave: save,
     onDiscard: () => {
       discard();
-      show((openProposal(session) ?? approvedPlan(session))?.id ?? "draft");
+      show((session.proposal ?? session.approved)?.id ?? "draft");
     },
     onShow: show,
     onReload: reload,

@@ -8,12 +8,14 @@ import { useRef, useState } from "react";
 import { toast } from "sonner";
 import { editDraft, openDraft, type Draft } from "@/lib/draft";
 import { errorCode, errorMessage, type ErrorCode } from "@/lib/errors";
-import { lastDecided, openProposal, proposer, wasApproved, type Session } from "@/lib/plans";
+import { findPlan, proposer, wasApproved, type Session } from "@/lib/plans";
 import { restoreAgentOf } from "@/lib/restore-agent";
 import { loadClient } from "@/lib/supabase/lazy";
 import { useDocument } from "@/lib/use-document";
 import { useExpired } from "@/lib/use-expired";
+import { usePreviousDecision } from "@/lib/use-previous-decision";
 import { ApprovalError } from "./approval-error";
+import { AskAgain } from "./ask-again";
 import { Callout } from "./callout";
 import { Confirm } from "./confirm";
 import type { PlanPageProps } from "./plan-page";
@@ -36,7 +38,7 @@ interface Props {
   session: Session;
   /** This browser has edits of the session that were not sent. */
   hasDraft: boolean;
-  tab: string | undefined;
+  tab: string;
   onTab: (tab: string) => void;
   onEdit: (draft: Draft) => void;
   onShow: (view: string) => void;
@@ -56,12 +58,14 @@ export function useStoredReview({
   onReload,
 }: Props): PlanPageProps | undefined {
   const router = useRouter();
-  const found = session.plans.find(({ id }) => id === planId);
+  const found = findPlan(session, planId);
   const [last, setLast] = useState(found);
   if (found && found !== last) setLast(found);
   // A plan that no longer exists (its agent was deleted, or it was purged) stays on the screen with a message.
   const plan = found ?? (last?.id === planId ? last : undefined);
   const { data, error: loadError } = useDocument(plan);
+  const isOpen = found?.status === "proposed";
+  const base = usePreviousDecision(isOpen ? found : undefined);
   const expiredByClock = useExpired(plan?.expires_at ?? null);
   const [running, setRunning] = useState<Decision | null>(null);
   const isRunning = useRef(false);
@@ -70,11 +74,8 @@ export function useStoredReview({
 
   if (!plan) return;
   const { version } = plan;
-  const isOpen = found?.status === "proposed";
   const isExpired = expiredByClock || problem?.code === "plan_expired";
   const isReadable = data?.verified === true && data.content !== null;
-  const base = lastDecided(session.plans, plan);
-  const shownTab = tab ?? (isOpen && base ? "changes" : "read");
   const newest = session.plans[0]?.version ?? version;
 
   async function decide(decision: Decision, comment?: string) {
@@ -143,52 +144,44 @@ export function useStoredReview({
     content: data?.content ?? undefined,
     hash: data?.sha256,
     facts: <PlanFacts plan={plan} />,
-    actions: isOpen ? (
-      <>
-        {reject}
-        {(isReadable || data?.verified) && (
-          <Confirm
-            title={`Ask for changes to version ${version}?`}
-            question="The planner sees your comment and proposes a new version. This version is not approved."
-            confirm="Request changes"
-            comment="required"
-            disabled={running !== null}
-            onConfirm={(comment) => void decide("request_changes", comment)}
-          >
-            <MessageSquareReply aria-hidden /> Request changes
-          </Confirm>
-        )}
-        {isReadable && !isExpired && (
-          <button
-            type="button"
-            className="button primary"
-            disabled={running !== null}
-            onClick={() => void decide("approve")}
-          >
-            {running === "approve" && <LoaderCircle className="spinner" aria-hidden />}
-            {running === "approve" ? "Creating the agent…" : "Approve plan"}
-          </button>
-        )}
-      </>
-    ) : (
-      session.agent &&
-      found?.id === session.agent.plan_id && (
-        <Link className="button primary" href={`/build/${session.agent.id}`}>
-          Open the agent
-        </Link>
-      )
-    ),
+    actions: (isShown) =>
+      isOpen ? (
+        <>
+          {reject}
+          {(isReadable || data?.verified) && (
+            <Confirm
+              title={`Ask for changes to version ${version}?`}
+              question="The planner sees your comment and proposes a new version. This version is not approved."
+              confirm="Request changes"
+              comment="required"
+              disabled={running !== null}
+              onConfirm={(comment) => void decide("request_changes", comment)}
+            >
+              <MessageSquareReply aria-hidden /> Request changes
+            </Confirm>
+          )}
+          {isReadable && !isExpired && (
+            <button
+              type="button"
+              className="button primary"
+              disabled={running !== null || !isShown}
+              onClick={() => void decide("approve")}
+            >
+              {running === "approve" && <LoaderCircle className="spinner" aria-hidden />}
+              {running === "approve" ? "Creating the agent…" : "Approve plan"}
+            </button>
+          )}
+        </>
+      ) : (
+        session.agent &&
+        found?.id === session.agent.plan_id && (
+          <Link className="button primary" href={`/build/${session.agent.id}`}>
+            Open the agent
+          </Link>
+        )
+      ),
     base,
-    baseNote: (
-      <>
-        {base && (
-          <p className="lead">
-            Changes from version {base.version} to version {version}.
-          </p>
-        )}
-      </>
-    ),
-    tab: shownTab,
+    tab,
     onTab,
     onEdit:
       running === null && isReadable
@@ -260,7 +253,9 @@ export function useStoredReview({
                 your own.
               </>
             }
-          />
+          >
+            <AskAgain plan={plan} onAsked={onReload} />
+          </Callout>
         )}
         {!isOpen && (found ? !wasCurrent(found, session) : true) && (
           <Outcome plan={plan} isGone={!found} session={session} onShow={onShow} />
@@ -323,7 +318,7 @@ interface OutcomeProps {
 
 /** What happened to a version that is no longer proposed, and where the user can go next. */
 function Outcome({ plan, isGone, session, onShow }: OutcomeProps) {
-  const next = openProposal(session);
+  const next = session.proposal;
   return (
     <Callout
       tone="info"

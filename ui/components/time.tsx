@@ -1,6 +1,7 @@
 "use client";
 
 import { useSyncExternalStore } from "react";
+import { now as serverTime } from "@/lib/clock";
 
 const UNITS = [
   ["day", 86_400],
@@ -17,7 +18,7 @@ function subscribe(listener: () => void) {
 
 // Rounded, so that React sees the same snapshot until there is something new to show.
 function now() {
-  return Math.floor(Date.now() / 20_000) * 20_000;
+  return Math.floor(serverTime() / 20_000) * 20_000;
 }
 
 /** A moment relative to now ("5 minutes ago", "in 2 hours"), exact on hover. The server, which does not know the reader's time zone, shows the day. */

@@ -1,6 +1,8 @@
 "use client";
 
 import { createContext, use } from "react";
+// Early, since it measures from the page's load.
+import "@/lib/clock";
 import type { User } from "@/lib/supabase/server";
 
 const UserContext = createContext<User | null>(null);

@@ -47,6 +47,8 @@ export function publicSettings() {
     supabaseKey: env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
     approveVia: env.NEXT_PUBLIC_APPROVE_VIA,
     cookieRoom,
+    /** The server's time, in milliseconds: see clock.ts. */
+    now: Date.now(),
   };
 }
 

@@ -1,25 +1,35 @@
-import { listProposals, type Agent, type Plan, type PlanStatus, type Supabase } from "greenlight-client";
+import {
+  getPlan,
+  getPlanningSession,
+  listProposals,
+  type Plan,
+  type PlanStatus,
+  type Supabase,
+} from "greenlight-client";
 import type { Draft } from "./draft";
 
-export interface Session {
-  agent: Agent | null;
-  /** All versions, newest first. */
-  plans: Plan[];
+export type Session = Awaited<ReturnType<typeof getPlanningSession>>;
+
+/**
+ * A planning session, and in it the version that is on the screen: also if it is so old that the Data API would leave it
+ * out of the list.
+ */
+export async function loadSession(
+  supabase: Supabase,
+  sessionId: string,
+  shown: Plan | undefined,
+): Promise<Session> {
+  const session = await getPlanningSession(supabase, sessionId);
+  if (!shown || findPlan(session, shown.id)) return session;
+  const plan = await getPlan(supabase, { sessionId, version: shown.version });
+  return plan ? { ...session, plans: [...session.plans, plan] } : session;
 }
 
-/** The plan that waits for a decision. */
-export function openProposal({ plans }: Session): Plan | undefined {
-  return plans.find(({ status }) => status === "proposed");
-}
-
-/** The plan that the session's agent is built from. */
-export function approvedPlan({ agent, plans }: Session): Plan | undefined {
-  return plans.find(({ id }) => id === agent?.plan_id);
-}
-
-/** The newest version below this one that was decided: what a reader compares this one with. */
-export function lastDecided(plans: Plan[], { version }: Plan): Plan | undefined {
-  return plans.find((plan) => plan.version < version && plan.decided_at !== null);
+export function findPlan(
+  { plans, proposal, approved }: Session,
+  id: string | null | undefined,
+): Plan | undefined {
+  return [proposal, approved, ...plans].find((plan) => plan?.id === id) ?? undefined;
 }
 
 /** Whether a plan was approved at some time: also if a newer version has replaced it since. */
@@ -32,10 +42,10 @@ export function wasApproved({ status, decided_at }: Plan): boolean {
  * first, unless the user has edits of their own that were not sent, or that are newer.
  */
 export function firstView(session: Session, draft: Draft | undefined): string | null {
-  const proposal = openProposal(session);
+  const { proposal, approved, plans } = session;
   if (proposal && !(draft && (!draft.settled || draft.version > proposal.version))) return proposal.id;
   if (draft) return "draft";
-  return (approvedPlan(session) ?? session.plans[0])?.id ?? null;
+  return (approved ?? plans[0])?.id ?? null;
 }
 
 /** Who proposed a plan, for its owner. */

@@ -11,7 +11,7 @@ const SETTLED_MS = 20_000;
  */
 export function useWatch<Value>(
   initial: Value,
-  load: () => Promise<Value>,
+  load: (current: Value) => Promise<Value>,
   isMoving: (value: Value) => boolean = () => false,
 ) {
   const [value, setValue] = useState(initial);
@@ -28,7 +28,7 @@ export function useWatch<Value>(
   const current = useEffectEvent(() => value);
   useEffect(
     () =>
-      watch(() => onLoad(), setValue, {
+      watch(() => onLoad(current()), setValue, {
         initial: current(),
         intervalMs: (value) => (isMovingNow(value) ? MOVING_MS : SETTLED_MS),
       }),
@@ -38,7 +38,7 @@ export function useWatch<Value>(
   /** Loads now, and never throws. A load that has already started is ignored: its answer may be older. */
   async function reload(): Promise<void> {
     try {
-      setValue(await load());
+      setValue(await load(value));
     } catch {
       // The next poll tries again.
     }

@@ -5,6 +5,7 @@ import { cache } from "react";
 import { AgentView } from "@/components/agent-view";
 import { DeletedAgent } from "@/components/deleted-agent";
 import { requireUser } from "@/lib/supabase/server";
+import { visibleText } from "@/lib/visible";
 
 interface Props {
   params: Promise<{ agentId: string }>;
@@ -23,7 +24,7 @@ const load = cache(async (id: string) => {
 
 export async function generateMetadata({ params }: Props): Promise<Metadata> {
   const { agent, deleted } = await load((await params).agentId);
-  return { title: agent?.name ?? deleted?.name ?? "Agent" };
+  return { title: visibleText(agent?.name ?? deleted?.name ?? "Agent") };
 }
 
 export default async function AgentPage({ params }: Props) {
