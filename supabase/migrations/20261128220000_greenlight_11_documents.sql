@@ -3,41 +3,6 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(distinct 'public.' || names.name, ', ')
-    into v_taken
-    from (
-        select 'relation' as kind, relname as name
-        from pg_catalog.pg_class
-        where relnamespace = 'public'::regnamespace
-
-        union all
-        select 'type', typname
-        from pg_catalog.pg_type
-        where typnamespace = 'public'::regnamespace
-
-        union all
-        select 'function', proname
-        from pg_catalog.pg_proc
-        where pronamespace = 'public'::regnamespace
-    ) as names
-    where
-        (names.kind, names.name) in (
-            ('relation', 'plan_decision_idx')
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- By hand: statements for tables.
 
 do $$
@@ -69,11 +34,6 @@ begin
     end if;
 end;
 $$;
-
--- The newest decision on a document, for propose_plan(). A migration is one transaction: `concurrently` is impossible.
--- squawk-ignore require-concurrent-index-creation
-create index plan_decision_idx on public.plan (user_id, session_id, document_sha256, version desc)
-where decided_at is not null and status <> 'withdrawn';
 
 -- Written by `make migration` from supabase/functions.sql.
 
