@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from bench.results import TIMES, Results, Row
-from bench.servers import FLOOR, IN_THREADS, PER_REQUEST, SERVICE, SQLALCHEMY
+from bench.servers import FLOOR, PER_REQUEST, SERVICE, SQLALCHEMY
 from local import ROOT
 
 DOCS = ROOT / "docs"
@@ -82,28 +82,13 @@ def groups(results: Results) -> str:
 def summary(results: Results) -> str:
     """Return the few lines for the README."""
     value = results.value
-    plans = next(group for group in results.groups() if group.endswith(" plans"))
     beyond = value(f"One approval, 16 kB: {SERVICE} beyond {FLOOR}")
     against = value(f"One approval, 16 kB: {SERVICE} against {FLOOR}")
-    reads = [row.value for row in results.groups()[plans] if row.unit == TIMES]
     memory = next(row for row in results.groups()["Memory"] if row.unit == "MiB")
-    per_request = value(f"64 clients: {SERVICE} against {PER_REQUEST}")
-    in_threads = value(f"64 clients: {SERVICE} against {IN_THREADS}")
-    missed = [
-        f"  - {row.name}: {figure(row.value, row.unit)} ({goal(row)})"
-        for row in results.rows
-        if row.met is False
-    ]
     return f"""\
-- One approval takes {against:.2f} times as long as its three calls to Supabase alone ({beyond:+.1f} ms), and
-  {value(f"CPU of one approval, 16 kB: {SERVICE}"):.1f} ms of the service's CPU.
-- With 64 clients at once it approves {per_request:.1f} times as many as a Supabase client per request does, and
-  {in_threads:.2f} times as many as a SQLAlchemy design in FastAPI's thread pool, which connects straight to Postgres.
-- With {plans}, approving and reading take {min(reads):.2f} to {max(reads):.2f} times as long as with 1,000.
-- The service starts in {value("Cold start: to the first answer"):.1f} s and has {memory.value:.0f} MiB \
-{memory.measure.removeprefix("the service ")}.
-- Goals missed{", with the reasons in docs/benchmarks.md:" if missed else ": none."}
-{chr(10).join(missed)}""".rstrip()
+- One approval takes {against:.2f} times as long as its three calls to Supabase alone ({beyond:+.1f} ms).
+- It costs {value(f"CPU of one approval, 16 kB: {SERVICE}"):.1f} ms of the service's CPU.
+- The service has {memory.value:.0f} MiB {memory.measure.removeprefix("the service ")}."""
 
 
 def scale(results: Results) -> str:
