@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.plan import new_session
 from tests.web.conftest import PLAN, Account, OpenPage, open_file, redirected, service_role
@@ -237,6 +237,33 @@ def test_right_to_left_paragraphs_run_right_to_left(open_page: OpenPage, account
     expect(article).to_be_visible()
     directions = "all => all.map(e => getComputedStyle(e).direction)"
     assert article.locator("h2, p, ul, th").evaluate_all(directions) == ["rtl", "rtl", "ltr", "rtl", "rtl"]
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_parser_that_cannot_be_loaded_is_loaded_again(
+    open_page: OpenPage, account: Account, times: int
+) -> None:
+    """Once is the network's fault. If it does not come at all, the source is there."""
+    page = open_page(user=account.user, expected="ERR_FAILED|Failed to load")
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if len(lost) < times:
+            lost.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(re.compile("turbopack-worker"), lose)
+    propose(page, account, PLAN)
+
+    expect(page.get_by_role("button", name="Approve plan")).to_be_enabled()
+    if times == 1:
+        expect(page.get_by_role("article")).to_contain_text("Pack the boxes")
+    else:
+        expect(page.get_by_text("This document cannot be rendered, so you see its source.")).to_be_visible()
+        expect(page.get_by_role("region", name="Source")).to_contain_text("Pack the boxes")
+    assert lost
 
 
 # Documents that take minutes to render or to compare, or that recursion cannot follow.

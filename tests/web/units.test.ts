@@ -364,7 +364,7 @@ test("changed blocks, items and rows are marked in the whole document", () => {
   assert.deepEqual(changes("- a\n- b\n- c\n", "- a\n- c\n- d\n"), ["-b", "+d"]);
   assert.deepEqual(
     changes("| a | b |\n|-|-|\n| 1 | 2 |\n| 3 | 4 |", "| a | b |\n|-|-|\n| 1 | 9 |\n| 3 | 4 |"),
-    ["-1|2", "+1|9"],
+    ["-1|(2)", "+1|(9)"],
   );
   assert.deepEqual(changes("> a\n>\n> b", "> a\n>\n> c d e"), ["-b", "+c d e"]);
   assert.deepEqual(changes("a\n\nb\n\nc", "c"), ["-a", "-b"]);

@@ -10,6 +10,8 @@ export interface Changes {
 const TIMEOUT_MS = 1_000;
 // Longer texts are compared as a whole: word by word is unreadable in a rewritten paragraph.
 const LONGEST_TEXT = 4_000;
+// How far to look for a block of the same kind.
+const NEAR = 20;
 /** What has blocks of its own, which are compared one by one. */
 const CONTAINERS = new Set(["ul", "ol", "table", "blockquote"]);
 
@@ -59,26 +61,20 @@ export function markChanges(from: Element[], to: Element[]): { blocks: Element[]
     return [...merged, ...removed.map(remove), ...to.slice(middle[1])];
   }
 
-  /** Blocks in the place of others: a list or a table in the place of another one is compared item by item. */
+  /** Blocks in the place of others. Those of the same kind are compared further: lists and tables item by item. */
   function replace(removed: Element[], added: Element[]): Element[] {
     const result: Element[] = [];
-    const arePairs = removed.length === added.length;
     let at = 0;
     for (const now of added) {
-      const isContainer = CONTAINERS.has(now.tag);
-      const other = isContainer
-        ? removed.findIndex((old, index) => index >= at && old.tag === now.tag)
-        : arePairs && removed[at]?.tag === now.tag
-          ? at
-          : -1;
-      const old = removed[other];
-      if (!old) {
+      const other = removed.slice(at, at + NEAR).findIndex((old) => old.tag === now.tag);
+      const old = removed[at + other];
+      if (other < 0 || !old) {
         result.push(add(now));
         continue;
       }
-      result.push(...removed.slice(at, other).map(remove));
-      at = other + 1;
-      if (isContainer) {
+      result.push(...removed.slice(at, at + other).map(remove));
+      at += other + 1;
+      if (CONTAINERS.has(now.tag)) {
         result.push({ ...now, children: compare(old.children.map(asElement), now.children.map(asElement)) });
       } else {
         const [before, after] = markWords(old, now, left());
@@ -105,13 +101,24 @@ function asElement(part: Part): Element {
 
 /** Marks the words that differ, if the texts have most of their words in common. */
 function markWords(old: Element, now: Element, timeout: number): [Element, Element] {
+  if (now.tag === "tr" && old.children.length === now.children.length) {
+    const cells = now.children.map((cell, index) =>
+      markWords(asElement(old.children[index] ?? ""), asElement(cell), timeout),
+    );
+    return [
+      { ...old, children: cells.map(([before]) => before) },
+      { ...now, children: cells.map(([, after]) => after) },
+    ];
+  }
   const [before, after] = [stringOf(old), stringOf(now)];
   if (timeout === 0 || before.length + after.length > LONGEST_TEXT) return [old, now];
   const words = diffWordsWithSpace(before, after, { timeout });
   const same = words
     ?.filter(({ added, removed }) => !added && !removed)
     .reduce((sum, { value }) => sum + value.length, 0);
-  if (!words || (same ?? 0) * 3 < Math.max(before.length, after.length)) return [old, now];
+  const isSimilar = (same ?? 0) * 3 >= Math.max(before.length, after.length);
+  // Of a row, only the cells that differ are marked, however much they do.
+  if (!words || !(isSimilar || now.tag === "td")) return [old, now];
   return [
     cut(
       old,

@@ -2,6 +2,8 @@ import { toView } from "./document";
 import type { Heading } from "./markdown";
 import type { Answer, Order } from "./reader.worker";
 
+const RETRY_MS = 200;
+
 /**
  * Renders a document, and marks what has changed since `base`. Off the main thread, and only for some time: whatever the
  * document is, the page goes on. Returns a function that stops it.
@@ -12,23 +14,33 @@ export function read(
   limitMs: number,
   onAnswer: (answer: Answer) => void,
 ): () => void {
-  const worker = new Worker(new URL("./reader.worker.ts", import.meta.url), { type: "module" });
+  let worker: Worker | undefined;
+  let failures = 0;
+  let retry: ReturnType<typeof setTimeout> | undefined;
   const limit = setTimeout(() => {
     finish({ reading: "slow", more: false });
   }, limitMs);
-  worker.onmessage = ({ data }: MessageEvent<Answer>) => {
-    if (data.more) onAnswer(data);
-    else finish(data);
-  };
-  worker.onerror = (event) => {
-    event.preventDefault();
-    finish({ reading: "failed", more: false });
-  };
-  worker.postMessage({
-    content: toView(content),
-    base: base === undefined ? undefined : toView(base),
-  } satisfies Order);
+  start();
   return stop;
+
+  function start() {
+    worker = new Worker(new URL("./reader.worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+      if (data.more) onAnswer(data);
+      else finish(data);
+    };
+    // Its script could not be loaded, or its memory ran out.
+    worker.onerror = (event) => {
+      event.preventDefault();
+      worker?.terminate();
+      if (++failures < 3) retry = setTimeout(start, RETRY_MS);
+      else finish({ reading: "failed", more: false });
+    };
+    worker.postMessage({
+      content: toView(content),
+      base: base === undefined ? undefined : toView(base),
+    } satisfies Order);
+  }
 
   function finish(answer: Answer) {
     stop();
@@ -37,6 +49,10 @@ export function read(
 
   function stop() {
     clearTimeout(limit);
+    clearTimeout(retry);
+    if (!worker) return;
+    // A worker that is stopped while it is loading reports an error afterwards.
+    worker.onmessage = worker.onerror = null;
     worker.terminate();
   }
 }
