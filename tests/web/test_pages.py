@@ -481,8 +481,8 @@ def test_every_error_code_has_its_sentence() -> None:
     for_builders = {"build_lost", "build_not_found"} | {
         f"invalid_{argument}" for argument in ("worker", "max_builds", "lease_seconds", "progress", "retry")
     }
-    # Only wrong addresses are answered with these.
-    for_wrong_addresses = {"not_found", "method_not_allowed"}
+    # Only wrong addresses, and programs that speak MCP, are answered with these.
+    for_wrong_addresses = {"not_found", "method_not_allowed", "host_not_allowed", "origin_not_allowed"}
     assert {"plan_stale", "invalid_document_url"} <= from_database
     codes = (from_database | set(ERRORS)) - for_builders - for_wrong_addresses
     assert codes - sentences == set()
