@@ -152,18 +152,25 @@ class World:
             headers["apikey"] = self.stack.secret_key
         return self.owner.supabase.request(method, path, headers=headers, **options)
 
-    def state(self, user: Caller) -> str:
-        """Return everything that this user has, and the bucket."""
+    def state(self, user: Caller, *, orphans: bool) -> str:
+        """Return everything that this user has, documents without a plan (orphans) or not, and the bucket."""
         statements = (
             *(
                 f"select to_jsonb(t) from public.{table} as t where user_id = %(id)s order by id"
                 for table in TABLES
             ),
-            "select to_jsonb(t) from storage.objects as t where starts_with(name, %(id)s) order by id",
+            """
+            select to_jsonb(t) from storage.objects as t
+            where starts_with(name, %(id)s)
+                and (%(orphans)s or exists (select from public.plan where document_id = t.id)) order by id
+            """,
             "select to_jsonb(t) from storage.buckets as t order by id",
         )
         return json.dumps(
-            [self.database.execute(statement, {"id": user.id}).fetchall() for statement in statements]
+            [
+                self.database.execute(statement, {"id": user.id, "orphans": orphans}).fetchall()
+                for statement in statements
+            ]
         )
 
 
@@ -290,6 +297,7 @@ READS: dict[str, Attempt] = {
         "GET", "/rest/v1/agent?select=*,plan(*),agent_event(*),build(*)&id=eq.{agent}"
     ),
     "rpc deleted_agents": rpc("deleted_agents"),
+    "rpc installation": rpc("installation"),
     "rpc orphaned_documents": rpc("orphaned_documents", older_than="0 seconds"),
     "storage: download": asks("GET", f"{OBJECT}/authenticated/plans/{{path}}"),
     "storage: info": asks("GET", f"{OBJECT}/info/authenticated/plans/{{path}}"),
@@ -377,11 +385,13 @@ def outcome(world: World, operation: str, role: str) -> str:
     """Try it, and say in the table's words what happened; nothing may have happened that they do not say."""
     scene = world.scene()
     request = OPERATIONS[operation](world, role, scene)
-    before = [world.state(user) for user in (world.owner, world.stranger)]
+    # The token of an OAuth client deletes nothing: what the service stored before a refusal stays for retention.
+    orphans = not (role == "OAuth client" and operation == "POST /plan/approve")
+    before = [world.state(user, orphans=orphans) for user in (world.owner, world.stranger)]
     answer = request()
     owners, strangers = (
-        state != earlier
-        for state, earlier in zip(map(world.state, (world.owner, world.stranger)), before, strict=True)
+        world.state(user, orphans=orphans) != earlier
+        for user, earlier in zip((world.owner, world.stranger), before, strict=True)
     )
     if owners or strangers:
         world.clear()
