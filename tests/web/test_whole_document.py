@@ -324,3 +324,33 @@ def test_however_heavy_the_document_the_buttons_work_and_its_text_is_there(
     page.get_by_role("main").get_by_role("button", name="Reject").click()
     page.get_by_role("dialog").get_by_role("button", name="Reject").click()
     expect(page.get_by_text("You rejected version 1.")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("".join(f"old {n}\n" for n in range(10_000)), "".join(f"new {n}\n" for n in range(10_000))),
+        ("".join(f"- old {n}\n" for n in range(5_000)), "".join(f"- new {n}\n" for n in range(5_000))),
+        ("".join(f"old {n}\n\n" for n in range(9_000)), "".join(f"new {n}\n\n" for n in range(9_000))),
+        (HEAVY["emphasis"], PLAN),
+        (PLAN, HEAVY["emphasis"]),
+    ],
+    ids=["lines", "items", "paragraphs", "a heavy version before", "a heavy version after"],
+)
+def test_however_much_has_changed_the_buttons_work_and_the_new_text_is_there(
+    open_page: OpenPage, account: Account, before: str, after: str
+) -> None:
+    page = open_page(user=account.user)
+    session_id = propose(page, account, f"{before}\nTHE OLD END")
+    account.done("reject_plan", session_id=session_id, version=1)
+
+    propose(page, account, f"{after}\n\nTHE END", version=2, session_id=session_id)
+
+    expect(page.locator(".prose, .source").get_by_text("THE END").first).to_be_attached()
+    expect(page.get_by_role("button", name="Approve plan")).to_be_enabled()
+    # Marked, or why not.
+    expect(
+        page.get_by_text(re.compile("since version 1.*(are|could not be) marked|see its source"))
+    ).not_to_have_count(0)
+    page.get_by_role("button", name="Approve plan").click()
+    redirected(page)
