@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -234,24 +235,27 @@ def test_a_command_does_not_find_the_key(
         "file": {"secret_key_file": file},
         "standard input": {"secret_key_file": "-"},
     }
-    if source == "standard input":
-        file.chmod(0)  # as a supervisor opens it that has more rights than the builder
     agent = owner.approved()["agent_id"]
     others = {"SERVICE_ROLE": stack.secret_key, "OLDER": LEGACY, "SUPABASE_JWT_SECRET": "x" * 32}
     if source != "environment":
         others["SUPABASE_SECRET_KEY"] = ""
-    with (
-        Path(file if source == "standard input" else os.devnull).open("rb") as standard_input,
-        builder_process(
-            stack,
-            tmp_path,
-            *("sh", "-c", FIND.format(file=file, found=found)),
-            user=user,
-            stdin=standard_input,
-            variables=others,
-            **options[source],
-        ),
-    ):
+    with ExitStack() as running:
+        standard_input = running.enter_context(
+            Path(file if source == "standard input" else os.devnull).open("rb")
+        )
+        if source == "standard input":
+            file.chmod(0)  # as a supervisor opens it that has more rights than the builder
+        running.enter_context(
+            builder_process(
+                stack,
+                tmp_path,
+                *("sh", "-c", FIND.format(file=file, found=found)),
+                user=user,
+                stdin=standard_input,
+                variables=others,
+                **options[source],
+            )
+        )
         until(lambda: owner.status(agent)[2] == 1 and owner.status(agent)[1] != "running")
         assert (*owner.status(agent), owner.build(agent)["message"]) == ("active", "succeeded", 1, None)
     text = found.read_bytes().decode(errors="replace")
