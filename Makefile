@@ -89,7 +89,7 @@ lock: $(PACKAGES) ## resolve the dependencies again, within what pyproject.toml 
 	npm install --package-lock-only
 	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/install
 
-# The stamps make the second run start at once: they are as old as what was installed.
+# The stamps make the second run start at once: each has the time of its install.
 
 .venv/.installed: requirements-dev.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Another one: make PYTHON=python3.12 …" >&2; exit 1; }

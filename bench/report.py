@@ -16,6 +16,19 @@ from local import ROOT
 
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
+# Each picture, and the groups of rows that it shows below one another.
+PICTURES = {
+    "one-approval": ["One approval, 3 kB", "One approval, 16 kB", "One approval, 170 kB"],
+    "stages": ["Stages of one approval, 16 kB"],
+    "many-clients": [
+        "16 clients",
+        "64 clients",
+        "64 clients, 50 ms to Supabase",
+        "64 clients, 300 ms to Supabase",
+    ],
+    "plans": ["1,000,000 plans"],
+    "builds": ["Builds in the database"],
+}
 FILLED = [DOCS / "benchmarks.md", DOCS / "scale.md", ROOT / "README.md"]
 BLOCK = re.compile(r"(<!-- bench ?(.*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 DIFFERENCE = re.compile(r"\b(beyond|growth)\b")
@@ -27,8 +40,9 @@ def write(results: Results) -> None:
     IMAGES.mkdir(exist_ok=True)
     for outdated in IMAGES.glob("bench-*.svg"):
         outdated.unlink()
-    for group, rows in results.groups().items():
-        plot(group, rows)
+    groups = results.groups()
+    for name, shown in PICTURES.items():
+        plot(name, {group: plotted(groups[group]) for group in shown if group in groups})
     for path in FILLED:
         if path.exists():
             path.write_text(fill(path.read_text(), results))
@@ -65,18 +79,6 @@ def goals(results: Results) -> str:
                 f"| {row.name} | {figure(row.value, row.unit)} | {spread(row)} | {goal(row)} | {met} |"
             )
     return "\n".join(lines)
-
-
-def groups(results: Results) -> str:
-    parts = []
-    for group, rows in results.groups().items():
-        parts.append(f"### {group}\n")
-        if plotted(rows):
-            parts.append(f"![{group}](images/{slug(group)}.svg)\n")
-        parts += ["| | median | lowest to highest round |", "|---|---|---|"]
-        parts += [f"| {row.measure} | {figure(row.value, row.unit)} | {spread(row)} |" for row in rows]
-        parts.append("")
-    return "\n".join(parts).rstrip()
 
 
 def summary(results: Results) -> str:
@@ -131,40 +133,44 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "": summary,
     "machine": machine,
     "goals": goals,
-    "groups": groups,
     "scale": scale,
 }
 
 
 def plotted(rows: list[Row]) -> list[Row]:
     """Return what is drawn of a group: the measures of its first unit; a ratio has another."""
-    same = [row for row in rows if row.unit == rows[0].unit and not DIFFERENCE.search(row.measure)]
-    return same if len(same) > 1 else []
+    return [row for row in rows if row.unit == rows[0].unit and not DIFFERENCE.search(row.measure)]
 
 
-def plot(group: str, rows: list[Row]) -> None:
-    drawn = plotted(rows)[::-1]
-    if not drawn:
-        return
-    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.32 * len(drawn)), layout="constrained")
-    axes.barh(
-        [row.measure for row in drawn],
-        [row.value for row in drawn],
-        xerr=[[row.value - row.low for row in drawn], [row.high - row.value for row in drawn]],
-        color=[
-            next((color for name, color in COLORS.items() if row.measure.startswith(name)), COLORS[SERVICE])
-            for row in drawn
-        ],
-        error_kw={"ecolor": "#57606a", "elinewidth": 1, "capsize": 2},
+def plot(name: str, groups: dict[str, list[Row]]) -> None:
+    sizes = [len(rows) for rows in groups.values()]
+    figure_, panels = plt.subplots(
+        len(groups),
+        squeeze=False,
+        sharex=True,
+        figsize=(7, 0.5 + sum(0.32 + 0.3 * size for size in sizes)),
+        height_ratios=sizes,
+        layout="constrained",
     )
-    axes.set_xlabel(drawn[0].unit)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure_.savefig(IMAGES / f"{slug(group)}.svg", metadata={"Date": None, "Creator": None})
+    for axes, (group, rows) in zip(panels[:, 0], groups.items(), strict=True):
+        drawn = rows[::-1]
+        axes.barh(
+            [row.measure for row in drawn],
+            [row.value for row in drawn],
+            xerr=[[row.value - row.low for row in drawn], [row.high - row.value for row in drawn]],
+            color=[
+                next(
+                    (color for peer, color in COLORS.items() if row.measure.startswith(peer)), COLORS[SERVICE]
+                )
+                for row in drawn
+            ],
+            error_kw={"ecolor": "#57606a", "elinewidth": 1, "capsize": 2},
+        )
+        axes.set_title(group, loc="left", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(drawn[0].unit if axes is panels[-1, 0] else "")
+    figure_.savefig(IMAGES / f"bench-{name}.svg", metadata={"Date": None, "Creator": None})
     plt.close(figure_)
-
-
-def slug(group: str) -> str:
-    return "bench-" + re.sub(r"[^a-z0-9]+", "-", group.lower()).strip("-")
 
 
 def figure(value: float, unit: str) -> str:

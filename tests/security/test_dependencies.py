@@ -38,7 +38,9 @@ def packages() -> dict[str, dict[str, object]]:
 def test_every_node_package_is_pinned_with_its_integrity() -> None:
     assert len(packages()) > 10
     # A bundled package lies in the archive of the one that bundles it, under its integrity.
-    without = {name for name, entry in packages().items() if not ("integrity" in entry or entry.get("inBundle"))}
+    without = {
+        name for name, entry in packages().items() if not ("integrity" in entry or entry.get("inBundle"))
+    }
     # Pinned by version alone, and the page says so: the packages that only other machines install.
     assert all(re.fullmatch(r"@supabase/cli-(?!linux-x64$).*", name) for name in without), without
     for manifest in (ROOT / "package.json", ROOT / "ui" / "package.json"):
