@@ -148,7 +148,7 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     It needs SUPABASE_URL and, unless --secret-key-file is given, SUPABASE_SECRET_KEY in the environment. COMMAND
     does not get the key.
     """
-    from greenlight.worker.main import main as run  # noqa: PLC0415
+    from greenlight.builder.main import main as run  # noqa: PLC0415
 
     raise typer.Exit(
         run(

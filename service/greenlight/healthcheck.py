@@ -1,7 +1,7 @@
 """What the image's HEALTHCHECK runs: it asks the command that the container runs.
 
 `serve` has to answer at /healthz. A builder notes until when it is healthy without another note, in the time of a file
-(see worker/command.py): it is not if it hangs, or if its disk is full. The other commands end by themselves.
+(see builder/command.py): it is not if it hangs, or if its disk is full. The other commands end by themselves.
 """
 
 import glob

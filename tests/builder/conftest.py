@@ -18,11 +18,11 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from greenlight.worker.builder import Builder, BuildFunction, Options
-from greenlight.worker.job import Job, State
-from greenlight.worker.metrics import Metrics
-from greenlight.worker.queue import connect
-from greenlight.worker.settings import BuilderSettings
+from greenlight.builder.builder import Builder, BuildFunction, Options
+from greenlight.builder.job import Job, State
+from greenlight.builder.metrics import Metrics
+from greenlight.builder.queue import connect
+from greenlight.builder.settings import BuilderSettings
 from tests.caller import Caller
 from tests.conftest import RunningStack, elsewhere, local_stack
 from tests.plan import sha256

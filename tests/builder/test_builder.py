@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from greenlight.worker import BuildFailed, Job, Refused
-from greenlight.worker import builder as module
-from greenlight.worker.builder import Builder
+from greenlight.builder import BuildFailed, Job, Refused
+from greenlight.builder import builder as module
+from greenlight.builder.builder import Builder
 from tests.builder.conftest import Owner, builder, eventually, reaches
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Handler, Proxy, answer, pass_on

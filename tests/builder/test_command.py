@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from greenlight.worker import command as module
-from greenlight.worker.command import command
-from greenlight.worker.job import BuildFailed, Job, State
+from greenlight.builder import command as module
+from greenlight.builder.command import command
+from greenlight.builder.job import BuildFailed, Job, State
 from tests import SOAK
 from tests.builder.conftest import Reports, eventually, gone, new_job
 
@@ -321,7 +321,7 @@ def builder_of(script: str, directory: Path) -> list[str]:
     """Return the command of a builder's process, which runs the script as its one build."""
     code = f"""
 import asyncio, os, tempfile
-from greenlight.worker.command import command
+from greenlight.builder.command import command
 from tests.builder.conftest import new_job
 
 async def main(build):

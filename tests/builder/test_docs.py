@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from greenlight import cli
-from greenlight.worker.command import variables
+from greenlight.builder.command import variables
 from local import ROOT
 from tests.builder.conftest import Owner, new_job
 from tests.conftest import RunningStack

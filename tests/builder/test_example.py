@@ -10,7 +10,7 @@ from types import ModuleType
 import psutil
 import pytest
 
-from greenlight.worker.command import command
+from greenlight.builder.command import command
 from local import ROOT
 from local.processes import free_ports
 from tests.builder.conftest import new_job

@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
-from greenlight.worker.command import command
+from greenlight.builder.command import command
 from local import ROOT
 from tests.builder.conftest import Owner, builder_process, gone, until
 from tests.conftest import RunningStack
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs
 
 BUILDER = """
 import asyncio, json, os, sys, tempfile
-from greenlight.worker.command import command
+from greenlight.builder.command import command
 from tests.builder.conftest import new_job
 
 isolate, tempfile.tempdir = sys.argv[1:]

@@ -23,7 +23,7 @@ import httpx
 import psutil
 import pytest
 
-from greenlight.worker import Job
+from greenlight.builder import Job
 from local.processes import free_ports
 from tests import SOAK
 from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, reaches, until
@@ -147,11 +147,6 @@ def test_it_says_why_it_cannot_start(
     assert complaint in result.stderr
     assert "Traceback" not in result.stderr
     assert "sb_secret" not in result.stderr
-
-
-def test_the_http_service_does_not_load_it() -> None:
-    script = "import greenlight.app, greenlight.serve, sys; print([m for m in sys.modules if 'greenlight.worker' in m])"
-    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
 
 
 @pytest.mark.anyio

@@ -2,8 +2,8 @@
 
 import pytest
 
-from greenlight.worker.job import clean
-from greenlight.worker.terminal import last_words, shown
+from greenlight.builder.job import clean
+from greenlight.builder.terminal import last_words, shown
 
 NODE = """/app/build.js:3
 throw new Error("no oven")

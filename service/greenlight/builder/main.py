@@ -13,14 +13,14 @@ from typing import Any
 import structlog
 
 from greenlight import logs
+from greenlight.builder import guard
+from greenlight.builder.builder import Builder, BuildFunction, Options
+from greenlight.builder.command import NotIsolated, command
+from greenlight.builder.metrics import Metrics
+from greenlight.builder.queue import Refused, connect
+from greenlight.builder.settings import BuilderSettings
 from greenlight.keys import role_of
 from greenlight.settings import SettingsError, read
-from greenlight.worker import guard
-from greenlight.worker.builder import Builder, BuildFunction, Options
-from greenlight.worker.command import NotIsolated, command
-from greenlight.worker.metrics import Metrics
-from greenlight.worker.queue import Refused, connect
-from greenlight.worker.settings import BuilderSettings
 
 STOPPED, MISUSE, REFUSED = 0, 2, 3
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from greenlight.worker import terminal
+from greenlight.builder import terminal
 
 MESSAGE_LENGTH = 500  # code points; the database cuts what is longer
 

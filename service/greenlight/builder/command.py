@@ -27,8 +27,8 @@ from pathlib import Path
 import structlog
 
 from greenlight import MAX_DOCUMENT_BYTES
-from greenlight.worker import guard, terminal
-from greenlight.worker.job import BuildFailed, Job
+from greenlight.builder import guard, terminal
+from greenlight.builder.job import BuildFailed, Job
 
 NO_RETRY = 65  # EX_DATAERR of sysexits.h: trying again will not help
 TERM_SECONDS = 5.0  # from SIGTERM to SIGKILL

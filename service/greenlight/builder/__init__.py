@@ -1,7 +1,7 @@
 """A builder: claims the builds of a Supabase project and runs a function of yours for each. See docs/builder.md.
 
     import asyncio
-    from greenlight.worker import BuildFailed, Job, run
+    from greenlight.builder import BuildFailed, Job, run
 
     async def build(job: Job) -> None:
         for number, step in enumerate(steps := job.document.decode().splitlines(), 1):
@@ -13,8 +13,8 @@
 It acts with the project's secret key, so the HTTP service never imports it.
 """
 
-from greenlight.worker.job import BuildFailed, Job
-from greenlight.worker.main import run
-from greenlight.worker.queue import Refused
+from greenlight.builder.job import BuildFailed, Job
+from greenlight.builder.main import run
+from greenlight.builder.queue import Refused
 
 __all__ = ["BuildFailed", "Job", "Refused", "run"]

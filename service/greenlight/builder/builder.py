@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from greenlight import MAX_DOCUMENT_BYTES, logs
-from greenlight.worker.job import BuildFailed, Job, State
-from greenlight.worker.metrics import Metrics
-from greenlight.worker.queue import Away, Claim, Lost, Queue, Refused
+from greenlight.builder.job import BuildFailed, Job, State
+from greenlight.builder.metrics import Metrics
+from greenlight.builder.queue import Away, Claim, Lost, Queue, Refused
 
 BuildFunction = Callable[[Job], Awaitable[None]]
 

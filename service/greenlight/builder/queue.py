@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
 from greenlight import BUCKET, MAX_DOCUMENT_BYTES
-from greenlight.worker.settings import BuilderSettings
+from greenlight.builder.settings import BuilderSettings
 
 CALL_SECONDS = 10.0  # for a call to be answered
 CHUNK = 64 * 1024  # bytes of a document that are read at once
