@@ -243,7 +243,7 @@ def test_an_archived_agent_answers_replays_and_takes_nothing_new(project: Projec
         project.approve(user, version=2, document="# New")
 
 
-def test_nobody_and_a_user_who_is_gone_are_not_authenticated(project: Project) -> None:
+def test_an_unknown_and_a_deleted_user_are_not_authenticated(project: Project) -> None:
     user = project.new_user()
     project.store(user)
     with refused("not_authenticated", "PT401"):

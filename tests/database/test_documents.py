@@ -51,7 +51,7 @@ def test_the_owner_uploads_reads_and_deletes_in_their_own_folder(any_project: Pr
 
 
 @pytest.mark.parametrize("host_policies", [False, True], ids=["alone", "beside all-bucket policies"])
-def test_nobody_else_reads_writes_or_deletes_there(any_project: Project, host_policies: bool) -> None:
+def test_no_one_else_reads_writes_or_deletes_there(any_project: Project, host_policies: bool) -> None:
     owner, stranger = any_project.new_user(), any_project.new_user()
     any_project.store(owner)
     name = owner.path("s1", HASH)
@@ -293,7 +293,7 @@ def test_only_a_well_formed_path_is_taken(any_project: Project) -> None:
         assert insert(connection, good) == 1
 
 
-def test_a_document_that_a_plan_refers_to_is_deleted_by_nobody(any_project: Project) -> None:
+def test_no_role_deletes_a_document_that_a_plan_refers_to(any_project: Project) -> None:
     user = any_project.new_user()
     any_project.store_and_approve(user)
     any_project.store(user, document="# Unapproved")

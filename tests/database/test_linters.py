@@ -41,11 +41,11 @@ def advice(project: Project) -> list[str]:
     return [f"{item['level']} {item['detail']}" for item in found if item["name"] != "unused_index"]
 
 
-def test_the_advisors_have_nothing_to_say(any_project: Project) -> None:
+def test_the_advisors_find_nothing(any_project: Project) -> None:
     assert advice(any_project) == []
 
 
-def test_the_advisors_would_speak(project: Project) -> None:
+def test_the_advisors_find_a_mistake(project: Project) -> None:
     with project.as_superuser() as connection:
         connection.execute("set local role postgres")
         connection.execute("alter table public.plan disable row level security")
@@ -86,11 +86,11 @@ def lint(project: Project) -> list[str]:
     ]
 
 
-def test_plpgsql_check_has_nothing_to_say(checked_project: Project) -> None:
+def test_plpgsql_check_finds_nothing(checked_project: Project) -> None:
     assert lint(checked_project) == []
 
 
-def test_plpgsql_check_would_speak(checked_project: Project) -> None:
+def test_plpgsql_check_finds_a_mistake(checked_project: Project) -> None:
     with checked_project.as_superuser() as connection:
         connection.execute("set local role postgres")
         connection.execute(

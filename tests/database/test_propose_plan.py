@@ -416,9 +416,7 @@ def test_the_url_must_be_a_signed_url_of_the_proposals_own_document(project: Pro
 
 
 @pytest.mark.parametrize("expires_at", ["2020-01-01", "now", "infinity", "-infinity"])
-def test_a_proposal_that_is_over_before_it_begins_or_never_ends_is_refused(
-    project: Project, expires_at: str
-) -> None:
+def test_expiry_must_be_in_the_future_and_finite(project: Project, expires_at: str) -> None:
     user = project.new_user()
     project.store(user)
     with refused("invalid_expires_at", "PT422"):

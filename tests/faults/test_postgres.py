@@ -92,7 +92,7 @@ async def done_while_postgres_comes_and_goes(
 
 
 @pytest.mark.anyio
-async def test_killed_amid_hundreds_of_approvals(
+async def test_killed_during_hundreds_of_approvals(
     own_stack: RunningStack, http: httpx.AsyncClient, caller: Caller, chance: random.Random
 ) -> None:
     asked = requests(APPROVALS)

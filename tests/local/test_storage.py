@@ -239,7 +239,7 @@ def test_the_bucket_limits_size_and_type(user: Caller) -> None:
     assert user.download(path).headers["content-type"] == "text/markdown"
 
 
-def test_nobody_writes_elsewhere(user: Caller, stranger: Caller, anon: Caller) -> None:
+def test_no_one_writes_elsewhere(user: Caller, stranger: Caller, anon: Caller) -> None:
     name = another()
     assert refusal(user.upload(f"{stranger.id}/{name}")) == FORBIDDEN
     assert refusal(anon.upload(f"{stranger.id}/{name}")) == FORBIDDEN
@@ -325,7 +325,7 @@ def test_rows_are_not_deleted_behind_the_apis_back(user: Caller, database: Datab
     assert user.download(path).content == DOCUMENT
 
 
-def test_a_plans_document_stays_whoever_deletes_it(user: Caller, service_role: Caller) -> None:
+def test_no_role_deletes_a_plans_document(user: Caller, service_role: Caller) -> None:
     path, loose = user.path(), f"{user.id}/{another()}"
     user.upload(path)
     user.upload(loose)

@@ -214,7 +214,7 @@ def test_all_taken_ports_are_named_at_once(tmp_path: Path) -> None:
     assert stack.settings.on_free_ports() == stack.settings
 
 
-def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_wrong_port_is_refused_by_name(tmp_path: Path) -> None:
     env = {**variables(tmp_path, free_ports(4)), "SERVICE_PORT": "http"}
     result = subprocess.run(
         [sys.executable, "-m", "local", "up"], check=False, capture_output=True, text=True, env=env, cwd=ROOT

@@ -77,7 +77,9 @@ def test_a_session_id_is_no_path(session: str, user: Caller) -> None:
     assert user.has_nothing()
 
 
-def test_straight_at_supabase_it_is_none_either(stack: RunningStack, user: Caller, stranger: Caller) -> None:
+def test_straight_at_supabase_a_session_id_is_no_path_either(
+    stack: RunningStack, user: Caller, stranger: Caller
+) -> None:
     headers = {
         "Authorization": f"Bearer {user.token}",
         "Content-Type": "text/markdown",

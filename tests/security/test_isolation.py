@@ -102,9 +102,7 @@ def names(*, user: str, session: str, plan: str, agent: str, build: str, sha256:
     }  # fmt: skip
 
 
-def test_what_is_anothers_answers_as_what_does_not_exist(
-    stack: RunningStack, user: Caller, stranger: Caller
-) -> None:
+def test_other_users_ids_look_unknown(stack: RunningStack, user: Caller, stranger: Caller) -> None:
     """Every call that takes an id or a path, by someone whose it is not: through the API, the service and MCP."""
     waits = body(content="# Waits\n")
     user.proposed(**waits)

@@ -301,7 +301,7 @@ async def nonsense(exchange: Exchange) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("trouble", [hang, reset, error, nonsense])
-async def test_while_keys_cannot_be_had_known_ones_serve_and_nobody_waits(
+async def test_while_keys_cannot_be_fetched_known_ones_serve_at_once(
     stack: RunningStack,
     ours: tuple[Project, Process, Process],
     http: httpx.AsyncClient,
