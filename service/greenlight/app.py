@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypedDict
 
-import httpx
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
@@ -14,6 +13,7 @@ from greenlight.auth import Authenticator
 from greenlight.errors import Problem, http_exception_response, problem_response
 from greenlight.metrics import Metrics
 from greenlight.middleware import REQUEST_ID, RequestMiddleware
+from greenlight.requests import Service
 from greenlight.settings import Settings
 from greenlight.upstream import connect
 
@@ -21,9 +21,7 @@ from greenlight.upstream import connect
 class State(TypedDict):
     """What every request finds in `request.state`."""
 
-    settings: Settings
-    http: httpx.AsyncClient
-    authenticator: Authenticator
+    service: Service
     readiness: health.Readiness
     metrics: Metrics
 
@@ -32,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     planners = None
     if settings.mcp:
-        from greenlight.mcp import Planners  # noqa: PLC0415 -- its SDK costs 40 MiB
+        from greenlight.mcp.app import Planners  # noqa: PLC0415 -- its SDK costs 40 MiB
 
         planners = Planners(settings)
 
@@ -45,9 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
             if planners is not None:
                 await stack.enter_async_context(planners.run())
             yield {
-                "settings": settings,
-                "http": http,
-                "authenticator": authenticator,
+                "service": Service(settings, http, authenticator),
                 "readiness": health.Readiness(settings, http),
                 "metrics": metrics,
             }

@@ -1,17 +1,21 @@
-"""Approve a plan as its user."""
+"""Approve or propose a plan as its user: store the document, sign its URL, call the database."""
 
-from typing import Literal
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from greenlight.auth import User
-from greenlight.settings import Settings
-from greenlight.submission import PlanRequest, Submission, submit
-from greenlight.upstream import Upstream
+from greenlight.errors import Problem
+from greenlight.submission import Submission
+from greenlight.upstream import DocumentMissingError, Refusal, Upstream
 
+# How often to store a document if another request's clean-up removes it between our upload and our RPC.
+ATTEMPTS = 3
 
-class ApprovePlanRequest(PlanRequest):
-    """What the user approves."""
+Answer = TypeVar("Answer")
 
 
 class ApprovePlanResponse(BaseModel):
@@ -25,9 +29,58 @@ class ApprovePlanResponse(BaseModel):
     created: bool = Field(description="False if this version was already approved.")
 
 
-async def approve(
-    submission: Submission, user: User, upstream: Upstream, settings: Settings
-) -> ApprovePlanResponse:
+class ProposePlanResponse(BaseModel):
+    success: Literal[True] = True
+    message: str = "Plan proposed successfully"
+    document_url: str = Field(description="A fresh signed URL of the document.")
+    plan_id: str = Field(description="The plan row's id.")
+    version: int
+    status: str = Field(description="`proposed`, or the proposal's status since a later decision.")
+    created: bool = Field(description="False if this version was already proposed.")
+    review_url: str | None = Field(description="Where the user reviews it; null if UI_URL is not set.")
+
+
+async def approve(submission: Submission, upstream: Upstream) -> ApprovePlanResponse:
     """Create the document's plan and agent. A repeat gets the same answer."""
-    url, approved = await submit(submission, user, upstream, settings, upstream.approve)
+    url, approved = await submit(submission, upstream, upstream.approve)
     return ApprovePlanResponse(document_url=url, **approved.model_dump())
+
+
+async def propose(
+    submission: Submission, upstream: Upstream, *, expires_in_seconds: int | None = None
+) -> ProposePlanResponse:
+    """Propose the document to the user. A repeat gets the proposal's current status."""
+    expires_at = None
+    if expires_in_seconds is not None:
+        expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
+    url, proposed = await submit(submission, upstream, partial(upstream.propose, expires_at=expires_at))
+    review_url = upstream.settings.review_url(submission.session_id)
+    return ProposePlanResponse(document_url=url, review_url=review_url, **proposed.model_dump())
+
+
+async def submit(
+    submission: Submission, upstream: Upstream, call: Callable[[Submission, str], Awaitable[Answer]]
+) -> tuple[str, Answer]:
+    """Store the document, sign its URL, call the RPC with both; return the URL and the RPC's answer.
+
+    Each step can be repeated, and the last one is a single transaction. So if this stops in between, the
+    same request again leads to the same result.
+    """
+    path = f"{upstream.user.id}/{submission.session_id}/{submission.sha256}.md"
+    try:
+        async with asyncio.timeout(upstream.settings.approval_timeout_seconds):
+            for _ in range(ATTEMPTS):
+                try:
+                    url = await upstream.store(path, submission.document)
+                    return url, await call(submission, url)
+                except DocumentMissingError:
+                    continue
+    except TimeoutError:
+        # The outcome is not known: the document stays for the next attempt.
+        raise Problem("upstream_timeout", "Supabase did not answer in time.") from None
+    except Refusal:
+        # The document is not needed. If any plan refers to it, the database keeps it; if a request at the
+        # same moment was about to use the same bytes, it will store them again.
+        await upstream.remove(path)
+        raise
+    raise Problem("upstream_error", "The document was removed each time it was stored.", retryable=True)

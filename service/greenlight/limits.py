@@ -60,7 +60,7 @@ class Share:
         if not self._take(self._limits.requests):
             raise _busy("requests")
 
-    def read(self, size: int) -> None:
+    def count_body(self, size: int) -> None:
         """Count this much more of its body.
 
         Raises `upstream_unavailable`.

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         # JSON may escape every byte of the document as \u00XX, six for one; the rest is for the other fields.
         return 6 * self.max_document_bytes + 64 * 1024
 
+    def review_url(self, session_id: str) -> str | None:
+        return f"{self.ui_url}/build?session={session_id}" if self.ui_url else None
+
     @field_validator("mcp")
     @classmethod
     def _reachable(cls, value: bool, info: ValidationInfo) -> bool:

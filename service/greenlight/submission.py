@@ -1,9 +1,8 @@
-"""What approving and proposing have in common: read the request, store the document, call the RPC."""
+"""What callers send to approve or propose a plan, and its rules. No I/O."""
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -17,13 +16,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from greenlight.auth import User
 from greenlight.errors import Problem
-from greenlight.settings import Settings
-from greenlight.upstream import DocumentMissing, Refused, Upstream
 
-# How often to store a document if another request's clean-up removes it between our upload and our RPC.
-ATTEMPTS = 3
 MAX_VERSION = 2**31 - 1  # Postgres integer
 MAX_TITLE = 500  # code points, trimmed
 # Unicode White_Space, exactly: str.strip() without it trims U+001C to U+001F as well.
@@ -110,9 +104,20 @@ class PlanRequest(BaseModel):
     )
 
 
+class ApprovePlanRequest(PlanRequest):
+    """What the user approves."""
+
+
+class ProposePlanRequest(PlanRequest):
+    """What the planner proposes."""
+
+    expires_in_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = Field(
+        None, description="How long the proposal can be approved; without it there is no limit."
+    )
+
+
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyRequest = TypeVar("AnyRequest", bound=PlanRequest)
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -126,26 +131,30 @@ class Submission:
     sha256: str
 
 
-def read(model: type[AnyModel], body: bytes) -> AnyModel:
-    """Read JSON, by the same rules as the database.
+def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
+    """Return a request's JSON body, valid by the rules of the database.
 
     Raises `invalid_request` or another `invalid_*`.
     """
-    try:
-        # JSON can write half of a surrogate pair; the parser refuses it.
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
-    """Read a request's body as `read` does, with one of the two names for the session."""
-    request = read(model, body)
+    # JSON can write half of a surrogate pair; the parser refuses it.
+    request = _valid(model.model_validate_json, body)
     if not request.plan_id and not request.session_id:
         raise _invalid_request({"plan_id": "Field required"})
     if request.plan_id and request.session_id and request.plan_id != request.session_id:
         raise _invalid_request({"session_id": "must be the same as plan_id if both are given"})
     return request
+
+
+def validate(model: type[AnyModel], arguments: dict[str, Any]) -> AnyModel:
+    """Return arguments by the same rules as `parse`."""
+    return _valid(model.model_validate, arguments)
+
+
+def _valid(check: Callable[[Any], AnyModel], given: Any) -> AnyModel:
+    try:
+        return check(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
 
 
 def submission_of(request: PlanRequest, max_document_bytes: int) -> Submission:
@@ -166,12 +175,12 @@ def submission_of(request: PlanRequest, max_document_bytes: int) -> Submission:
 
 def _invalid(error: ValidationError) -> Problem:
     malformed, wrong = {}, {}
-    for found in error.errors():
-        name = ".".join(map(str, found["loc"])) or "body"
-        message = found["msg"].removeprefix("Value error, ")
-        if isinstance(found["input"], str) and "\x00" in found["input"]:
+    for fault in error.errors():
+        name = ".".join(map(str, fault["loc"])) or "body"
+        message = fault["msg"].removeprefix("Value error, ")
+        if isinstance(fault["input"], str) and "\x00" in fault["input"]:
             malformed[name] = "must not contain U+0000"
-        elif found["type"] in _WRONG_VALUE and name in FIELD_CODES:
+        elif fault["type"] in _WRONG_VALUE and name in FIELD_CODES:
             wrong[name] = message
         else:
             malformed[name] = message
@@ -183,35 +192,3 @@ def _invalid(error: ValidationError) -> Problem:
 
 def _invalid_request(fields: dict[str, str]) -> Problem:
     return Problem("invalid_request", f"Not valid: {', '.join(fields)}.", fields=fields)
-
-
-async def submit(
-    submission: Submission,
-    user: User,
-    upstream: Upstream,
-    settings: Settings,
-    call: Callable[[Submission, str], Awaitable[Answer]],
-) -> tuple[str, Answer]:
-    """Store the document, sign its URL, call the RPC with both; return the URL and the RPC's answer.
-
-    Each step can be repeated, and the last one is a single transaction. So if this stops in between, the
-    same request again leads to the same result.
-    """
-    path = f"{user.id}/{submission.session_id}/{submission.sha256}.md"
-    try:
-        async with asyncio.timeout(settings.approval_timeout_seconds):
-            for _ in range(ATTEMPTS):
-                try:
-                    url = await upstream.store(path, submission.document)
-                    return url, await call(submission, url)
-                except DocumentMissing:
-                    continue
-    except TimeoutError:
-        # The outcome is not known: the document stays for the next attempt.
-        raise Problem("upstream_timeout", "Supabase did not answer in time.") from None
-    except Refused:
-        # The document is not needed. If any plan refers to it, the database keeps it; if a request at the
-        # same moment was about to use the same bytes, it will store them again.
-        await upstream.remove(path)
-        raise
-    raise Problem("upstream_error", "The document was removed each time it was stored.", retryable=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import aiohttp
 import httpx
@@ -25,9 +25,7 @@ from greenlight import BUCKET, logs
 from greenlight.auth import User
 from greenlight.errors import ERRORS, Problem, challenge
 from greenlight.settings import Settings
-
-if TYPE_CHECKING:
-    from greenlight.submission import Submission
+from greenlight.submission import Submission
 
 CONNECT_SECONDS = 5
 MAX_CONNECTIONS = 256
@@ -42,11 +40,11 @@ Answer = TypeVar("Answer")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Read(BaseModel):
+class _Row(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class Approved(_Read):
+class Approved(_Row):
     plan_id: str
     agent_id: str
     agent_status: str
@@ -54,19 +52,19 @@ class Approved(_Read):
     created: bool
 
 
-class Proposed(_Read):
+class Proposed(_Row):
     plan_id: str
     version: int
     status: str
     created: bool
 
 
-class PlanDocument(_Read):
+class PlanDocument(_Row):
     document_path: str
     document_sha256: str
 
 
-class Revision(_Read):
+class Revision(_Row):
     """A plan row, as far as a planner needs to know it."""
 
     version: int
@@ -76,25 +74,25 @@ class Revision(_Read):
     expires_at: Annotated[datetime, Field(strict=False)] | None
 
 
-class Build(_Read):
+class Build(_Row):
     status: str
     attempt: int
     progress: int | None
     message: str | None
 
 
-class Agent(_Read):
+class Agent(_Row):
     id: str
     status: str
     build: list[Build]  # the newest one, if there is any
 
 
-class _SignedUrl(_Read):
+class _SignedUrl(_Row):
     signedURL: str  # noqa: N815 -- Storage's name
 
 
-class DocumentMissing(Exception):  # noqa: N818 -- not an error yet: the document is uploaded again
-    """Storage or the database does not know the document (any more)."""
+class DocumentMissingError(Exception):
+    """Storage or the database does not know the document (any more): it is uploaded again."""
 
 
 class ErrorAnswer(Problem):
@@ -117,7 +115,7 @@ class ErrorAnswer(Problem):
         self.sentence = sentence or f"{message}."
 
 
-class Refused(Problem):
+class Refusal(Problem):
     """The database refused for good: the same request will never be accepted."""
 
 
@@ -144,7 +142,7 @@ def connect(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncCli
         event_hooks={"request": [_in_one_piece], "response": [_note_status]},
         trust_env=False,
     )
-    client._cookies = _NoCookies()  # noqa: SLF001 -- the property makes a jar of whatever it is given
+    client._cookies = _NoCookies()  # noqa: SLF001 -- the cookies setter would copy this into a plain Cookies
     return client
 
 
@@ -191,6 +189,8 @@ class Upstream:
     """Supabase, as one user."""
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient, user: User) -> None:
+        self.settings = settings
+        self.user = user
         self._url = settings.supabase_url
         self._seconds = settings.upstream_timeout_seconds
         self._signed_url_seconds = settings.signed_url_ttl_seconds
@@ -213,7 +213,7 @@ class Upstream:
     async def store(self, path: str, document: bytes) -> str:
         """Store the document unless it is there, and return a signed URL of it.
 
-        Raises DocumentMissing when it was removed between the steps, and `document_conflict` when other bytes are
+        Raises DocumentMissingError when it was removed between the steps, and `document_conflict` when other bytes are
         there and cannot be replaced.
 
         storage-api (seen with 1.70.6) answers 409 to an upload of an existing key before it has read the body.
@@ -232,7 +232,7 @@ class Upstream:
                 if not turn.stored:
                     try:
                         url = await self.sign(path)
-                    except DocumentMissing:
+                    except DocumentMissingError:
                         if not await self._uploaded(path, document):
                             await self._check(path, document)
                     else:
@@ -240,14 +240,14 @@ class Upstream:
                 turn.stored = True
             try:
                 return url or await self.sign(path)
-            except DocumentMissing:
+            except DocumentMissingError:
                 turn.stored = False
                 raise
 
     async def _uploaded(self, path: str, document: bytes) -> bool:
         """Upload the document; return False if something is there already."""
         try:
-            await self._ask("upload", self._bucket.upload(path, document, {"content-type": "text/markdown"}))
+            await self._call("upload", self._bucket.upload(path, document, {"content-type": "text/markdown"}))
         except ErrorAnswer as answer:
             if answer.status == 413:
                 raise Problem(
@@ -263,13 +263,13 @@ class Upstream:
 
         The path has the document's hash, but the uploader chooses the path, and storage does not compare them.
 
-        Raises DocumentMissing when nothing is there (any more), and `document_conflict` when other bytes stay: a plan
-        refers to them, or the token is an agent's, which may not delete.
+        Raises DocumentMissingError when nothing is there (any more), and `document_conflict` when other bytes stay: a
+        plan refers to them, or the token is an agent's, which may not delete.
         """
         if await self._holds(path, document):
             return
         if await self.remove(path):
-            raise DocumentMissing
+            raise DocumentMissingError
         if not await self._holds(path, document):
             raise Problem(
                 "document_conflict",
@@ -296,21 +296,21 @@ class Upstream:
                 return size == len(document)
 
         try:
-            return await self._ask("compare", compare())
+            return await self._call("compare", compare())
         except ErrorAnswer as refusal:
             if refusal.status == 404:
-                raise DocumentMissing from refusal
+                raise DocumentMissingError from refusal
             raise
 
     async def sign(self, path: str) -> str:
         """Return a URL under which the document can be read without a token, for a limited time."""
         try:
-            answer = await self._ask("sign", self._bucket.create_signed_url(path, self._signed_url_seconds))
+            answer = await self._call("sign", self._bucket.create_signed_url(path, self._signed_url_seconds))
         except ErrorAnswer as refusal:
             if refusal.status == 404:
-                raise DocumentMissing from refusal
+                raise DocumentMissingError from refusal
             raise
-        url = _read("sign", _SignedUrl, answer).signedURL
+        url = _parse("sign", _SignedUrl, answer).signedURL
         if not url.startswith(f"{self._url}/storage/v1/object/sign/{BUCKET}/{path}?token="):
             raise _unreadable("sign", "not a signed URL of this document")
         return url
@@ -322,7 +322,7 @@ class Upstream:
         """
         try:
             # Answers 200 and an empty list where the policy or the foreign key keeps it.
-            return bool(await self._ask("remove", self._bucket.remove([path])))
+            return bool(await self._call("remove", self._bucket.remove([path])))
         except Problem as problem:
             logs.log.warning(
                 "document not removed",
@@ -334,20 +334,20 @@ class Upstream:
 
     # Data API
 
-    async def approve(self, submission: "Submission", document_url: str) -> Approved:
-        return _read("rpc", Approved, await self._rpc("approve_plan", _arguments(submission, document_url)))
+    async def approve(self, submission: Submission, document_url: str) -> Approved:
+        return _parse("rpc", Approved, await self._rpc("approve_plan", _arguments(submission, document_url)))
 
     async def propose(
-        self, submission: "Submission", document_url: str, expires_at: datetime | None
+        self, submission: Submission, document_url: str, expires_at: datetime | None
     ) -> Proposed:
         arguments = _arguments(submission, document_url)
         if expires_at is not None:
             arguments["expires_at"] = expires_at.isoformat()
-        return _read("rpc", Proposed, await self._rpc("propose_plan", arguments))
+        return _parse("rpc", Proposed, await self._rpc("propose_plan", arguments))
 
     async def withdraw(self, session_id: str, version: int) -> Revision:
         arguments = {"session_id": session_id, "version": version}
-        return _read("rpc", Revision, await self._rpc("withdraw_plan", arguments))
+        return _parse("rpc", Revision, await self._rpc("withdraw_plan", arguments))
 
     async def plan(self, plan_id: str) -> PlanDocument | None:
         """Return where the plan's document is, or None if the user has no such plan."""
@@ -368,34 +368,34 @@ class Upstream:
         return await self._first("agent", Agent, query.limit(1, foreign_table="build"))
 
     async def _first(self, stage: str, model: type[Model], query: Any) -> Model | None:
-        answer = await self._ask(stage, query.limit(1).execute())
+        answer = await self._call(stage, query.limit(1).execute())
         if not isinstance(answer.data, list):
             raise _unreadable(stage, "not a list")
-        return _read(stage, model, answer.data[0]) if answer.data else None
+        return _parse(stage, model, answer.data[0]) if answer.data else None
 
     async def _rpc(self, name: str, arguments: dict[str, Any]) -> Any:
         try:
-            return (await self._ask("rpc", self._data.rpc(name, arguments).execute())).data
+            return (await self._call("rpc", self._data.rpc(name, arguments).execute())).data
         except ErrorAnswer as answer:
             # Our functions refuse with PT and the HTTP status as SQLSTATE; the message is the code.
             if (answer.reason, answer.message) == ("PT404", "document_not_found"):
-                raise DocumentMissing from answer
+                raise DocumentMissingError from answer
             if not answer.reason.startswith("PT"):
                 raise
             kind = ERRORS.get(answer.message)
             if kind is None or answer.reason != f"PT{kind.status}":
                 # Such as invalid_document_url: the service made it, so it is not the caller's fault.
-                raise Refused("upstream_error", answer.sentence, cause=f"rpc: {answer.message}") from answer
+                raise Refusal("upstream_error", answer.sentence, cause=f"rpc: {answer.message}") from answer
             headers = challenge(token_given=True) if kind.status == 401 else {}
-            raise Refused(
+            raise Refusal(
                 answer.message, answer.sentence, headers=headers, cause=f"rpc: {answer.message}"
             ) from answer
 
-    async def _ask(self, stage: str, call: Awaitable[Answer]) -> Answer:
-        return await _ask(stage, self._seconds, call)
+    async def _call(self, stage: str, call: Awaitable[Answer]) -> Answer:
+        return await _timed(stage, self._seconds, call)
 
 
-def _arguments(submission: "Submission", document_url: str) -> dict[str, Any]:
+def _arguments(submission: Submission, document_url: str) -> dict[str, Any]:
     return {
         "session_id": submission.session_id,
         "version": submission.version,
@@ -411,19 +411,19 @@ async def check_reachable(settings: Settings, http: httpx.AsyncClient) -> None:
     Raises `upstream_unavailable` or another of its kind.
     """
 
-    async def ask(path: str) -> None:
+    async def reach(path: str) -> None:
         call = http.get(
             f"{settings.supabase_url}{path}", headers={"apikey": settings.supabase_publishable_key}
         )
-        response = await _ask("reach", settings.upstream_timeout_seconds, call)
+        response = await _timed("reach", settings.upstream_timeout_seconds, call)
         if response.status_code >= 500:
             raise Problem("upstream_unavailable", f"{path} answered {response.status_code}.")
 
     # Without a user's token some of them answer 401, which is enough to know that they are up.
-    await asyncio.gather(*map(ask, ("/auth/v1/health", "/rest/v1/", "/storage/v1/status")))
+    await asyncio.gather(*map(reach, ("/auth/v1/health", "/rest/v1/", "/storage/v1/status")))
 
 
-async def _ask(stage: str, seconds: float, call: Awaitable[Answer]) -> Answer:
+async def _timed(stage: str, seconds: float, call: Awaitable[Answer]) -> Answer:
     """Make one call of a client library: limit and time it, and turn what it raises into a Problem.
 
     Only the library's call is enclosed. storage3 (2.34.1) raises AttributeError, KeyError, TypeError and
@@ -467,7 +467,7 @@ async def _ask(stage: str, seconds: float, call: Awaitable[Answer]) -> Answer:
         raise _unreadable(stage, logs.describe(error)) from error
 
 
-def _read(stage: str, model: type[Model], answer: object) -> Model:
+def _parse(stage: str, model: type[Model], answer: object) -> Model:
     try:
         return model.model_validate(answer)
     except ValidationError as error:

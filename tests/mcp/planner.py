@@ -34,13 +34,13 @@ class Planner:
         return content
 
     async def refused(self, code: str, tool: str, **arguments: Json) -> dict[str, Json]:
-        """Check that the call is refused with this code, and with a way out."""
+        """Check that the call is refused with this code, and with what to do next."""
         answer = await self.call(tool, **arguments)
         assert answer.is_error, answer
         content: dict[str, Json] | None = answer.structured_content
         assert content is not None
         assert content["code"] == code
-        assert content["way_out"]
+        assert content["next_step"]
         assert answer.content[0].text.startswith(f"{code}: ")  # type: ignore[union-attr]
         return content
 

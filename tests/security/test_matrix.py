@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from greenlight import mcp
 from greenlight.app import create_app
+from greenlight.mcp.app import METADATA
+from greenlight.mcp.tools import create_server
 from greenlight.settings import Settings
 from tests.caller import Caller
 from tests.conftest import RunningStack
@@ -316,7 +317,7 @@ READS: dict[str, Attempt] = {
     "GET /docs/oauth2-redirect": asks("GET", "/docs/oauth2-redirect"),
     "GET /openapi.json": asks("GET", "/openapi.json"),
     "GET /metrics": asks("GET", "/metrics"),
-    **{f"GET {path}": asks("GET", path) for path in (mcp.METADATA, f"{mcp.METADATA}/mcp")},
+    **{f"GET {path}": asks("GET", path) for path in (METADATA, f"{METADATA}/mcp")},
     "POST /mcp": to_mcp("tools/list"),
     "mcp get_decision": to_mcp("tools/call", "get_decision", session_id="{session}", version=1),
 }
@@ -457,7 +458,7 @@ def test_every_table_function_and_endpoint_is_in_it(world: World) -> None:
     assert {operation.split(",")[0] for operation in operations if operation.startswith("rpc ")} == {
         f"rpc {name}" for name in ours("function")
     }
-    tools = asyncio.run(mcp.server.list_tools())
+    tools = asyncio.run(create_server().list_tools())
     assert {operation for operation in operations if operation.startswith("mcp ")} == {
         f"mcp {tool.name}" for tool in tools
     }

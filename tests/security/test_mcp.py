@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from greenlight import mcp
+from greenlight.mcp.tools import create_server
 from tests import SOAK
 from tests.caller import Caller, expect_problem
 from tests.plan import sha256
 
 Json = Any
-TOOLS = {tool.name: tool.input_schema for tool in asyncio.run(mcp.server.list_tools())}
+TOOLS = {tool.name: tool.input_schema for tool in asyncio.run(create_server().list_tools())}
 
 # Every code point, half of a surrogate pair and NUL included.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)

@@ -99,7 +99,7 @@ def test_an_agent_replaces_nothing_and_its_human_does(user: Caller, agent: Calle
         expect_problem(agent.propose(**request), 409, "document_conflict")
     refusal = agent.tool("propose_plan", title="A plan", content=content, session_id=session).json()["result"]
     assert (refusal["isError"], refusal["structuredContent"]["code"]) == (True, "document_conflict")
-    assert "Change the plan" in refusal["structuredContent"]["way_out"]
+    assert "Change the plan" in refusal["structuredContent"]["next_step"]
     assert user.read(path) == b"garbage"
     assert user.rows("plan") == []
 

@@ -33,10 +33,10 @@ def test_a_request_gives_everything_back_when_it_ends() -> None:
     for _ in range(3):
         share = Share(limits)
         share.begin("ada")
-        share.read(60)
-        share.read(40)
+        share.count_body(60)
+        share.count_body(40)
         with pytest.raises(Problem) as problem:
-            share.read(1)
+            share.count_body(1)
         assert (problem.value.code, problem.value.retryable) == ("upstream_unavailable", True)
         other = Share(limits)
         with pytest.raises(Problem):

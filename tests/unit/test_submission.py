@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight import submission
-from greenlight.approval import ApprovePlanRequest
 from greenlight.errors import Problem
-from greenlight.proposal import ProposePlanRequest
-from greenlight.submission import Submission
+from greenlight.submission import ApprovePlanRequest, ProposePlanRequest, Submission
 from tests.plan import BAD_FIELDS, INVALID_TITLES, LIMIT, VALID_TITLES, body, encode, is_seen, sha256
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from greenlight import approval, logs, submission, upstream
+from greenlight import approval, logs, upstream
 from greenlight.auth import User
 from greenlight.errors import ERRORS, Problem
 from greenlight.settings import Settings
@@ -85,7 +85,7 @@ async def approve(
     logs.begin("test")
     wanted = Submission("session", 1, "Title", document, sha256(document))
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
-        return await approval.approve(wanted, USER, Upstream(settings, http, USER), settings)
+        return await approval.approve(wanted, Upstream(settings, http, USER))
 
 
 async def problem_of(supabase: Supabase, **changed: Any) -> Problem:
@@ -410,7 +410,7 @@ async def test_a_document_that_goes_each_time_is_given_up(step: str) -> None:
     problem = await problem_of(supabase)
 
     assert (problem.code, problem.retryable) == ("upstream_error", True)
-    assert supabase.calls.count("upload") == submission.ATTEMPTS
+    assert supabase.calls.count("upload") == approval.ATTEMPTS
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from greenlight import logs, upstream
-from greenlight.proposal import ProposePlanResponse, propose
+from greenlight.approval import ProposePlanResponse, propose
 from greenlight.settings import Settings
 from greenlight.submission import Submission
 from greenlight.upstream import Upstream
@@ -28,7 +28,7 @@ async def proposed(supabase: Supabase, seconds: int | None = None, **changed: An
     settings = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x", **changed)
     logs.begin("test")
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
-        return await propose(SUBMISSION, seconds, USER, Upstream(settings, http, USER), settings)
+        return await propose(SUBMISSION, Upstream(settings, http, USER), expires_in_seconds=seconds)
 
 
 @pytest.mark.anyio
