@@ -16,7 +16,7 @@ import { isPublishable, publishedSecrets, roleOf } from "../../ui/lib/keys.js";
 import { markChanges } from "../../ui/lib/changes.ts";
 import { outline, render, TooLarge, type Part } from "../../ui/lib/markdown.ts";
 import { safePath } from "../../ui/lib/paths.ts";
-import { visible, visibleText } from "../../ui/lib/visible.ts";
+import { visible, visibleText } from "../../ui/registry/lib/greenlight/visible.ts";
 
 test("a document is decoded and encoded byte for byte", () => {
   const bytes = new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a, 0xc3, 0xa9, 0x0d, 0x65, 0xcc, 0x81]);

@@ -1,10 +1,10 @@
 import { approvePlan as approve } from "greenlight-client";
 import type { Approval, ApprovalInput, Step } from "@/lib/approval";
 import { documentProblem } from "@/lib/document";
-import { errorCode, failure, type Result } from "@/lib/errors";
+import { errorCode, failure, type Result } from "@/lib/greenlight/errors";
 import { SESSION_ID } from "@/lib/paths";
 import { publicEnv } from "@/lib/public-env";
-import { loadClient } from "@/lib/supabase/lazy";
+import { loadClient } from "@/lib/greenlight/load-client";
 import { approveThroughService } from "./approve-through-service";
 
 /** The answer to an approval; `agent_id` is where the page goes next. */

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { Approval, ApprovalInput } from "@/lib/approval";
 import { env } from "@/lib/env";
-import { failure, isErrorCode, type Result } from "@/lib/errors";
+import { failure, isErrorCode, type Result } from "@/lib/greenlight/errors";
 import { createClient } from "@/lib/supabase/server";
 
 const Problem = z.object({ code: z.string() });

@@ -2,13 +2,13 @@
 
 import { listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
 import Link from "next/link";
-import { loadClient } from "@/lib/supabase/lazy";
-import { useWatch } from "@/lib/use-watch";
-import { visibleText } from "@/lib/visible";
-import { Progress } from "./progress";
-import { PlainText } from "./source";
-import { Status } from "./status";
-import { Time } from "./time";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { useWatch } from "@/hooks/use-watch";
+import { visibleText } from "@/lib/greenlight/visible";
+import { Progress } from "@/components/greenlight/progress";
+import { PlainText } from "@/components/greenlight/plain-text";
+import { Status } from "@/components/greenlight/status";
+import { Time } from "@/components/greenlight/time";
 
 interface Props {
   initial: AgentSummary[];

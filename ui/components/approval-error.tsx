@@ -2,7 +2,7 @@
 
 import { CircleAlert } from "lucide-react";
 import Link from "next/link";
-import { errorMessage, isRetryable, type ErrorCode } from "@/lib/errors";
+import { errorMessage, isRetryable, type ErrorCode } from "@/lib/greenlight/errors";
 
 interface Props {
   code: ErrorCode;

@@ -5,10 +5,10 @@ import { MessageSquareReply } from "lucide-react";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
 import { toast } from "sonner";
-import { errorCode, errorMessage } from "@/lib/errors";
-import { loadClient } from "@/lib/supabase/lazy";
-import { Confirm } from "./confirm";
-import { PlainText } from "./source";
+import { errorCode, errorMessage } from "@/lib/greenlight/errors";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { Confirm } from "@/components/greenlight/confirm";
+import { PlainText } from "@/components/greenlight/plain-text";
 
 interface Props {
   plan: Pick<Plan, "session_id" | "version" | "title">;

@@ -3,9 +3,9 @@
 import type { AgentStatus, Build } from "greenlight-client";
 import { RotateCw } from "lucide-react";
 import { Callout } from "./callout";
-import { Progress } from "./progress";
-import { PlainText } from "./source";
-import { Time } from "./time";
+import { Progress } from "@/components/greenlight/progress";
+import { PlainText } from "@/components/greenlight/plain-text";
+import { Time } from "@/components/greenlight/time";
 
 interface Props {
   status: AgentStatus;

@@ -1,8 +1,8 @@
 import Link from "next/link";
 import { Notice } from "./notice";
 import { RestoreButton } from "./restore-button";
-import { PlainText } from "./source";
-import { Time } from "./time";
+import { PlainText } from "@/components/greenlight/plain-text";
+import { Time } from "@/components/greenlight/time";
 
 export function DeletedAgent({ id, name, deletedAt }: { id: string; name: string; deletedAt: string }) {
   return (

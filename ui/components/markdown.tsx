@@ -6,7 +6,8 @@ import type { Element, Hidden, Part } from "@/lib/markdown";
 import type { Reading } from "@/lib/use-reading";
 import { Callout } from "./callout";
 import { Outline } from "./outline";
-import { Invisible, PlainText, Source } from "./source";
+import { Invisible, PlainText } from "@/components/greenlight/plain-text";
+import { Source } from "./source";
 
 const NOT_RENDERED = {
   waiting: "It takes long to render this document. Until then, you see its source.",

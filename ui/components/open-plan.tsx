@@ -8,12 +8,12 @@ import { toast } from "sonner";
 import EXAMPLE_PLAN from "../../docs/example-plan.md";
 import { decode, documentProblem } from "@/lib/document";
 import { draftSessions, openDraft, useDraft } from "@/lib/draft";
-import { errorMessage } from "@/lib/errors";
+import { errorMessage } from "@/lib/greenlight/errors";
 import { newSessionId } from "@/lib/paths";
 import { titleOf } from "@/lib/read";
 import { useInBrowser } from "@/lib/use-in-browser";
-import { visibleText } from "@/lib/visible";
-import { PlainText } from "./source";
+import { visibleText } from "@/lib/greenlight/visible";
+import { PlainText } from "@/components/greenlight/plain-text";
 import { useUser } from "./user";
 
 /** Opens a plan from a file, the clipboard or the example, in `sessionId` or in a new session. */

@@ -4,14 +4,15 @@ import * as Tabs from "@radix-ui/react-tabs";
 import type { Plan } from "greenlight-client";
 import { useEffect } from "react";
 import { applyEdit, encode, hasByteOrderMark, lineEndings, toView } from "@/lib/document";
-import { errorMessage } from "@/lib/errors";
+import { errorMessage } from "@/lib/greenlight/errors";
 import { useDocument } from "@/lib/use-document";
 import { useReading } from "@/lib/use-reading";
-import { visibleText } from "@/lib/visible";
+import { visibleText } from "@/lib/greenlight/visible";
 import { ChangesSince } from "./changes-since";
 import { Fingerprint } from "./fingerprint";
 import { MarkdownDocument } from "./markdown";
-import { PlainText, Source } from "./source";
+import { PlainText } from "@/components/greenlight/plain-text";
+import { Source } from "./source";
 
 export interface PlanPageProps {
   title: string;

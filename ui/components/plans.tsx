@@ -5,14 +5,14 @@ import { Inbox } from "lucide-react";
 import Link from "next/link";
 import type { ReactNode } from "react";
 import { loadPlans, PLANS_PAGE_SIZE, proposer, statusName, type PlansPages } from "@/lib/plans";
-import { loadClient } from "@/lib/supabase/lazy";
-import { useWatch } from "@/lib/use-watch";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { useWatch } from "@/hooks/use-watch";
 import { AskAgain } from "./ask-again";
 import { Pager } from "./pager";
-import { Quote } from "./quote";
-import { PlainText } from "./source";
-import { Status } from "./status";
-import { Time } from "./time";
+import { Quote } from "@/components/greenlight/quote";
+import { PlainText } from "@/components/greenlight/plain-text";
+import { Status } from "@/components/greenlight/status";
+import { Time } from "@/components/greenlight/time";
 
 type Plans = Awaited<ReturnType<typeof loadPlans>>;
 

@@ -3,9 +3,9 @@
 import { useState } from "react";
 import { useDraft } from "@/lib/draft";
 import { findPlan, firstView, loadSession, type Session } from "@/lib/plans";
-import { loadClient } from "@/lib/supabase/lazy";
+import { loadClient } from "@/lib/greenlight/load-client";
 import { useInBrowser } from "@/lib/use-in-browser";
-import { useWatch } from "@/lib/use-watch";
+import { useWatch } from "@/hooks/use-watch";
 import { useDraftReview } from "./draft-review";
 import { OpenPlan } from "./open-plan";
 import { PlanPage } from "./plan-page";

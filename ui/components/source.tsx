@@ -1,6 +1,7 @@
 import { memo, useMemo } from "react";
 import { toView } from "@/lib/document";
-import { visible } from "@/lib/visible";
+import { Invisible } from "@/components/greenlight/plain-text";
+import { visible } from "@/lib/greenlight/visible";
 
 // The browser lays out only the pieces that are on the screen.
 const PIECE = 4_000;
@@ -24,26 +25,6 @@ export const Source = memo(function Source({ content }: { content: string }) {
     </div>
   );
 });
-
-/** The name of characters that cannot be seen. */
-export function Invisible({ children }: { children: React.ReactNode }) {
-  return (
-    <span className="invisible" title="Invisible characters">
-      {children}
-    </span>
-  );
-}
-
-/** A text in a line of its own words, like a title: nothing in it is invisible, or turns around what stands beside it. */
-export function PlainText({ children }: { children: string }) {
-  return (
-    <bdi>
-      {visible(children).map((part, at) =>
-        typeof part === "string" ? part : <Invisible key={at}>{part.mark}</Invisible>,
-      )}
-    </bdi>
-  );
-}
 
 /** At the ends of lines, if there are any: a line that is longer than a piece is cut. */
 function cut(text: string): string[] {

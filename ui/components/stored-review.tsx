@@ -7,20 +7,20 @@ import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
 import { toast } from "sonner";
 import { editDraft, openDraft, type Draft } from "@/lib/draft";
-import { errorCode, errorMessage, type ErrorCode } from "@/lib/errors";
+import { errorCode, errorMessage, type ErrorCode } from "@/lib/greenlight/errors";
 import { findPlan, proposer, wasApproved, type Session } from "@/lib/plans";
 import { restoreAgentOf } from "@/lib/restore-agent";
-import { loadClient } from "@/lib/supabase/lazy";
+import { loadClient } from "@/lib/greenlight/load-client";
 import { useDocument } from "@/lib/use-document";
-import { useExpired } from "@/lib/use-expired";
+import { useExpired } from "@/hooks/use-expired";
 import { usePreviousDecision } from "@/lib/use-previous-decision";
 import { ApprovalError } from "./approval-error";
 import { AskAgain } from "./ask-again";
 import { Callout } from "./callout";
-import { Confirm } from "./confirm";
+import { Confirm } from "@/components/greenlight/confirm";
 import type { PlanPageProps } from "./plan-page";
-import { Quote } from "./quote";
-import { Time } from "./time";
+import { Quote } from "@/components/greenlight/quote";
+import { Time } from "@/components/greenlight/time";
 
 type Decision = "approve" | "request_changes" | "reject";
 

@@ -1,11 +1,11 @@
 import { listEvents, type AgentEvent, type Plan } from "greenlight-client";
 import { useState } from "react";
 import { toast } from "sonner";
-import { errorCode, errorMessage } from "@/lib/errors";
+import { errorCode, errorMessage } from "@/lib/greenlight/errors";
 import { proposer, wasApproved } from "@/lib/plans";
-import { loadClient } from "@/lib/supabase/lazy";
-import { Quote } from "./quote";
-import { Time } from "./time";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { Quote } from "@/components/greenlight/quote";
+import { Time } from "@/components/greenlight/time";
 
 interface Entry {
   key: string;

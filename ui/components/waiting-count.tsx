@@ -1,8 +1,8 @@
 "use client";
 
 import { countWaiting } from "@/lib/plans";
-import { loadClient } from "@/lib/supabase/lazy";
-import { useWatch } from "@/lib/use-watch";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { useWatch } from "@/hooks/use-watch";
 
 /** How many proposals wait for the user, in the navigation. */
 export function WaitingCount({ initial }: { initial: number }) {

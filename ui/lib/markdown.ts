@@ -3,7 +3,7 @@ import type { ListItem, Nodes } from "mdast";
 import { fromMarkdown } from "mdast-util-from-markdown";
 import { gfmFromMarkdown } from "mdast-util-gfm";
 import { gfm } from "micromark-extension-gfm";
-import { visible } from "./visible.ts";
+import { visible } from "../registry/lib/greenlight/visible.ts";
 
 /** What a usual rendering leaves out, and this one shows. */
 export type Hidden =

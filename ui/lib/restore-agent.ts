@@ -1,7 +1,7 @@
 import { deletedAgents, restoreAgent as restore } from "greenlight-client";
 import { toast } from "sonner";
-import { errorCode, errorMessage } from "./errors";
-import { loadClient } from "./supabase/lazy";
+import { errorCode, errorMessage } from "@/lib/greenlight/errors";
+import { loadClient } from "@/lib/greenlight/load-client";
 
 /** Restores a deleted agent and shows a toast. Returns false if it failed. */
 export async function restoreAgent(id: string): Promise<boolean> {

@@ -5,7 +5,7 @@ import { approvePlan } from "@/actions/approve-plan";
 import type { Approval, Step } from "./approval";
 import { encode, sha256 } from "./document";
 import type { Draft } from "./draft";
-import { errorMessage, type ErrorCode } from "./errors";
+import { errorMessage, type ErrorCode } from "@/lib/greenlight/errors";
 
 /** Approves a draft and opens its agent. `problem` is why the last attempt failed. */
 export function useApproval(sessionId: string, onFailure: () => Promise<unknown>) {

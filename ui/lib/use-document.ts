@@ -1,8 +1,8 @@
 import { getDocument, type Plan } from "greenlight-client";
 import { useEffect, useState } from "react";
 import { decode } from "./document";
-import { errorCode, type ErrorCode } from "./errors";
-import { loadClient } from "./supabase/lazy";
+import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
+import { loadClient } from "@/lib/greenlight/load-client";
 
 export interface StoredDocument {
   bytes: Uint8Array<ArrayBuffer>;

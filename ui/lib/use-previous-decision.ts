@@ -1,6 +1,6 @@
 import { getPreviousDecision, type Plan } from "greenlight-client";
 import { useEffect, useState } from "react";
-import { loadClient } from "./supabase/lazy";
+import { loadClient } from "@/lib/greenlight/load-client";
 
 /** The version that a proposal is compared with. Undefined while it is not known, and if there is none: then nothing is marked. */
 export function usePreviousDecision(plan: Plan | undefined): Plan | undefined {

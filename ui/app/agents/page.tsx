@@ -5,7 +5,7 @@ import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
 import { Pager, pageNumber } from "@/components/pager";
 import { RestoreButton } from "@/components/restore-button";
-import { Time } from "@/components/time";
+import { Time } from "@/components/greenlight/time";
 import { requireUser } from "@/lib/supabase/server";
 
 const STATUSES: AgentStatus[] = ["building", "active", "paused", "failed", "archived"];

@@ -4,7 +4,7 @@ import Link from "next/link";
 import { Notice } from "@/components/notice";
 import { OpenPlan } from "@/components/open-plan";
 import { Review } from "@/components/review";
-import { errorMessage } from "@/lib/errors";
+import { errorMessage } from "@/lib/greenlight/errors";
 import { SESSION_ID } from "@/lib/paths";
 import { requireUser } from "@/lib/supabase/server";
 

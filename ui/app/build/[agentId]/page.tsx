@@ -5,7 +5,7 @@ import { cache } from "react";
 import { AgentView } from "@/components/agent-view";
 import { DeletedAgent } from "@/components/deleted-agent";
 import { requireUser } from "@/lib/supabase/server";
-import { visibleText } from "@/lib/visible";
+import { visibleText } from "@/lib/greenlight/visible";
 
 interface Props {
   params: Promise<{ agentId: string }>;

@@ -1,4 +1,4 @@
-import { watch } from "greenlight-client";
+import { watch } from "@/lib/greenlight/client";
 import { useEffect, useEffectEvent, useState } from "react";
 
 const MOVING_MS = 2_000;

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { now } from "./clock";
+import { now } from "@/lib/greenlight/clock";
 
 // The longest time that setTimeout takes.
 const LONGEST_MS = 2 ** 31 - 1;

@@ -1,4 +1,4 @@
-import type { Build } from "greenlight-client";
+import type { Build } from "@/lib/greenlight/client";
 
 /** A build's progress as a bar, and in percent if the builder reports it. */
 export function Progress({ build, label }: { build: Build; label: string }) {

@@ -1,4 +1,4 @@
-import { PlainText } from "./source";
+import { PlainText } from "./plain-text";
 
 /** A person's comment: plain text, line breaks kept. */
 export function Quote({ label, children }: { label: string; children: string }) {

@@ -1,4 +1,4 @@
-import { GreenlightError } from "greenlight-client";
+import { GreenlightError } from "@/lib/greenlight/client";
 
 /**
  * The message for each code of the database and the service, and for the few errors that only occur in a browser.

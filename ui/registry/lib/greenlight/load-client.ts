@@ -1,4 +1,4 @@
 /** The browser's Supabase client, loaded on demand: reading and editing a draft needs none. */
 export async function loadClient() {
-  return (await import("./client")).createClient();
+  return (await import("@/lib/supabase/client")).createClient();
 }

@@ -1,7 +1,7 @@
 "use client";
 
 import { useSyncExternalStore } from "react";
-import { now as serverTime } from "@/lib/clock";
+import { now as serverTime } from "@/lib/greenlight/clock";
 
 const UNITS = [
   ["day", 86_400],
