@@ -80,7 +80,7 @@ bench: $(PACKAGES) ## compare the service with others, in about half an hour (BE
 migration: $(PACKAGES) ## write what supabase/functions.sql changes into a migration (NAME=its name; again before the release: the same file)
 	@python -m local.migration "$(NAME)"
 
-types: $(PACKAGES) ## write client/database.d.ts from the migrations
+types: $(PACKAGES) ## write client/src/database.ts from the migrations
 	python -m local.types
 
 lock: $(PACKAGES) ## resolve the dependencies again, within what pyproject.toml and package.json allow

@@ -2,14 +2,10 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["database.d.ts"] },
+  { ignores: ["dist/", "src/database.ts"] },
   {
-    files: ["**/*.js", "**/*.d.ts"],
+    files: ["**/*.ts"],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
-    rules: {
-      // It does not see the type that a JSDoc comment gives to an expression.
-      "@typescript-eslint/no-unsafe-return": "off",
-    },
   },
 );

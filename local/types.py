@@ -16,7 +16,7 @@ from local import NODE, ROOT
 from local.processes import LocalError, environment, free_ports
 from local.stack import CLI, Settings, Stack
 
-TYPES = ROOT / "client" / "database.d.ts"
+TYPES = ROOT / "client" / "src" / "database.ts"
 INSTALLED = ROOT / "supabase" / "installed.json"
 PRETTIER = ROOT / "node_modules" / "prettier" / "bin" / "prettier.cjs"
 
@@ -48,7 +48,7 @@ def _generate() -> dict[Path, str]:
             types = _output([NODE, CLI, "gen", "types", f"--remote={url}", "--schema=public"], directory)
             with psycopg.connect(stack.postgres.url("supabase_admin")) as connection:
                 ((objects,),) = connection.execute("select public.installation() -> 'objects'")
-        # A declaration file cannot have values, and the package has none for these: the lists of enums are empty.
+        # Types only: the lists of enums are empty.
         declarations = types.partition("export const Constants")[0]
         return {
             TYPES: _output([NODE, PRETTIER, "--stdin-filepath", TYPES], directory, declarations),

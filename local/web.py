@@ -4,12 +4,15 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from local import NODE, ROOT
 from local.processes import Child, LocalError, environment
 
 UI = ROOT / "ui"
+# The web app compiles the npm client's source.
+CLIENT = ROOT / "client" / "src"
 NEXT = ROOT / "node_modules" / "next" / "dist" / "bin" / "next"
 BUILD_ID = UI / ".next" / "BUILD_ID"
 
@@ -71,7 +74,7 @@ def _changes() -> Iterator[float]:
         yield (ROOT / name).stat().st_mtime
     # What the build writes there itself does not count.
     made = {".next", "node_modules", "next-env.d.ts", "tsconfig.tsbuildinfo"}
-    for directory, directories, files in os.walk(UI):
+    for directory, directories, files in chain(os.walk(UI), os.walk(CLIENT)):
         directories[:] = [name for name in directories if name not in made]
         if directory != str(UI):
             # A file that was deleted leaves no other trace.

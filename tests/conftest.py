@@ -18,7 +18,7 @@ from mirakuru.base import cleanup_subprocesses
 from local.processes import free_ports
 from local.stack import Settings, Stack, answers, service
 
-pytest_plugins = ["tests.plugins"]
+pytest_plugins = ["tests.plugins", "tests.client.package"]
 
 # When a process ends, mirakuru (3.1.0, under pytest-postgresql) kills each server whose id contains the number of the
 # process, other runs' servers among them. Ours are stopped by their fixtures.

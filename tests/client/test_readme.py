@@ -12,7 +12,7 @@ import pytest
 
 from local import ROOT
 from local.processes import Child, environment, free_ports
-from tests.client.conftest import Run, output
+from tests.client.package import Run, output
 from tests.conftest import RunningStack, User
 from tests.plan import new_session
 

@@ -42,7 +42,9 @@ def planner(account: Account, tool: str, **arguments: Json) -> dict[str, Json]:
         return thread.submit(lambda: asyncio.run(call())).result()
 
 
-def test_one_plan_goes_through_every_door(open_page: OpenPage, account: Account, tmp_path: Path) -> None:
+def test_one_plan_goes_through_every_door(
+    open_page: OpenPage, account: Account, project: Path, tmp_path: Path
+) -> None:
     stack = account.stack
     first = planner(account, "propose_plan", title="Mail", content="# Mail\n\n1. Read it\n2. Answer it\n")
     session = first["session_id"]
@@ -64,7 +66,7 @@ def test_one_plan_goes_through_every_door(open_page: OpenPage, account: Account,
     )
     approved = subprocess.run(
         [NODE, "--input-type=module", "-e", APPROVE],
-        env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env=variables, cwd=project, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert approved.returncode == 0, approved.stderr
     agent_id = json.loads(approved.stdout)["agent_id"]

@@ -2,34 +2,13 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import {
-  applyEdit,
-  decode,
-  documentProblem,
-  encode,
-  lineEndings,
-  sha256,
-  toView,
-} from "../../ui/lib/document.ts";
+import { applyEdit, lineEndings, toView } from "../../ui/lib/document.ts";
 import { editDraft, markSent, openDraft } from "../../ui/lib/draft.ts";
 import { isPublishable, publishedSecrets, roleOf } from "../../ui/lib/keys.js";
 import { markChanges } from "../../ui/lib/changes.ts";
 import { outline, render, TooLarge, type Part } from "../../ui/lib/markdown.ts";
 import { safePath } from "../../ui/lib/paths.ts";
 import { visible, visibleText } from "../../ui/registry/lib/greenlight/visible.ts";
-
-test("a document is decoded and encoded byte for byte", () => {
-  const bytes = new Uint8Array([0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a, 0xc3, 0xa9, 0x0d, 0x65, 0xcc, 0x81]);
-  assert.deepEqual(encode(decode(bytes.buffer)), bytes);
-  assert.throws(() => decode(new Uint8Array([0xe9]).buffer), TypeError);
-});
-
-test("the hash is SHA-256 in hex", async () => {
-  assert.equal(
-    await sha256(encode("abc")),
-    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-  );
-});
 
 test("a view that was not changed leaves the document alone", () => {
   for (const document of ["\uFEFFa\r\nb\rc\n", "", "\r", "\n\r\n\r", "x"])
@@ -70,14 +49,6 @@ test("line endings are named", () => {
     "mixed",
     "LF",
   ]);
-});
-
-test("what cannot be a document is told before it is sent", () => {
-  assert.equal(documentProblem("a\0b"), "invalid_request");
-  assert.equal(documentProblem("half of a pair: \uD83D"), "invalid_request");
-  assert.equal(documentProblem(""), "document_too_large");
-  assert.equal(documentProblem("é".repeat(512 * 1024) + "x"), "document_too_large");
-  assert.equal(documentProblem("é".repeat(512 * 1024)), null);
 });
 
 const titleOf = (markdown: string) => outline(render(markdown).blocks).headings[0]?.text;

@@ -1,8 +1,6 @@
-import { approvePlan as approve } from "greenlight-client";
+import { approvePlan as approve, documentProblem, SESSION_ID } from "greenlight-client";
 import type { Approval, ApprovalInput, Step } from "@/lib/approval";
-import { documentProblem } from "@/lib/document";
 import { errorCode, failure, type Result } from "@/lib/greenlight/errors";
-import { SESSION_ID } from "@/lib/paths";
 import { publicEnv } from "@/lib/public-env";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { approveThroughService } from "./approve-through-service";
@@ -17,7 +15,7 @@ export async function approvePlan(
 ): Promise<Result<ApprovePlanResult>> {
   if (!SESSION_ID.test(input.plan_id)) return failure("invalid_session_id");
   const problem = documentProblem(input.content);
-  if (problem) return failure(problem);
+  if (problem) return failure(errorCode(problem));
   if (publicEnv().approveVia === "direct") return approveDirectly(input, onStep);
   try {
     onStep("sending");

@@ -1,12 +1,12 @@
 "use client";
 
+import { decodeDocument, documentProblem } from "greenlight-client";
 import { FileText, FileUp, ClipboardPaste, Trash2 } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
 import { toast } from "sonner";
 import EXAMPLE_PLAN from "../../docs/example-plan.md";
-import { decode, documentProblem } from "@/lib/document";
 import { draftSessions, openDraft, useDraft } from "@/lib/draft";
 import { errorMessage } from "@/lib/greenlight/errors";
 import { newSessionId } from "@/lib/paths";
@@ -27,7 +27,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
   const { save } = useDraft(user.id, id);
 
   async function open(content: string, fallbackTitle = "Untitled plan") {
-    const problem = isSecureContext ? documentProblem(content) : "insecure_context";
+    const problem = isSecureContext ? documentProblem(content)?.code : "insecure_context";
     if (problem) {
       toast.error(errorMessage(problem));
       return;
@@ -39,7 +39,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
   async function openFile(chosen: File | undefined) {
     if (!chosen) return;
     try {
-      await open(decode(await chosen.arrayBuffer()), chosen.name.replace(/\.[^.]*$/, ""));
+      await open(decodeDocument(await chosen.arrayBuffer()), chosen.name.replace(/\.[^.]*$/, ""));
     } catch {
       toast.error("This file is not UTF-8 text. Save it as UTF-8, then open it again.");
     }

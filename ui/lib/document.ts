@@ -4,32 +4,11 @@
  * merged into the original.
  */
 
-export const MAX_DOCUMENT_BYTES = 1024 * 1024;
-
 const BOM = "\uFEFF";
 const LINE = /[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g;
 
-/** Reads a file's bytes. Throws a TypeError if they are not UTF-8. Keeps a byte order mark. */
-export function decode(bytes: BufferSource): string {
-  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-}
-
 export function encode(content: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(content);
-}
-
-/** The SHA-256 of the document's bytes in hex. */
-export async function sha256(bytes: BufferSource): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** The error code of a document that cannot be approved, or null. */
-export function documentProblem(content: string): "invalid_request" | "document_too_large" | null {
-  // A lone surrogate has no UTF-8 form: another character than the one shown would be approved.
-  if (content.includes("\0") || !content.isWellFormed()) return "invalid_request";
-  const size = encode(content).length;
-  return size >= 1 && size <= MAX_DOCUMENT_BYTES ? null : "document_too_large";
 }
 
 /** The document as a text area shows it: no byte order mark, every line break a line feed. */

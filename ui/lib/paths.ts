@@ -1,6 +1,3 @@
-/** The id of a planning session, as the database accepts it. */
-export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/;
-
 /** A new planning session's id. crypto.randomUUID would need a secure context. */
 export function newSessionId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>

@@ -1,9 +1,9 @@
+import { sha256 } from "greenlight-client";
 import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
 import { toast } from "sonner";
 import { approvePlan } from "@/actions/approve-plan";
 import type { Approval, Step } from "./approval";
-import { encode, sha256 } from "./document";
 import type { Draft } from "./draft";
 import { errorMessage, type ErrorCode } from "@/lib/greenlight/errors";
 
@@ -22,7 +22,7 @@ export function useApproval(sessionId: string, onFailure: () => Promise<unknown>
     setStep("sending");
     try {
       const { title, content, version } = draft;
-      const content_sha256 = hash ?? (await sha256(encode(content)));
+      const content_sha256 = hash ?? (await sha256(content));
       const result = await approvePlan(
         { plan_id: sessionId, title, content, version, content_sha256 },
         setStep,

@@ -1,6 +1,5 @@
-import { getDocument, type Plan } from "greenlight-client";
+import { decodeDocument, getDocument, type Plan } from "greenlight-client";
 import { useEffect, useState } from "react";
-import { decode } from "./document";
 import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
 
@@ -50,7 +49,7 @@ async function load(document_path: string, document_sha256: string): Promise<Sto
 
 function textOf(bytes: Uint8Array<ArrayBuffer>): string | null {
   try {
-    return decode(bytes);
+    return decodeDocument(bytes);
   } catch {
     return null;
   }

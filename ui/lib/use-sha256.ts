@@ -1,5 +1,5 @@
+import { sha256 } from "greenlight-client";
 import { useEffect, useState } from "react";
-import { encode, sha256 } from "./document";
 
 /** The SHA-256 of a document's bytes; undefined while it is being computed, and if the browser cannot compute it. */
 export function useSha256(content: string | undefined): string | undefined {
@@ -7,7 +7,7 @@ export function useSha256(content: string | undefined): string | undefined {
   useEffect(() => {
     let current = true;
     if (content !== undefined && "subtle" in crypto)
-      void sha256(encode(content)).then((hash) => {
+      void sha256(content).then((hash) => {
         if (current) setKnown({ content, hash });
       });
     return () => {

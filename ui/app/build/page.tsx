@@ -1,11 +1,10 @@
-import { getPlanningSession } from "greenlight-client";
+import { getPlanningSession, SESSION_ID } from "greenlight-client";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { Notice } from "@/components/notice";
 import { OpenPlan } from "@/components/open-plan";
 import { Review } from "@/components/review";
 import { errorMessage } from "@/lib/greenlight/errors";
-import { SESSION_ID } from "@/lib/paths";
 import { requireUser } from "@/lib/supabase/server";
 
 interface Props {

@@ -1,8 +1,5 @@
-import { watch } from "@/lib/greenlight/client";
+import { CHANGING_MS, SETTLED_MS, watch } from "@/lib/greenlight/client";
 import { useEffect, useEffectEvent, useState } from "react";
-
-const MOVING_MS = 2_000;
-const SETTLED_MS = 20_000;
 
 /**
  * Keeps a value from the server up to date: loads it again every 2 seconds while something changes, else every 20.
@@ -30,7 +27,7 @@ export function useWatch<Value>(
     () =>
       watch(() => onLoad(current()), setValue, {
         initial: current(),
-        intervalMs: (value) => (isMovingNow(value) ? MOVING_MS : SETTLED_MS),
+        intervalMs: (value) => (isMovingNow(value) ? CHANGING_MS : SETTLED_MS),
       }),
     [round],
   );

@@ -1,24 +1,49 @@
-/** @import { RealtimeOptions, Supabase, WatchOptions } from "./types.js" */
-/** @import * as greenlight from "./types.js" */
+import { getAgent } from "./agents";
+import { getPlan, type PlanVersion } from "./plans";
+import type { AgentDetails, Plan, Supabase } from "./types";
 
-import { getAgent } from "./agents.js";
-import { getPlan } from "./plans.js";
-
-const CHANGING_MS = 2_000;
-const SETTLED_MS = 20_000;
+/** How often a row is loaded again while it is expected to change, and otherwise. */
+export const CHANGING_MS = 2_000;
+export const SETTLED_MS = 20_000;
 const LONGEST_MS = 60_000;
 
-/** @type {typeof greenlight.watch} */
-export function watch(load, onChange, options) {
+export interface WatchOptions<Value> {
+  /** The value that is already known. The first load then comes after its interval, not at once. */
+  initial?: Value | undefined;
+  /** Called after each failure. Watching continues; the pause grows with each failure, up to a minute. */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Another way to stop. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface RealtimeOptions<Value> extends WatchOptions<Value> {
+  /** Load as soon as Realtime reports a change, and poll rarely. Its publication needs the tables: see the README. */
+  realtime?: boolean | undefined;
+}
+
+/**
+ * Calls `load` now and then again after `intervalMs(value)`, and `onChange` with the first value and each one that
+ * differs from the one before. Waits while the tab is hidden. Returns a function that stops it.
+ */
+export function watch<Value>(
+  load: () => Promise<Value>,
+  onChange: (value: Value) => void,
+  options: WatchOptions<Value> & { intervalMs: (value: Value) => number },
+): () => void {
   return start(load, onChange, options).stop;
 }
 
-/** @type {typeof greenlight.watchAgent} */
-export function watchAgent(supabase, agentId, onChange, options = {}) {
-  const tables = { agent: `id=eq.${agentId}`, build: `agent_id=eq.${agentId}` };
+/** Watches an agent: every 2 seconds while it is being built, else every 20. Null when it is deleted. */
+export function watchAgent(
+  supabase: Supabase,
+  agentId: string,
+  onChange: (agent: AgentDetails | null) => void,
+  options: RealtimeOptions<AgentDetails | null> = {},
+): () => void {
+  const filters = { agent: `id=eq.${agentId}`, build: `agent_id=eq.${agentId}` };
   return follow(
     supabase,
-    tables,
+    filters,
     () => getAgent(supabase, agentId),
     (agent) => agent?.status === "building",
     onChange,
@@ -26,8 +51,13 @@ export function watchAgent(supabase, agentId, onChange, options = {}) {
   );
 }
 
-/** @type {typeof greenlight.watchProposal} */
-export function watchProposal(supabase, plan, onChange, options = {}) {
+/** Watches one version of a session: every 2 seconds until it is decided, then every 20. Null before it is proposed. */
+export function watchProposal(
+  supabase: Supabase,
+  plan: PlanVersion,
+  onChange: (plan: Plan | null) => void,
+  options: RealtimeOptions<Plan | null> = {},
+): () => void {
   return follow(
     supabase,
     { plan: `session_id=eq.${plan.sessionId}` },
@@ -41,16 +71,15 @@ export function watchProposal(supabase, plan, onChange, options = {}) {
 /**
  * Watches rows: by polling, quickly while they are expected to change, and by Realtime if asked for. A message of
  * Realtime only says when to look. A deletion sends none (row level security hides the row), so polling goes on, slowly.
- *
- * @template Value
- * @param {Supabase} supabase
- * @param {Record<string, string>} tables their filters
- * @param {() => Promise<Value>} load
- * @param {(value: Value) => boolean} isChanging
- * @param {(value: Value) => void} onChange
- * @param {RealtimeOptions<Value>} options
  */
-function follow(supabase, tables, load, isChanging, onChange, { realtime = false, ...options }) {
+function follow<Value>(
+  supabase: Supabase,
+  filters: Record<string, string>,
+  load: () => Promise<Value>,
+  isChanging: (value: Value) => boolean,
+  onChange: (value: Value) => void,
+  { realtime = false, ...options }: RealtimeOptions<Value>,
+): () => void {
   let subscribed = false;
   const { look, stop, stopped } = start(load, onChange, {
     ...options,
@@ -60,9 +89,9 @@ function follow(supabase, tables, load, isChanging, onChange, { realtime = false
 
   // A unique name: watchers with the same name would share a channel, and the first one to stop would close it.
   let channel = supabase.channel(`greenlight-${crypto.randomUUID()}`);
-  for (const [table, filter] of Object.entries(tables))
+  for (const [table, filter] of Object.entries(filters))
     channel = channel.on("postgres_changes", { event: "*", schema: "public", table, filter }, look);
-  channel.subscribe((/** @type {string} */ status) => {
+  channel.subscribe((status: string) => {
     subscribed = status === "SUBSCRIBED";
     // Load changes from before the subscription, or from while it was lost.
     look();
@@ -71,20 +100,14 @@ function follow(supabase, tables, load, isChanging, onChange, { realtime = false
   return stop;
 }
 
-/**
- * Only browsers have one.
- *
- * @returns {Document | undefined}
- */
-const tab = () => globalThis.document;
+/** Only browsers have one. */
+const tab = (): Document | undefined => globalThis.document;
 
-/**
- * @template Value
- * @param {() => Promise<Value>} load
- * @param {(value: Value) => void} onChange
- * @param {WatchOptions<Value> & { intervalMs: (value: Value) => number }} options
- */
-function start(load, onChange, { intervalMs, initial, onError, signal }) {
+function start<Value>(
+  load: () => Promise<Value>,
+  onChange: (value: Value) => void,
+  { intervalMs, initial, onError, signal }: WatchOptions<Value> & { intervalMs: (value: Value) => number },
+) {
   const page = tab();
   const stopping = new AbortController();
   const stopped = stopping.signal;
@@ -95,8 +118,7 @@ function start(load, onChange, { intervalMs, initial, onError, signal }) {
   let askedMeanwhile = false;
   let failures = 0;
   let last = initial === undefined ? undefined : JSON.stringify(initial);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
   const look = () => {
     clearTimeout(timer);
@@ -114,7 +136,7 @@ function start(load, onChange, { intervalMs, initial, onError, signal }) {
     // Last, so that an exception in the caller's code does not stop the watching.
     tell();
   };
-  const succeeded = (/** @type {Value} */ value) => {
+  const succeeded = (value: Value) => {
     failures = 0;
     return {
       delay: intervalMs(value),
@@ -126,7 +148,7 @@ function start(load, onChange, { intervalMs, initial, onError, signal }) {
       },
     };
   };
-  const failed = (/** @type {unknown} */ error) => {
+  const failed = (error: unknown) => {
     failures++;
     return {
       delay: Math.min(CHANGING_MS * 2 ** failures, LONGEST_MS),

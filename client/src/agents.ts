@@ -1,0 +1,121 @@
+import { call, checked, typed } from "./data-api";
+import type { Agent, AgentDetails, AgentEvent, AgentStatus, AgentSummary, Supabase } from "./types";
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const NEWEST_FIRST = { ascending: false };
+
+/** An agent by its id. Null if it does not exist, is deleted, or belongs to another user. */
+export async function getAgent(supabase: Supabase, agentId: string): Promise<AgentDetails | null> {
+  if (!UUID.test(agentId)) return null;
+  const db = typed(supabase);
+  const response = await db
+    .from("agent")
+    // Each embed names its foreign key: a table of the adopter that refers to two of ours would make it ambiguous.
+    .select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*),agent_event!agent_event_agent_fkey(*)")
+    .eq("id", agentId)
+    .order("created_at", { referencedTable: "build", ...NEWEST_FIRST })
+    .limit(1, { referencedTable: "build" })
+    .order("id", { referencedTable: "agent_event", ...NEWEST_FIRST })
+    .limit(100, { referencedTable: "agent_event" })
+    .maybeSingle();
+  const row = checked(response).data;
+  if (!row) return null;
+  const { agent_event: events, build: builds, ...agent } = row;
+  const ofSession = () =>
+    db
+      .from("plan")
+      .select()
+      // The user, too: the service role reads those of others with a session of the same name.
+      .match({ user_id: agent.user_id, session_id: agent.session_id })
+      .order("version", NEWEST_FIRST);
+  // A query of its own, since a list is cut at the Data API's maximum: a planner may have withdrawn many newer ones.
+  const everApproved = ofSession()
+    .in("status", ["approved", "superseded", "archived"])
+    .not("decided_at", "is", null);
+  const [plans, approved] = await Promise.all([ofSession(), everApproved]);
+  const details = {
+    ...agent,
+    build: builds[0] ?? null,
+    plans: checked(plans).data,
+    approved: checked(approved).data,
+    events,
+  };
+  return details as AgentDetails;
+}
+
+/** Events of an agent, newest first: those before an event that is known already, or the newest ones. */
+export async function listEvents(
+  supabase: Supabase,
+  agentId: string,
+  { before, limit = 100 }: { before?: AgentEvent["id"] | undefined; limit?: number | undefined } = {},
+): Promise<AgentEvent[]> {
+  let query = typed(supabase).from("agent_event").select().eq("agent_id", agentId);
+  if (before !== undefined) query = query.lt("id", before);
+  return checked(await query.order("id", NEWEST_FIRST).limit(limit)).data;
+}
+
+/** One page of the user's agents, newest first, and whether there are older ones. Pages count from 1. */
+export async function listAgents(
+  supabase: Supabase,
+  {
+    status,
+    page = 1,
+    pageSize = 20,
+  }: {
+    status?: AgentStatus | null | undefined;
+    page?: number | undefined;
+    pageSize?: number | undefined;
+  } = {},
+): Promise<{ agents: AgentSummary[]; more: boolean }> {
+  const from = (page - 1) * pageSize;
+  let query = typed(supabase).from("agent").select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*)");
+  if (status) query = query.eq("status", status);
+  const response = await query
+    .order("created_at", NEWEST_FIRST)
+    .order("id", NEWEST_FIRST)
+    .order("created_at", { referencedTable: "build", ...NEWEST_FIRST })
+    .limit(1, { referencedTable: "build" })
+    // One row more than is returned shows whether there is another page.
+    .range(from, from + pageSize);
+  const rows = checked(response).data.map(({ build: builds, ...agent }) => ({
+    ...agent,
+    build: builds[0] ?? null,
+  }));
+  return { agents: rows.slice(0, pageSize) as AgentSummary[], more: rows.length > pageSize };
+}
+
+function transition(supabase: Supabase, agentId: string, status: AgentStatus): Promise<Agent> {
+  return call(supabase, "transition_agent", { agent_id: agentId, to_status: status });
+}
+
+export function pauseAgent(supabase: Supabase, agentId: string): Promise<Agent> {
+  return transition(supabase, agentId, "paused");
+}
+
+export function resumeAgent(supabase: Supabase, agentId: string): Promise<Agent> {
+  return transition(supabase, agentId, "active");
+}
+
+/** Archives an agent. That is final. */
+export function archiveAgent(supabase: Supabase, agentId: string): Promise<Agent> {
+  return transition(supabase, agentId, "archived");
+}
+
+/** Builds a failed agent again. */
+export function retryBuild(supabase: Supabase, agentId: string): Promise<Agent> {
+  return call(supabase, "retry_build", { agent_id: agentId });
+}
+
+/** Deletes an agent and the plans of its session, until `restoreAgent` brings them back. */
+export function deleteAgent(supabase: Supabase, agentId: string): Promise<Agent> {
+  return call(supabase, "delete_agent", { agent_id: agentId });
+}
+
+export function restoreAgent(supabase: Supabase, agentId: string): Promise<Agent> {
+  return call(supabase, "restore_agent", { agent_id: agentId });
+}
+
+/** The user's deleted agents, newest first. */
+export function deletedAgents(supabase: Supabase): Promise<Agent[]> {
+  return call(supabase, "deleted_agents");
+}

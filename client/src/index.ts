@@ -1,0 +1,48 @@
+export {
+  archiveAgent,
+  deleteAgent,
+  deletedAgents,
+  getAgent,
+  listAgents,
+  listEvents,
+  pauseAgent,
+  restoreAgent,
+  resumeAgent,
+  retryBuild,
+} from "./agents";
+export { decodeDocument, documentProblem, getDocument, MAX_DOCUMENT_BYTES, sha256 } from "./documents";
+export { GreenlightError } from "./errors";
+export {
+  approvePlan,
+  getPlan,
+  getPlanningSession,
+  getPreviousDecision,
+  listProposals,
+  MAX_COMMENT_LENGTH,
+  MAX_TITLE_LENGTH,
+  proposePlan,
+  rejectPlan,
+  requestChanges,
+  SESSION_ID,
+  withdrawPlan,
+} from "./plans";
+export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
+
+export type { DatabaseErrorCode, ErrorCode } from "./errors";
+export type { NewDocument, PlanVersion } from "./plans";
+export type {
+  Agent,
+  AgentDetails,
+  AgentEvent,
+  AgentStatus,
+  AgentSummary,
+  Approval,
+  Build,
+  BuildStatus,
+  Database,
+  Plan,
+  PlanStatus,
+  Proposal,
+  Supabase,
+} from "./types";
+export type { RealtimeOptions, WatchOptions } from "./watch";

@@ -1,0 +1,56 @@
+import type { SupabaseClient } from "@supabase/supabase-js";
+import type { Database, Tables } from "./database";
+
+export type { Database };
+
+/** A client of supabase-js, with whatever database types it has. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- your Database type is not ours
+export type Supabase = SupabaseClient<any, any, any, any, any>;
+
+export type PlanStatus =
+  "proposed" | "changes_requested" | "rejected" | "withdrawn" | "approved" | "superseded" | "archived";
+export type AgentStatus = "building" | "active" | "paused" | "archived" | "failed";
+export type BuildStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+type WithStatus<Row, Status> = Omit<Row, "status"> & { status: Status };
+
+/** A row of `plan`: one version of a planning session's document. */
+export type Plan = WithStatus<Tables<"plan">, PlanStatus>;
+/** A row of `agent`. */
+export type Agent = WithStatus<Tables<"agent">, AgentStatus>;
+/** A row of `build`: the work on an agent. */
+export type Build = WithStatus<Tables<"build">, BuildStatus>;
+/** A row of `agent_event`, the audit log. */
+export type AgentEvent = Tables<"agent_event">;
+
+/**
+ * An agent with the plan it is built from, its newest build, the plans of its session, those of them that were ever
+ * approved, and its events: newest first, as many as the Data API returns at once.
+ */
+export type AgentDetails = Agent & {
+  plan: Plan;
+  build: Build | null;
+  plans: Plan[];
+  approved: Plan[];
+  events: AgentEvent[];
+};
+
+/** An agent in a list. */
+export type AgentSummary = Agent & { plan: Plan; build: Build | null };
+
+export interface Approval {
+  plan_id: string;
+  agent_id: string;
+  agent_status: AgentStatus;
+  version: number;
+  /** False if this version was already approved. */
+  created: boolean;
+}
+
+export interface Proposal {
+  plan_id: string;
+  version: number;
+  status: PlanStatus;
+  /** False if this version was already proposed. */
+  created: boolean;
+}
