@@ -1,8 +1,8 @@
 """A real Postgres prepared like a hosted Supabase project, with Greenlight pushed by the real CLI.
 
-Each test gets a database of its own, cloned from a template: `wide`, with the default privileges of older hosted
-projects, or `narrow`, with those of new ones. Both have the tables of the newest storage-api; `old` has those of
-storage-api 1.70, where the name of an object is unique.
+Each test gets a database that is like a template: `wide`, with the default privileges of older hosted projects, or
+`narrow`, with those of new ones. Both have the tables of the newest storage-api; `old` has those of storage-api 1.70,
+where the name of an object is unique. It is a clone, or the clone that the last test had, without that test's rows.
 """
 
 import json
@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -25,6 +25,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
 
 from tests.plan import sha256
 
@@ -119,10 +120,6 @@ old_template = factories.postgresql_noproc(
 bare_template = factories.postgresql_noproc(
     dbname="bare", depends_on="server", load=[load_new_storage, widen_privileges]
 )
-old_database = factories.postgresql("old_template")
-narrow_database = factories.postgresql("narrow_template")
-wide_database = factories.postgresql("wide_template")
-bare_database = factories.postgresql("bare_template")
 
 
 @dataclass(frozen=True)
@@ -497,39 +494,124 @@ def project_of(connection: psycopg.Connection[Any]) -> Iterator[Project]:
     project.close()
 
 
+FEW_ROWS = 1_000  # more of them leave tables and indexes that are not like new ones
+CATALOG = (
+    *("pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_default_acl", "pg_description"),
+    *("pg_event_trigger", "pg_extension", "pg_index", "pg_namespace", "pg_policy", "pg_proc", "pg_rewrite"),
+    *("pg_trigger", "pg_type"),
+)
+
+
+class Clone:
+    """A clone of a template, given to one test after the other."""
+
+    def __init__(self, template: NoopExecutor) -> None:
+        self.host, self.port, self.template = template.host, int(template.port), template.template_dbname
+        self.name = f"{template.dbname}_clone"
+        self.server = psycopg.connect(
+            dsn(self.host, self.port, "postgres", "supabase_admin"), autocommit=True
+        )
+        self.state: list[Row] = []  # none: the next test needs a new clone
+        self.tables: dict[bool, list[str]] = {}  # whether they have rows in the template
+
+    def project(self) -> Project:
+        project = Project(self.host, self.port, self.name)
+        if not self.state:
+            names = [*map(sql.Identifier, (self.name, self.template))]
+            self.server.execute(sql.SQL("drop database if exists {} with (force)").format(names[0]))
+            self.server.execute(sql.SQL("create database {} template {} owner postgres").format(*names))
+            self.tables = self.tables or self.tables_of(project)
+            self.state = self.look(project)
+        return project
+
+    def empty(self, project: Project) -> None:
+        """Remove the test's rows. If it changed the schema, or made many rows, the next one gets a new clone."""
+        state, self.state = self.state, []
+        with suppress(psycopg.Error):
+            with project.as_superuser() as connection:
+                connection.execute(
+                    "set local lock_timeout = '1s'; set local session_replication_role = replica"
+                )
+                rows = sum(
+                    connection.execute(f"delete from {table}").rowcount for table in self.tables[False]
+                )
+            if rows < FEW_ROWS and self.look(project) == state:
+                self.state = state
+
+    def look(self, project: Project) -> list[Row]:
+        """Return what changes with every change of the schema, and of the rows that the template has."""
+        return project.rows(
+            " union all ".join(
+                f"select '{name}' as name, count(*), max(xmin::text::bigint) from {name}"
+                for name in (*CATALOG, *self.tables[True])
+            )
+        )
+
+    @staticmethod
+    def tables_of(project: Project) -> dict[bool, list[str]]:
+        tables: dict[bool, list[str]] = {False: [], True: []}
+        names = "quote_ident(schemaname) || '.' || quote_ident(relname)"
+        for row in project.rows(f"select {names} as name from pg_stat_user_tables"):
+            tables[project.rows(f"select from {row['name']} limit 1") != []].append(row["name"])
+        return tables
+
+
+@pytest.fixture(scope="session")
+def clones() -> Iterator[dict[str, Clone]]:
+    clones: dict[str, Clone] = {}
+    yield clones
+    for clone in clones.values():
+        clone.server.close()
+
+
 @pytest.fixture
-def project(wide_database: psycopg.Connection[Any]) -> Iterator[Project]:
+def project_like(
+    request: pytest.FixtureRequest, clones: dict[str, Clone]
+) -> Iterator[Callable[[str], Project]]:
+    """Return a function that makes a project like the template of this name."""
+    used: list[tuple[Clone, Project]] = []
+
+    def project_like(name: str) -> Project:
+        template = request.getfixturevalue(f"{name}_template")
+        if name not in clones:
+            clones[name] = Clone(template)
+        used.append((clones[name], clones[name].project()))
+        return used[-1][1]
+
+    yield project_like
+    for clone, project in used:
+        clone.empty(project)
+        project.close()
+
+
+@pytest.fixture
+def project(project_like: Callable[[str], Project]) -> Project:
     """A project with the wide default privileges, which are the harder ones to hold against."""
-    with project_of(wide_database) as project:
-        yield project
+    return project_like("wide")
 
 
 @pytest.fixture(params=["wide", "narrow"])
-def any_project(request: pytest.FixtureRequest) -> Iterator[Project]:
+def any_project(request: pytest.FixtureRequest, project_like: Callable[[str], Project]) -> Project:
     """Both kinds of project, one after the other."""
-    with project_of(request.getfixturevalue(f"{request.param}_database")) as project:
-        yield project
+    return project_like(request.param)
 
 
 @pytest.fixture(params=["wide", "old"], ids=["new storage", "old storage"])
-def any_storage(request: pytest.FixtureRequest) -> Iterator[Project]:
+def any_storage(request: pytest.FixtureRequest, project_like: Callable[[str], Project]) -> Project:
     """A project with the newest tables of storage, and one with those of storage-api 1.70."""
-    with project_of(request.getfixturevalue(f"{request.param}_database")) as project:
-        yield project
+    return project_like(request.param)
 
 
 @pytest.fixture
-def old_project(old_database: psycopg.Connection[Any]) -> Iterator[Project]:
+def old_project(project_like: Callable[[str], Project]) -> Project:
     """A project with the tables of storage-api 1.70."""
-    with project_of(old_database) as project:
-        yield project
+    return project_like("old")
 
 
 @pytest.fixture
-def bare_project(bare_database: psycopg.Connection[Any]) -> Iterator[Project]:
+def bare_project(project_like: Callable[[str], Project]) -> Project:
     """A project that Greenlight has not been pushed to."""
-    with project_of(bare_database) as project:
-        yield project
+    return project_like("bare")
 
 
 # Races -------------------------------------------------------------------------------------------------------

@@ -15,18 +15,18 @@ DECIDED_OTHERWISE = ("changes_requested", "rejected", "withdrawn")
 ONCE_APPROVED = ("approved", "directly-approved", "superseded", "archived")
 
 
-def test_session_version_and_hash_approve_a_proposal(any_project: Project) -> None:
-    user = any_project.new_user()
+def test_session_version_and_hash_approve_a_proposal(project: Project) -> None:
+    user = project.new_user()
     title = "T" * 300
-    proposal = any_project.store_and_propose(user.with_claims(client_id="mcp"), version=3, title=title)
-    before = any_project.plan(user, version=3)
+    proposal = project.store_and_propose(user.with_claims(client_id="mcp"), version=3, title=title)
+    before = project.plan(user, version=3)
 
-    answer = any_project.approve_proposed(user.with_claims(aal="aal2"), version=3)
+    answer = project.approve_proposed(user.with_claims(aal="aal2"), version=3)
 
-    plan = any_project.plan(user, version=3)
-    (agent,) = any_project.rows("select * from public.agent")
-    (event,) = any_project.rows("select * from public.agent_event")
-    (build,) = any_project.rows("select * from public.build")
+    plan = project.plan(user, version=3)
+    (agent,) = project.rows("select * from public.agent")
+    (event,) = project.rows("select * from public.agent_event")
+    (build,) = project.rows("select * from public.build")
     assert answer == {
         "plan_id": proposal["plan_id"],
         "agent_id": agent["id"],
@@ -43,7 +43,7 @@ def test_session_version_and_hash_approve_a_proposal(any_project: Project) -> No
     assert (event["actor"], event["actor_role"]) == (user.id, "authenticated")
     assert (event["plan_id"], event["document_sha256"]) == (plan["id"], plan["document_sha256"])
     assert (build["agent_id"], build["plan_id"], build["status"]) == (agent["id"], plan["id"], "queued")
-    assert broken_invariants(any_project) == []
+    assert broken_invariants(project) == []
 
 
 def test_a_direct_approval_records_its_decision_as_well(project: Project) -> None:
@@ -231,18 +231,18 @@ def test_a_proposal_is_approved_before_its_end(project: Project) -> None:
     assert project.approve_proposed(user)["created"] is True
 
 
-def test_an_old_tab_does_not_approve_what_was_replaced(any_project: Project) -> None:
-    user = any_project.new_user()
-    any_project.store_and_propose(user, version=1)
-    any_project.store_and_propose(user, version=4)
-    before = any_project.everything()
+def test_an_old_tab_does_not_approve_what_was_replaced(project: Project) -> None:
+    user = project.new_user()
+    project.store_and_propose(user, version=1)
+    project.store_and_propose(user, version=4)
+    before = project.everything()
     with refused("plan_stale", "PT409") as caught:
-        any_project.approve_proposed(user, version=1)
+        project.approve_proposed(user, version=1)
     assert "4" in (caught.value.diag.message_detail or "")
     with refused("plan_stale", "PT409"):
-        any_project.approve(user, version=1, document=document_of("s1", 1))
-    assert any_project.everything() == before
-    assert any_project.approve_proposed(user, version=4)["created"] is True
+        project.approve(user, version=1, document=document_of("s1", 1))
+    assert project.everything() == before
+    assert project.approve_proposed(user, version=4)["created"] is True
 
 
 def test_an_old_tab_cannot_approve_below_a_newer_proposal(project: Project) -> None:

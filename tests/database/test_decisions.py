@@ -15,16 +15,16 @@ COMMENTED = ("request_changes", "reject_plan")
 
 @pytest.mark.parametrize(("decision", "status"), STATUS.items())
 def test_a_decision_is_written_into_the_plan_and_nowhere_else(
-    any_project: Project, decision: str, status: str
+    project: Project, decision: str, status: str
 ) -> None:
-    user = any_project.new_user()
-    any_project.store_and_propose(user)
-    before = any_project.plan(user)
+    user = project.new_user()
+    project.store_and_propose(user)
+    before = project.plan(user)
     arguments: dict[str, Any] = {"comment": "Because."} if decision in COMMENTED else {}
 
-    row = any_project.decide(user.with_claims(aal="aal2"), decision, **arguments)
+    row = project.decide(user.with_claims(aal="aal2"), decision, **arguments)
 
-    plan = any_project.plan(user)
+    plan = project.plan(user)
     assert row == plan
     assert (plan["status"], plan["decided_aal"], plan["decided_via"]) == (status, "aal2", "user")
     assert plan["comment"] == arguments.get("comment")
@@ -32,8 +32,8 @@ def test_a_decision_is_written_into_the_plan_and_nowhere_else(
     changed = {name for name in plan if plan[name] != before[name]}
     assert changed == {"status", "decided_at", "decided_aal", "decided_via", "updated_at", *arguments}
     for table in ("agent", "agent_event", "build"):
-        assert any_project.rows(f"select from public.{table}") == [], table
-    assert broken_invariants(any_project) == []
+        assert project.rows(f"select from public.{table}") == [], table
+    assert broken_invariants(project) == []
 
 
 def test_a_plan_is_rejected_without_a_comment(project: Project) -> None:
@@ -42,35 +42,35 @@ def test_a_plan_is_rejected_without_a_comment(project: Project) -> None:
     assert project.decide(user, "reject_plan")["comment"] is None
 
 
-def test_feedback_is_never_approval(any_project: Project) -> None:
+def test_feedback_is_never_approval(project: Project) -> None:
     """Any comment: a request for changes creates no agent, changes none, and cannot be approved."""
-    user = any_project.new_user()
-    any_project.store_and_propose(user)
-    any_project.decide(user, "request_changes", comment="Approved! Go ahead and build it.")
+    user = project.new_user()
+    project.store_and_propose(user)
+    project.decide(user, "request_changes", comment="Approved! Go ahead and build it.")
     for table in ("agent", "agent_event", "build"):
-        assert any_project.rows(f"select from public.{table}") == [], table
+        assert project.rows(f"select from public.{table}") == [], table
     with refused("plan_decided", "PT409"):
-        any_project.approve_proposed(user)
+        project.approve_proposed(user)
 
-    first = any_project.store_and_approve(user, version=2)
-    before = any_project.everything()
-    any_project.store_and_propose(user, version=3)
-    any_project.decide(user, "request_changes", version=3, comment="Yes")
-    after = any_project.everything()
+    first = project.store_and_approve(user, version=2)
+    before = project.everything()
+    project.store_and_propose(user, version=3)
+    project.decide(user, "request_changes", version=3, comment="Yes")
+    after = project.everything()
     for table in ("agent", "agent_event", "build"):
         assert after[table] == before[table], table
-    assert any_project.rows("select plan_id from public.agent") == [{"plan_id": first["plan_id"]}]
-    assert broken_invariants(any_project) == []
+    assert project.rows("select plan_id from public.agent") == [{"plan_id": first["plan_id"]}]
+    assert broken_invariants(project) == []
 
 
 @pytest.mark.parametrize("planner", ["client", "service role"])
 def test_the_planner_learns_every_decision_at_its_next_look(
-    any_project: Project, planner: str, subtests: pytest.Subtests
+    project: Project, planner: str, subtests: pytest.Subtests
 ) -> None:
-    user = any_project.new_user()
+    user = project.new_user()
     for decision in (*STATUS, "approve_plan", "replaced", "archived"):
         with subtests.test(decision):
-            check_that_the_planner_learns(any_project, user, decision, planner)
+            check_that_the_planner_learns(project, user, decision, planner)
 
 
 def check_that_the_planner_learns(project: Project, user: User, decision: str, planner: str) -> None:
@@ -175,18 +175,18 @@ def test_an_expired_proposal_is_still_sent_back_rejected_and_withdrawn(
 
 
 @pytest.mark.parametrize("decision", STATUS)
-def test_only_ones_own_plans_are_decided(any_project: Project, decision: str) -> None:
-    owner, stranger = any_project.new_user(), any_project.new_user()
-    any_project.store_and_propose(owner)
-    before = any_project.everything()
+def test_only_ones_own_plans_are_decided(project: Project, decision: str) -> None:
+    owner, stranger = project.new_user(), project.new_user()
+    project.store_and_propose(owner)
+    before = project.everything()
     with refused("plan_not_found", "PT404"):
-        any_project.decide(stranger, decision)
+        project.decide(stranger, decision)
     with refused("plan_not_found", "PT404"):
-        any_project.decide(owner, decision, version=2)
+        project.decide(owner, decision, version=2)
     with refused("plan_not_found", "PT404"):
-        any_project.decide(owner, decision, session="other")
-    assert any_project.everything() == before
-    assert any_project.decide(owner, decision)["status"] == STATUS[decision]
+        project.decide(owner, decision, session="other")
+    assert project.everything() == before
+    assert project.decide(owner, decision)["status"] == STATUS[decision]
 
 
 @pytest.mark.parametrize("decision", STATUS)
@@ -209,38 +209,38 @@ def test_nothing_is_decided_of_a_deleted_agent_until_it_is_restored(project: Pro
 
 
 @pytest.mark.parametrize("planner", ["user", "client", "service role"])
-def test_every_planner_withdraws(any_project: Project, planner: str) -> None:
-    user = any_project.new_user()
-    any_project.store_and_propose(user)
+def test_every_planner_withdraws(project: Project, planner: str) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
     match planner:
         case "user":
             via = "user"
-            row = any_project.decide(user.with_claims(aal="aal1"), "withdraw_plan")
+            row = project.decide(user.with_claims(aal="aal1"), "withdraw_plan")
         case "client":
             via = "mcp"
             client = user.with_claims(client_id="mcp", aal="aal1")
-            row = any_project.decide(client, "withdraw_plan", user_id=user.id)
+            row = project.decide(client, "withdraw_plan", user_id=user.id)
         case _:
             via = "service_role"
-            row = any_project.decide(None, "withdraw_plan", user_id=user.id)
+            row = project.decide(None, "withdraw_plan", user_id=user.id)
     assert (row["status"], row["decided_via"]) == ("withdrawn", via)
     assert row["decided_aal"] == (None if planner == "service role" else "aal1")
 
 
-def test_a_withdrawal_names_the_user_as_a_proposal_does(any_project: Project) -> None:
-    user, other = any_project.new_user(), any_project.new_user()
-    any_project.store_and_propose(user)
-    before = any_project.everything()
+def test_a_withdrawal_names_the_user_as_a_proposal_does(project: Project) -> None:
+    user, other = project.new_user(), project.new_user()
+    project.store_and_propose(user)
+    before = project.everything()
     for caller in (user, user.with_claims(client_id="mcp"), other):
         wrong = user.id if caller is other else other.id
         with refused("invalid_user_id", "PT422"):
-            any_project.decide(caller, "withdraw_plan", user_id=wrong)
+            project.decide(caller, "withdraw_plan", user_id=wrong)
     for unknown in (None, uuid4()):
         with refused("invalid_user_id", "PT422"):
-            any_project.decide(None, "withdraw_plan", user_id=unknown)
+            project.decide(None, "withdraw_plan", user_id=unknown)
     with refused("plan_not_found", "PT404"):
-        any_project.decide(None, "withdraw_plan", user_id=other.id)
-    assert any_project.everything() == before
+        project.decide(None, "withdraw_plan", user_id=other.id)
+    assert project.everything() == before
 
 
 # Comments ----------------------------------------------------------------------------------------------------

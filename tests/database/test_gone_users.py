@@ -57,21 +57,21 @@ def test_a_user_who_is_gone_calls_nothing(project: Project, call: str) -> None:
 
 
 @pytest.mark.parametrize("gone", GONE)
-def test_the_service_role_withdraws_for_them_but_proposes_nothing(any_project: Project, gone: str) -> None:
-    user = any_project.new_user()
-    any_project.store_and_propose(user)
-    any_project.store(user)
-    set_user(any_project, user, GONE[gone])
-    before = any_project.everything()
+def test_the_service_role_withdraws_for_them_but_proposes_nothing(project: Project, gone: str) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    project.store(user)
+    set_user(project, user, GONE[gone])
+    before = project.everything()
     with refused("invalid_user_id", "PT422"):
-        any_project.propose(user, version=2, service_role=True)
+        project.propose(user, version=2, service_role=True)
     with refused("invalid_user_id", "PT422"):
-        any_project.call(
+        project.call(
             None, "propose_plan", session_id="/", version=0, title="", document_sha256="", document_url="",
             user_id=user.id,
         )  # fmt: skip
-    assert any_project.everything() == before
-    row = any_project.decide(None, "withdraw_plan", user_id=user.id)
+    assert project.everything() == before
+    row = project.decide(None, "withdraw_plan", user_id=user.id)
     assert (row["status"], row["decided_via"]) == ("withdrawn", "service_role")
 
 

@@ -110,71 +110,71 @@ def story(project: Project, user: User, call: str) -> object:
 
 
 @pytest.mark.parametrize("call", HUMAN_CALLS)
-def test_an_oauth_client_decides_nothing(any_project: Project, call: str) -> None:
-    user = any_project.new_user()
-    agent_id = story(any_project, user, call)
-    before = any_project.everything()
+def test_an_oauth_client_decides_nothing(project: Project, call: str) -> None:
+    user = project.new_user()
+    agent_id = story(project, user, call)
+    before = project.everything()
     for disguise in DISGUISES.values():
         with refused("human_required", "PT403"):
-            HUMAN_CALLS[call](any_project, user.with_claims(client_id=disguise), agent_id)
-    assert any_project.everything() == before
-    assert HUMAN_CALLS[call](any_project, user, agent_id)
+            HUMAN_CALLS[call](project, user.with_claims(client_id=disguise), agent_id)
+    assert project.everything() == before
+    assert HUMAN_CALLS[call](project, user, agent_id)
 
 
-def test_an_agent_does_not_approve_its_own_plan(any_project: Project) -> None:
+def test_an_agent_does_not_approve_its_own_plan(project: Project) -> None:
     """It proposes. Whatever it calls then, there is no agent until the human has approved."""
-    user = any_project.new_user()
+    user = project.new_user()
     client = user.with_claims(client_id="mcp")
-    any_project.store_and_propose(client)
-    before = any_project.everything()
+    project.store_and_propose(client)
+    before = project.everything()
     with refused("human_required", "PT403"):
-        any_project.approve_proposed(client)
+        project.approve_proposed(client)
     with refused("human_required", "PT403"):
-        any_project.approve(client, document=document_of("s1", 1))
+        project.approve(client, document=document_of("s1", 1))
     with denied():
-        any_project.call(None, "approve_plan", session_id="s1", version=1, document_sha256="0" * 64)
-    with denied(), any_project.as_user(client) as connection:
+        project.call(None, "approve_plan", session_id="s1", version=1, document_sha256="0" * 64)
+    with denied(), project.as_user(client) as connection:
         connection.execute("update public.plan set status = 'approved', decided_at = now()")
-    assert any_project.everything() == before
-    assert any_project.approve_proposed(user)["created"] is True
-    assert broken_invariants(any_project) == []
+    assert project.everything() == before
+    assert project.approve_proposed(user)["created"] is True
+    assert broken_invariants(project) == []
 
 
-def test_an_oauth_client_proposes_and_withdraws(any_project: Project, subtests: pytest.Subtests) -> None:
-    user = any_project.new_user()
+def test_an_oauth_client_proposes_and_withdraws(project: Project, subtests: pytest.Subtests) -> None:
+    user = project.new_user()
     for version, (disguise, client_id) in enumerate(DISGUISES.items(), 1):
         with subtests.test(disguise):
             client = user.with_claims(client_id=client_id)
-            assert any_project.store_and_propose(client, version=version)["created"] is True
-            proposed_by = any_project.plan(user, version=version)["proposed_by"]
+            assert project.store_and_propose(client, version=version)["created"] is True
+            proposed_by = project.plan(user, version=version)["proposed_by"]
             assert proposed_by not in ("user", "service_role", None)
-            assert any_project.decide(client, "withdraw_plan", version=version)["status"] == "withdrawn"
+            assert project.decide(client, "withdraw_plan", version=version)["status"] == "withdrawn"
 
 
 def test_an_oauth_client_stores_and_reads_documents_as_the_owner_and_removes_none(
-    any_project: Project,
+    project: Project,
 ) -> None:
-    user = any_project.new_user()
+    user = project.new_user()
     client = user.with_claims(client_id="mcp")
     claims = {"sub": str(user.id), **client.claims}
-    any_project.store_and_propose(client)
-    unused = user.path("s1", any_project.store(client, document="# Unused"))
-    with any_project.as_user(client) as connection:
+    project.store_and_propose(client)
+    unused = user.path("s1", project.store(client, document="# Unused"))
+    with project.as_user(client) as connection:
         assert len(connection.execute("select from storage.objects").fetchall()) == 2
-    for name in (unused, any_project.plan(user)["document_path"]):
-        assert any_project.delete_object(name, "authenticated", claims) == 0
+    for name in (unused, project.plan(user)["document_path"]):
+        assert project.delete_object(name, "authenticated", claims) == 0
 
 
-def test_an_oauth_client_reads_as_the_owner(any_project: Project) -> None:
-    user = any_project.new_user()
+def test_an_oauth_client_reads_as_the_owner(project: Project) -> None:
+    user = project.new_user()
     client = user.with_claims(client_id="mcp")
-    any_project.store_and_propose(client)
-    agent_id = any_project.store_and_approve(user, version=2)["agent_id"]
+    project.store_and_propose(client)
+    agent_id = project.store_and_approve(user, version=2)["agent_id"]
     for table, rows in (("plan", 2), ("agent", 1), ("agent_event", 1), ("build", 1)):
-        with any_project.as_user(client) as connection:
+        with project.as_user(client) as connection:
             assert len(connection.execute(f"select from public.{table}").fetchall()) == rows, table
-    any_project.call(user, "delete_agent", agent_id=agent_id)
-    with any_project.as_user(client) as connection:
+    project.call(user, "delete_agent", agent_id=agent_id)
+    with project.as_user(client) as connection:
         listed = connection.execute("select id from public.deleted_agents()").fetchall()
     assert [row["id"] for row in listed] == [agent_id]
 
@@ -223,18 +223,16 @@ def test_an_agent_is_refused_before_plan_and_arguments_are_checked(project: Proj
 
 
 @pytest.mark.parametrize("call", HUMAN_CALLS)
-def test_a_client_is_known_by_its_session_where_a_hook_drops_the_claim(
-    any_project: Project, call: str
-) -> None:
-    user = any_project.new_user()
-    agent_id = story(any_project, user, call)
-    client = user.with_claims(session_id=any_project.sign_in(user, uuid4()))
-    before = any_project.everything()
+def test_a_client_is_known_by_its_session_where_a_hook_drops_the_claim(project: Project, call: str) -> None:
+    user = project.new_user()
+    agent_id = story(project, user, call)
+    client = user.with_claims(session_id=project.sign_in(user, uuid4()))
+    before = project.everything()
     with refused("human_required", "PT403"):
-        HUMAN_CALLS[call](any_project, client, agent_id)
-    assert any_project.everything() == before
-    human = user.with_claims(session_id=any_project.sign_in(user))
-    assert HUMAN_CALLS[call](any_project, human, agent_id)
+        HUMAN_CALLS[call](project, client, agent_id)
+    assert project.everything() == before
+    human = user.with_claims(session_id=project.sign_in(user))
+    assert HUMAN_CALLS[call](project, human, agent_id)
 
 
 def test_what_such_a_client_writes_carries_its_id(project: Project) -> None:
@@ -319,18 +317,18 @@ def test_an_older_project_goes_by_the_claim_alone(project: Project, older: Any) 
 
 
 @pytest.mark.parametrize("call", HUMAN_CALLS)
-def test_an_anonymous_user_decides_only_where_the_project_says_so(any_project: Project, call: str) -> None:
-    user = any_project.new_user()
-    agent_id = story(any_project, user, call)
-    before = any_project.everything()
+def test_an_anonymous_user_decides_only_where_the_project_says_so(project: Project, call: str) -> None:
+    user = project.new_user()
+    agent_id = story(project, user, call)
+    before = project.everything()
     claims: list[object] = [True, "true", 1, {}, "false"]
     for claim in claims:
         with refused("human_required", "PT403") as caught:
-            HUMAN_CALLS[call](any_project, user.with_claims(is_anonymous=claim), agent_id)
+            HUMAN_CALLS[call](project, user.with_claims(is_anonymous=claim), agent_id)
         assert "anonymous_may_decide" in (caught.value.diag.message_detail or "")
-    assert any_project.everything() == before
-    any_project.change_setting(anonymous_may_decide=True)
-    assert HUMAN_CALLS[call](any_project, user.with_claims(is_anonymous=True), agent_id)
+    assert project.everything() == before
+    project.change_setting(anonymous_may_decide=True)
+    assert HUMAN_CALLS[call](project, user.with_claims(is_anonymous=True), agent_id)
 
 
 def test_an_anonymous_user_proposes_and_withdraws(project: Project) -> None:
@@ -344,23 +342,21 @@ def test_an_anonymous_user_proposes_and_withdraws(project: Project) -> None:
 
 
 @pytest.mark.parametrize("call", HUMAN_CALLS)
-def test_with_require_session_only_a_session_of_the_users_own_decides(
-    any_project: Project, call: str
-) -> None:
+def test_with_require_session_only_a_session_of_the_users_own_decides(project: Project, call: str) -> None:
     """A client that signs out removes the row which tells it apart; then its token decides nothing, either."""
-    user, other = any_project.new_user(), any_project.new_user()
-    agent_id = story(any_project, user, call)
-    signed_out = any_project.sign_in(user, uuid4())
-    others, clients = any_project.sign_in(other), any_project.sign_in(user, uuid4())
-    any_project.change_setting(require_session=True)
-    any_project.rows("delete from auth.sessions where id = %s returning id", signed_out)
-    before = any_project.everything()
+    user, other = project.new_user(), project.new_user()
+    agent_id = story(project, user, call)
+    signed_out = project.sign_in(user, uuid4())
+    others, clients = project.sign_in(other), project.sign_in(user, uuid4())
+    project.change_setting(require_session=True)
+    project.rows("delete from auth.sessions where id = %s returning id", signed_out)
+    before = project.everything()
     for session_id in (*NO_SESSIONS, signed_out, others, clients):
         with refused("human_required", "PT403"):
-            HUMAN_CALLS[call](any_project, user.with_claims(session_id=session_id), agent_id)
-    assert any_project.everything() == before
-    human = user.with_claims(session_id=any_project.sign_in(user))
-    assert HUMAN_CALLS[call](any_project, human, agent_id)
+            HUMAN_CALLS[call](project, user.with_claims(session_id=session_id), agent_id)
+    assert project.everything() == before
+    human = user.with_claims(session_id=project.sign_in(user))
+    assert HUMAN_CALLS[call](project, human, agent_id)
 
 
 def test_with_require_session_a_trusted_client_and_the_service_role_go_on(project: Project) -> None:
@@ -379,9 +375,9 @@ def test_with_require_session_a_trusted_client_and_the_service_role_go_on(projec
     assert project.decide(user, "withdraw_plan", "s2")
 
 
-def test_the_settings_are_one_row(any_project: Project) -> None:
+def test_the_settings_are_one_row(project: Project) -> None:
     row = {"only_row": True, "anonymous_may_decide": False, "require_session": False}
-    assert any_project.rows("select * from greenlight.setting") == [row]
+    assert project.rows("select * from greenlight.setting") == [row]
     for statement in (
         "insert into greenlight.setting default values",
         "insert into greenlight.setting (only_row) values (false)",
@@ -389,10 +385,10 @@ def test_the_settings_are_one_row(any_project: Project) -> None:
         "truncate greenlight.setting",
         "update greenlight.setting set require_session = null",
     ):
-        with pytest.raises(psycopg.Error), any_project.transaction("postgres") as connection:
+        with pytest.raises(psycopg.Error), project.transaction("postgres") as connection:
             connection.execute(cast("Any", statement))
-    any_project.change_setting(require_session=True)
-    assert any_project.rows("select * from greenlight.setting") == [{**row, "require_session": True}]
+    project.change_setting(require_session=True)
+    assert project.rows("select * from greenlight.setting") == [{**row, "require_session": True}]
 
 
 def test_a_dump_of_the_settings_is_restored_over_them(project: Project) -> None:
@@ -413,14 +409,14 @@ def trust(project: Project, client_id: str) -> None:
 
 
 @pytest.mark.parametrize("call", HUMAN_CALLS)
-def test_a_trusted_client_counts_as_the_human(any_project: Project, call: str) -> None:
-    user = any_project.new_user()
-    agent_id = story(any_project, user, call)
+def test_a_trusted_client_counts_as_the_human(project: Project, call: str) -> None:
+    user = project.new_user()
+    agent_id = story(project, user, call)
     trusted = user.with_claims(client_id="our-app")
     with refused("human_required", "PT403"):
-        HUMAN_CALLS[call](any_project, trusted, agent_id)
-    trust(any_project, "our-app")
-    assert HUMAN_CALLS[call](any_project, trusted, agent_id)
+        HUMAN_CALLS[call](project, trusted, agent_id)
+    trust(project, "our-app")
+    assert HUMAN_CALLS[call](project, trusted, agent_id)
 
 
 def test_trust_is_in_exactly_that_client(project: Project) -> None:

@@ -167,12 +167,12 @@ def left(project: Project) -> list[tuple[str, int]]:
 CLOSED = ("expired", "changes_requested", "rejected", "withdrawn")
 
 
-def test_what_was_closed_without_an_approval_is_purged_and_the_rest_stays(any_project: Project) -> None:
-    user = any_project.new_user()
+def test_what_was_closed_without_an_approval_is_purged_and_the_rest_stays(project: Project) -> None:
+    user = project.new_user()
     for state in STATES:
-        any_project.plan_in(user, state, state)
-    assert purge_plans(any_project) == 5
-    assert left(any_project) == [
+        project.plan_in(user, state, state)
+    assert purge_plans(project) == 5
+    assert left(project) == [
         ("approved", 1),
         ("archived", 1),
         ("directly-approved", 1),
@@ -181,8 +181,8 @@ def test_what_was_closed_without_an_approval_is_purged_and_the_rest_stays(any_pr
         ("superseded", 1),
         ("superseded", 2),
     ]
-    assert purge_plans(any_project) == 0
-    assert broken_invariants(any_project) == []
+    assert purge_plans(project) == 0
+    assert broken_invariants(project) == []
 
 
 def test_their_documents_are_orphans_then_and_not_before(project: Project) -> None:
