@@ -73,48 +73,89 @@ def is_seen(title: str) -> bool:
     )
 
 
-# Which answer a wrong field gets.
+# What is a wrong value to the service and to the database alike: arguments made to be taken for something else, ...
+OTHER = "00000000-0000-4000-8000-000000000000"
+BAD_SESSIONS = (
+    *(
+        "",
+        ".",
+        "..",
+        "../" + OTHER,
+        f"../{OTHER}/session",
+        "a/../../b",
+        "a/b",
+        "/a",
+        "a/",
+        "a//b",
+        "a\\b",
+        "..\\b",
+    ),
+    *("%2e%2e", "%2e%2e%2fa", "%252e%252e", "..%2fa", "a%2Fb", "%00", "a%0d%0aX-Injected: 1", "a\n", "\na"),
+    *(
+        "a\r\nX-Injected: 1",
+        "a\tb",
+        "a b",
+        " a",
+        "a?x=1",
+        "a#x",
+        "a&b",
+        "a;b",
+        "a:b",
+        "a.md",
+        "a.b",
+        "a'or'1'='1",
+    ),
+    *(
+        'a"b',
+        "a`b",
+        "$(id)",
+        "{a}",
+        "\u202ea",
+        "a\u200b",
+        "\ufeffa",
+        "\uff0e\uff0e",
+        "\u2025",
+        "\u0430",
+        "\u00e4",
+    ),
+    *("e\u0301", "\u0661", "\U0001f680", "a" * 129, "*", "~", "con:"),
+)
+BAD_TITLES = (
+    *(
+        "",
+        "   ",
+        " \u3000\n",
+        "\u3000\u2028",
+        "a\nb",
+        "a\r\nX-Injected: 1",
+        "a\u2028b",
+        "a\u2029b",
+        "a\x1bb",
+        "a\x1c",
+    ),
+    *("\x1f", "a\x7fb", "a\u0085b", "a" * 501, "\U0001f680" * 501),
+    *(padded for title in INVALID_TITLES for padded in (title, f" {title}\u3000")),
+)
+BAD_SHA256S = ("", "0" * 63, "0" * 65, "A" * 64, "g" * 64, "0" * 64 + "\n")
+
+# ... and which answer the service gives to a wrong field.
 BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [
-    ({"plan_id": ""}, 422, "invalid_session_id"),
-    ({"plan_id": "a" * 129}, 422, "invalid_session_id"),
-    ({"plan_id": "a\n"}, 422, "invalid_session_id"),
-    ({"plan_id": "../a"}, 422, "invalid_session_id"),
-    ({"plan_id": "a/b"}, 422, "invalid_session_id"),
-    ({"plan_id": "%2e%2e"}, 422, "invalid_session_id"),
-    ({"plan_id": "\u0661"}, 422, "invalid_session_id"),
-    ({"plan_id": 7}, 422, "invalid_request"),
-    ({"plan_id": None}, 422, "invalid_request"),
-    ({"plan_id": "a\x00"}, 422, "invalid_request"),
-    ({"version": 0}, 422, "invalid_version"),
-    ({"version": -1}, 422, "invalid_version"),
-    ({"version": 2**31}, 422, "invalid_version"),
-    ({"version": 10**30}, 422, "invalid_version"),
-    ({"version": -(10**30)}, 422, "invalid_version"),
-    ({"version": True}, 422, "invalid_request"),
-    ({"version": 1.0}, 422, "invalid_request"),
-    ({"version": "1"}, 422, "invalid_request"),
-    ({"version": None}, 422, "invalid_request"),
-    ({"title": ""}, 422, "invalid_title"),
-    ({"title": " \u3000\n"}, 422, "invalid_title"),
-    ({"title": "a" * 501}, 422, "invalid_title"),
-    ({"title": "\U0001f680" * 501}, 422, "invalid_title"),
-    ({"title": "a\nb"}, 422, "invalid_title"),
-    ({"title": "a\u2028b"}, 422, "invalid_title"),
-    ({"title": "a\u0085b"}, 422, "invalid_title"),
-    ({"title": "\x1f"}, 422, "invalid_title"),
-    ({"title": "a\x1c"}, 422, "invalid_title"),
-    ({"title": "a\x00"}, 422, "invalid_request"),
-    ({"title": ["a"]}, 422, "invalid_request"),
-    ({"content": ""}, 422, "invalid_request"),
-    ({"content": "a\x00b"}, 422, "invalid_request"),
-    ({"content": "a\ud800"}, 422, "invalid_request"),
-    ({"content": "\udc00"}, 422, "invalid_request"),
-    ({"content": {}}, 422, "invalid_request"),
+    *[({"plan_id": session}, 422, "invalid_session_id") for session in BAD_SESSIONS],
+    *[({"title": title}, 422, "invalid_title") for title in BAD_TITLES],
+    *[({"content_sha256": digest}, 422, "invalid_document_sha256") for digest in BAD_SHA256S],
+    *[({"version": version}, 422, "invalid_version") for version in (0, -1, 2**31, 10**30, -(10**30))],
+    *[({"version": version}, 422, "invalid_request") for version in (True, 1.0, "1", None)],
+    *[
+        ({field: bad}, 422, "invalid_request")
+        for field in ("plan_id", "title", "content", "content_sha256")
+        for bad in ("\x00", "a\x00b", "\ud800", "\udfff\ud800", "a\udc00")
+    ],
+    *[
+        ({field: value}, 422, "invalid_request")
+        for field, value in (("plan_id", 7), ("plan_id", None), ("title", ["a"]), ("content", ""))
+    ],
+    *[({field: value}, 422, "invalid_request") for field, value in (("content", {}), ("content_sha256", 1))],
     ({"content": "a" * (LIMIT + 1)}, 413, "document_too_large"),
     ({"content": "\u00e9" * (LIMIT // 2) + "a"}, 413, "document_too_large"),
-    ({"content_sha256": ""}, 422, "invalid_document_sha256"),
-    ({"content_sha256": "A" * 64}, 422, "invalid_document_sha256"),
-    ({"content_sha256": "a" * 64 + "\n"}, 422, "invalid_document_sha256"),
-    ({"content_sha256": 1}, 422, "invalid_request"),
     ({"content_sha256": "a" * 64}, 422, "document_changed"),
 ]

@@ -1,25 +1,27 @@
 """approve_plan(): what it makes, what it answers again, what it refuses, and in which order."""
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.plan import INVALID_TITLES, VALID_TITLES, is_seen, sha256
+from tests.plan import BAD_SESSIONS, BAD_SHA256S, BAD_TITLES, VALID_TITLES, is_seen, sha256
 
-from .conftest import Project, User, refused
+from .conftest import Project, Row, User, refused
 
 
-def test_an_approval_makes_one_plan_one_agent_and_one_event(any_project: Project) -> None:
-    user = any_project.new_user()
-    digest = any_project.store(user)
-    answer = any_project.approve(user, title="  Ship it \u3000")
+def test_an_approval_makes_one_plan_one_agent_and_one_event(project: Project) -> None:
+    user = project.new_user()
+    digest = project.store(user)
+    answer = project.approve(user, title="  Ship it \u3000")
 
-    (plan,) = any_project.rows("select * from public.plan")
-    (agent,) = any_project.rows("select * from public.agent")
-    (event,) = any_project.rows("select * from public.agent_event")
+    (plan,) = project.rows("select * from public.plan")
+    (agent,) = project.rows("select * from public.agent")
+    (event,) = project.rows("select * from public.agent_event")
     assert answer == {
         "plan_id": plan["id"],
         "agent_id": agent["id"],
@@ -104,66 +106,43 @@ def test_two_users_may_have_the_same_session(project: Project) -> None:
 
 # Refusals ----------------------------------------------------------------------------------------------------
 
-INVALID: list[tuple[str, dict[str, Any]]] = [
-    ("invalid_session_id", {"session": session})
-    for session in (None, "", "a/b", "a.b", "a\n", "\na", "a b", "ä", "x" * 129, "..", "a%2Fb")
-]
-INVALID += [("invalid_version", {"version": version}) for version in (None, 0, -1)]
-INVALID += [
-    ("invalid_title", {"title": title})
-    for title in (
-        None,
-        "",
-        "   ",
-        "\u3000\u2028",
-        "a\nb",
-        "a\u2028b",
-        "a\x7fb",
-        "a\x85b",
-        "a\x1bb",
-        "x" * 501,
-        *INVALID_TITLES,
-    )
-]
-INVALID += [
-    ("invalid_document_sha256", {"document_sha256": digest})
-    for digest in ("", "0" * 63, "0" * 65, "A" * 64, "g" * 64, "0" * 64 + "\n")
-]
+# How approve_plan() and propose_plan() are called with one more argument. Both get all that is wrong.
+CALLERS: dict[str, Callable[..., Row]] = {
+    "approve": Project.approve,
+    "propose": Project.propose,
+    "propose as the service role": partial(Project.propose, service_role=True),
+}
+WRONG: dict[str, tuple[str, tuple[object, ...]]] = {
+    "session": ("invalid_session_id", (None, *BAD_SESSIONS)),
+    "version": ("invalid_version", (None, 0, -1)),
+    "title": ("invalid_title", (None, *BAD_TITLES)),
+    "document_sha256": ("invalid_document_sha256", BAD_SHA256S),
+}
 
 
-@pytest.mark.parametrize(("code", "arguments"), INVALID, ids=lambda value: repr(value)[:60])
-def test_a_wrong_argument_is_refused_and_nothing_is_written(
-    project: Project, code: str, arguments: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("call", CALLERS)
+def test_a_wrong_argument_is_refused_and_nothing_is_written(project: Project, call: str) -> None:
     user = project.new_user()
     project.store(user)
-    with refused(code, "PT422"):
-        project.approve(user, **arguments)
+    for name, (code, values) in WRONG.items():
+        for value in values:
+            with refused(code, "PT422"):
+                CALLERS[call](project, user, **{name: value})
+                pytest.fail(f"{name}: {value!a}")
     assert project.rows("select from public.plan") == []
-    assert project.approve(user)["created"] is True
+    assert CALLERS[call](project, user)["created"] is True
 
 
-@pytest.mark.parametrize(
-    "title",
-    [
-        "x" * 500,
-        "\U0001f680" * 500,
-        "\u2003 padded\t\n",
-        *VALID_TITLES,
-        "a.b/c'\"--;$$",
-    ],
-    ids=ascii,
-)
-def test_an_unusual_title_is_kept_as_it_is_but_for_white_space_around_it(
-    project: Project, title: str
-) -> None:
+def test_an_unusual_title_is_kept_as_it_is_but_for_white_space_around_it(project: Project) -> None:
     user = project.new_user()
-    project.store(user)
-    project.approve(user, title=title)
-    (plan,) = project.rows("select title from public.plan")
-    (agent,) = project.rows("select name from public.agent")
-    assert plan["title"] == title.strip()
-    assert agent["name"] == title.strip()[:200]
+    titles = ("x" * 500, "\U0001f680" * 500, "\u2003 padded\t\n", *VALID_TITLES, "a.b/c'\"--;$$")
+    for number, title in enumerate(titles):
+        session = f"s{number}"
+        project.store(user, session)
+        project.approve(user, session, title=title)
+        assert project.plan(user, session)["title"] == title.strip()
+        (agent,) = project.rows("select name from public.agent where session_id = %s", session)
+        assert agent["name"] == title.strip()[:200]
 
 
 def test_the_url_must_be_a_signed_url_of_the_very_document(project: Project) -> None:
