@@ -19,7 +19,7 @@ from tests.conftest import RunningStack
 from tests.faults.promise import orphans
 from tests.faults.proxy import Exchange, Handler, Proxy, answer, behind, pass_on
 from tests.faults.test_calls import before
-from tests.faults.test_decisions import KINDS, OF_A_CALL, TELLING, proposed, state
+from tests.faults.test_decisions import KINDS, OF_A_CALL, proposed, state
 from tests.mcp.planner import connected
 from tests.plan import new_session
 from tests.services import Process, running_service
@@ -139,7 +139,7 @@ async def test_a_tool_call_behind_which_a_call_fails(
     usual = prepared(stack, user, tool)
     first = await call_until_done(stack, front, token, tool, usual)
     expected = state(user, usual["session_id"])
-    for fault in TELLING if SOAK else ("refused", "reset after", "no JSON"):
+    for fault in KINDS if SOAK else ("refused", "reset after", "no JSON"):
         if fault == "refused" and asked != ASKED[tool][0]:
             continue  # the connection is open since the call before
         arguments = prepared(stack, user, tool)
