@@ -19,7 +19,7 @@ from typing import LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
-from greenlight.install import later_stamps, read
+from greenlight.install import later_stamps, read_migrations
 from local import ROOT
 from local.postgres import Postgres
 from local.processes import LocalError, free_ports
@@ -157,7 +157,7 @@ def _path(name: str) -> Path:
     for path in MIGRATIONS.glob(f"*_greenlight_[0-9][0-9]_{name}.sql"):
         if hashlib.sha256(path.read_bytes()).hexdigest() not in released:
             return path
-    there = read(MIGRATIONS)
+    there = read_migrations(MIGRATIONS)
     (stamp,) = later_stamps(there, 1, datetime.now(UTC))
     number = max(int(migration.name.split("_")[1]) for migration in there) + 1
     return MIGRATIONS / f"{stamp}_greenlight_{number:02}_{name}.sql"

@@ -62,7 +62,7 @@ class Authenticator:
         if len(token) > MAX_TOKEN_LENGTH:
             raise not_authenticated("The access token is too long.")
         try:
-            # Of its header only: what follows is decoded once, when it is verified.
+            # Read only the header here; the payload is decoded once, at verification.
             header = jwt.get_unverified_header(token.partition(".")[0] + "..")
         except _UNVERIFIABLE:
             raise not_authenticated("The access token cannot be read.") from None

@@ -6,7 +6,7 @@ installed in the database, and the bucket.
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import chain
 from pathlib import Path
@@ -16,19 +16,20 @@ import httpx
 import typer
 
 from greenlight import BUCKET, documents, installation
+from greenlight.admin import SCHEMA, SecretSettings, SupabaseError, connect, secret_headers
+from greenlight.exits import Exit
 from greenlight.install import errors_told, find_project, require_complete, write
 from greenlight.installation import Differences
 from greenlight.keys import SecretKey
-from greenlight.settings import Settings, SettingsError, read
-
-HEALTHY, FAULTS = 0, 1
+from greenlight.settings import Settings, SettingsError, read_settings
 
 # The service accepts tokens with a leeway of 30 s. Warn before a clock is that wrong.
 MAX_SKEW_SECONDS = 10
 
 SHOWN = 8  # how many names are listed
+YOUNG = timedelta(hours=24)  # such a document may be about to be approved
 
-REPAIR = "Run `greenlight doctor --repair` in the project and push: it writes a migration that mends this."
+REPAIR = "Run `greenlight doctor --repair` in the project and push: it writes a migration that fixes this."
 
 # Every RPC of this version, with its arguments. The Data API finds a function by the names of its arguments, so a
 # function of another version counts as missing.
@@ -68,7 +69,7 @@ class DoctorSettings(Settings):
 
 class Finding(NamedTuple):
     what: str
-    mend: str | None = None  # None: nothing is wrong
+    fix: str | None = None  # None: nothing is wrong
     warning: bool = False  # to be looked at, and perhaps nothing is wrong
 
 
@@ -91,20 +92,20 @@ def _repair(differences: Differences, project: Path) -> None:
 def _report(differences: list[Differences], *, check_documents: bool) -> int:
     """Tell every finding, and add what differs in the database."""
     try:
-        settings = read(DoctorSettings)
+        settings = read_settings(DoctorSettings)
     except SettingsError as error:
         _tell(Finding(f"Settings:\n{error}", "Set these variables, as docs/configuration.md says."))
-        return FAULTS
+        return Exit.INCOMPLETE
     _tell(Finding("Settings: complete, and each key is of the right kind"))
-    status = HEALTHY
+    status: int = Exit.DONE
     with httpx.Client(base_url=settings.supabase_url, timeout=10, trust_env=False) as http:
         try:
             findings = examine(settings, http, differences)
-            more = _documents(settings, http) if check_documents else ()
+            more = _documents(settings) if check_documents else ()
             for finding in chain(findings, _mcp(settings), more):
                 _tell(finding)
-                if finding.mend is not None and not finding.warning:
-                    status = FAULTS
+                if finding.fix is not None and not finding.warning:
+                    status = Exit.INCOMPLETE
         except httpx.TransportError as error:
             _tell(
                 Finding(
@@ -113,7 +114,7 @@ def _report(differences: list[Differences], *, check_documents: bool) -> int:
                     "restored in the dashboard.",
                 )
             )
-            return FAULTS
+            return Exit.INCOMPLETE
     return status
 
 
@@ -136,9 +137,9 @@ def examine(
     yield _clock(answer)
     yield _signing_keys(settings, keys)
 
-    publishable = {"apikey": settings.supabase_publishable_key}
+    publishable = {"apikey": settings.supabase_publishable_key, **SCHEMA}
     yield (accepted := _key("SUPABASE_PUBLISHABLE_KEY", publishable, http))
-    if accepted.mend is None:
+    if accepted.fix is None:
         yield from _rpcs(publishable, http)
 
     if settings.supabase_secret_key is None:
@@ -146,10 +147,9 @@ def examine(
             f"Installation and bucket {BUCKET}: not checked, because SUPABASE_SECRET_KEY is not set"
         )
         return
-    key = settings.supabase_secret_key.get_secret_value()
-    secret = {"apikey": key, "Authorization": f"Bearer {key}"}
+    secret = secret_headers(settings.supabase_secret_key.get_secret_value())
     yield (accepted := _key("SUPABASE_SECRET_KEY", secret, http))
-    if accepted.mend is None:
+    if accepted.fix is None:
         yield from _installation(_json(http.post("/rest/v1/rpc/installation", headers=secret)), differences)
         yield _bucket(settings, http.get(f"/storage/v1/bucket/{BUCKET}", headers=secret))
 
@@ -228,9 +228,9 @@ def _installation(answer: dict[str, Any], differences: list[Differences]) -> Ite
             "Run `greenlight install` in the project and push.",
         )
         return
-    found = installation.compare(answer["objects"])
-    differences.append(found)
-    for names, what in ((found.missing, "missing"), (found.changed, "changed")):
+    difference = installation.compare(answer["objects"])
+    differences.append(difference)
+    for names, what in ((difference.missing, "missing"), (difference.changed, "changed")):
         columns = [name for name in names if not installation.can_repair(name)]
         rest = [
             name for name in names if name not in {*columns, f"bucket {BUCKET}"}
@@ -243,11 +243,11 @@ def _installation(answer: dict[str, Any], differences: list[Differences]) -> Ite
             )
         if rest:
             yield Finding(f"Installation: {len(rest)} {what} in the database: {_some(rest)}", REPAIR)
-    if not found:
+    if not difference:
         yield Finding("Installation: tables, functions, policies, triggers, indexes and grants are complete")
-    if found.policies_of_theirs:
+    if difference.policies_of_theirs:
         yield Finding(
-            f"Installation: policies of the project on our tables: {_some(found.policies_of_theirs)}"
+            f"Installation: policies of the project on our tables: {_some(difference.policies_of_theirs)}"
         )
     yield from _facts(answer["facts"])
 
@@ -338,31 +338,34 @@ def _mcp(settings: DoctorSettings) -> Iterator[Finding]:
         )
 
 
-def _documents(settings: DoctorSettings, http: httpx.Client) -> Iterator[Finding]:
+def _documents(settings: DoctorSettings) -> Iterator[Finding]:
     """Read every document: plans without their bytes, and how many documents have no plan."""
     if settings.supabase_secret_key is None:
         yield Finding("Documents: not checked", "Set SUPABASE_SECRET_KEY.")
         return
-    key = settings.supabase_secret_key.get_secret_value()
-    http.headers.update({"apikey": key, "Authorization": f"Bearer {key}"})
+    secret = SecretSettings(
+        supabase_url=settings.supabase_url, supabase_secret_key=settings.supabase_secret_key
+    )
     try:
-        count = 0
-        for count, fault in enumerate(documents.faulty(http), 1):  # noqa: B007
-            typer.echo(f"      {fault.path}: {fault.why}")
-        if count:
-            yield Finding(
-                f"Documents: {count} of the plans' documents are missing or have other bytes; they are listed above",
-                'Copy them back from a backup of the bucket: docs/deploy.md, "Back up and restore". A plan without '
-                "its document is never built; propose it again as a higher version.",
-            )
-        else:
-            yield Finding("Documents: each plan's is there, with the right hash")
+        with connect(secret) as supabase:
+            count = 0
+            for count, fault in enumerate(documents.faulty(supabase), 1):  # noqa: B007
+                typer.echo(f"      {fault.path}: {fault.why}")
+            without_plan = sum(map(len, supabase.orphans(YOUNG)))
+    except SupabaseError as error:
+        yield Finding(f"Documents: not all checked. {error}", "Run this again later.")
+        return
+    if count:
         yield Finding(
-            f"Documents: {documents.without_plan(http)} without a plan, older than {documents.YOUNG}; "
-            "`greenlight retention` removes them"
+            f"Documents: {count} of the plans' documents are missing or have other bytes; they are listed above",
+            'Copy them back from a backup of the bucket: docs/deploy.md, "Back up and restore". A plan without '
+            "its document is never built; propose it again as a higher version.",
         )
-    except documents.Unexpected as error:
-        yield Finding(f"Documents: not all checked, because {error}", "Run this again later.")
+    else:
+        yield Finding("Documents: each plan's is there, with the right hash")
+    yield Finding(
+        f"Documents: {without_plan} without a plan, older than 24 hours; `greenlight retention` removes them"
+    )
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
@@ -375,7 +378,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 def _tell(finding: Finding) -> None:
     what = finding.what.replace("\n", "\n      ")
-    word = "ok" if finding.mend is None else "warn" if finding.warning else "FAIL"
+    word = "ok" if finding.fix is None else "warn" if finding.warning else "FAIL"
     typer.echo(f"{word:<4}  {what}")
-    if finding.mend is not None:
-        typer.echo(f"      {finding.mend}")
+    if finding.fix is not None:
+        typer.echo(f"      {finding.fix}")

@@ -36,12 +36,12 @@ class Readiness:
                 try:
                     self._problem = None
                     await check_reachable(self._settings, self._http)
-                except Problem as problem:
-                    self._problem = problem
+                except Problem as refusal:
+                    self._problem = refusal
                 self._checked = time.monotonic()
-            found = self._problem
-        if found is not None:
-            raise Problem(found.code, found.detail, found.retryable, cause=found.cause)
+            problem = self._problem
+        if problem is not None:
+            raise Problem(problem.code, problem.detail, problem.retryable, cause=problem.cause)
 
 
 @router.get("/healthz", summary="Is the process alive?")

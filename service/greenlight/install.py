@@ -62,19 +62,19 @@ def install(*, project: Path, dry_run: bool, check: bool) -> None:
     `dry_run` only says which; `check` fails if there are any.
     """
     root = find_project(project)
-    wanted = missing(root, shipped())
-    if check and wanted:
-        names = "\n".join(f"  {migration.name}" for migration in wanted)
+    to_add = missing(root, shipped())
+    if check and to_add:
+        names = "\n".join(f"  {migration.name}" for migration in to_add)
         raise InstallError(f"{root} lacks these migrations; `greenlight install` adds them:\n{names}")
-    there = root / "supabase/migrations"
-    for old in filter(is_earlier, read(there)):
+    folder = root / "supabase/migrations"
+    for old in filter(is_earlier, read_migrations(folder)):
         new = next(path for path in sql_file("migrations").iterdir() if path.name.endswith(old.name))
         typer.echo(
             f"{old} has a fault: a reset of the linked project stops there. To replace it:\n"
-            f"  {shlex.join(['cp', str(new), str(there / str(old))])}\n"
+            f"  {shlex.join(['cp', str(new), str(folder / str(old))])}\n"
         )
-    if wanted:
-        write(root, wanted, dry_run)
+    if to_add:
+        write(root, to_add, dry_run)
     else:
         typer.echo(f"Greenlight's migrations in {root} are up to date.")
         if not check:
@@ -90,9 +90,9 @@ def uninstall(*, project: Path, keep_documents: bool, dry_run: bool) -> None:
         text = text.replace(
             "v_keep_documents constant boolean := false", "v_keep_documents constant boolean := true"
         )
-    there = read(root / "supabase/migrations")
-    last = next((migration for migration in reversed(there) if migration.name == UNINSTALL), None)
-    if installed(there):
+    migrations = read_migrations(root / "supabase/migrations")
+    last = next((migration for migration in reversed(migrations) if migration.name == UNINSTALL), None)
+    if installed(migrations):
         require_complete(root)
         write(root, [Migration("", UNINSTALL, text)], dry_run)
     elif last is None:
@@ -127,7 +127,7 @@ def find_project(start: Path) -> Path:
 
 def shipped() -> list[Migration]:
     """Return the migrations of this version."""
-    return read(sql_file("migrations"))
+    return read_migrations(sql_file("migrations"))
 
 
 def sql_file(name: str) -> Path:
@@ -136,51 +136,51 @@ def sql_file(name: str) -> Path:
     return packed if packed.exists() else Path(__file__).parents[2] / "supabase" / name
 
 
-def read(folder: Path) -> list[Migration]:
+def read_migrations(folder: Path) -> list[Migration]:
     """Return the migrations in this folder, in the order of the CLI: that of the stamps as text."""
-    found = [(FILE_NAME.fullmatch(path.name), path) for path in folder.glob("*.sql")]
+    files = [(FILE_NAME.fullmatch(path.name), path) for path in folder.glob("*.sql")]
     return sorted(
-        (Migration(match[1], match[2], path.read_text(encoding="utf-8")) for match, path in found if match),
+        (Migration(match[1], match[2], path.read_text(encoding="utf-8")) for match, path in files if match),
         key=lambda migration: (migration.stamp, migration.name),
     )
 
 
-def installed(there: list[Migration]) -> list[Migration]:
+def installed(migrations: list[Migration]) -> list[Migration]:
     """Return those of a project's migrations that are ours, and later than the last uninstall."""
-    ours: list[Migration] = []
-    for migration in there:
+    current: list[Migration] = []
+    for migration in migrations:
         if migration.name == UNINSTALL:
-            ours = []
+            current = []
         elif re.match(r"greenlight_\d\d_", migration.name):
-            ours.append(migration)
-    return ours
+            current.append(migration)
+    return current
 
 
-def missing(project: Path, ours: list[Migration]) -> list[Migration]:
+def missing(project: Path, shipped: list[Migration]) -> list[Migration]:
     """Return those of our migrations that the project does not have yet.
 
     Raises InstallError unless what it has of them are the first ones, each once, in order and unchanged.
     """
-    there = installed(read(project / "supabase/migrations"))
-    names, expected = [migration.name for migration in there], [migration.name for migration in ours]
+    present = installed(read_migrations(project / "supabase/migrations"))
+    names, expected = [migration.name for migration in present], [migration.name for migration in shipped]
     if len(names) > len(expected) and names[: len(expected)] == expected:
-        newer = "\n".join(f"  {migration}" for migration in there[len(expected) :])
+        newer = "\n".join(f"  {migration}" for migration in present[len(expected) :])
         raise InstallError(f"{project} has migrations of a newer version of Greenlight:\n{newer}")
     if names != expected[: len(names)]:
-        listed = "\n".join(f"  {migration}" for migration in there)
-        wanted = "\n".join(f"  {name}" for name in expected)
+        listed = "\n".join(f"  {migration}" for migration in present)
+        in_order = "\n".join(f"  {name}" for name in expected)
         raise InstallError(
             f"{project} has these migrations of Greenlight:\n{listed}\n"
-            f"They are not the first ones of this version, each once and in this order:\n{wanted}\n"
+            f"They are not the first ones of this version, each once and in this order:\n{in_order}\n"
             "Restore what was removed or renamed from your version control, or use the version that wrote them."
         )
     changed = [
         line
-        for theirs, our in zip(there, ours, strict=False)
+        for theirs, ours in zip(present, shipped, strict=False)
         for line in difflib.unified_diff(
-            our.text.splitlines(),
+            ours.text.splitlines(),
             theirs.text.splitlines(),
-            f"greenlight: {our.name}",
+            f"greenlight: {ours.name}",
             str(theirs),
             lineterm="",
         )
@@ -192,7 +192,7 @@ def missing(project: Path, ours: list[Migration]) -> list[Migration]:
             f"{project} has migrations of Greenlight that differ from this version's:\n{diff}\n"
             "Restore them from your version control; put your own changes into a migration of your own."
         )
-    return ours[len(there) :]
+    return shipped[len(present) :]
 
 
 def is_earlier(migration: Migration) -> bool:
@@ -205,7 +205,7 @@ def write(project: Path, migrations: list[Migration], dry_run: bool) -> None:
     Each file is written under another name and then renamed, so that it is complete or absent.
     """
     folder = project / "supabase/migrations"
-    stamps = later_stamps(read(folder), len(migrations), datetime.now(UTC))
+    stamps = later_stamps(read_migrations(folder), len(migrations), datetime.now(UTC))
     typer.echo(f"{'Would write' if dry_run else 'Writing'} to {folder}:")
     for stamp, migration in zip(stamps, migrations, strict=True):
         path = folder / f"{stamp}_{migration.name}"
@@ -219,12 +219,12 @@ def write(project: Path, migrations: list[Migration], dry_run: bool) -> None:
         typer.echo("\n".join(["", *next_commands(project)]))
 
 
-def later_stamps(there: list[Migration], count: int, now: datetime) -> list[str]:
-    """Return rising stamps of the CLI's form, later than now and than everything there.
+def later_stamps(migrations: list[Migration], count: int, now: datetime) -> list[str]:
+    """Return rising stamps of the CLI's form, later than now and than all of these.
 
     The CLI compares stamps as text, whatever their length: 9 is later than 20261122000200.
     """
-    last = max([_stamp(now), *(migration.stamp.ljust(14, "0")[:14] for migration in there)])
+    last = max([_stamp(now), *(migration.stamp.ljust(14, "0")[:14] for migration in migrations)])
     begin = datetime(1, 1, 1, tzinfo=UTC)
     seconds = int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - begin).total_seconds())
     first = bisect_right(range(seconds), last, key=lambda second: _stamp(begin + timedelta(seconds=second)))
@@ -245,10 +245,10 @@ def next_commands(project: Path) -> list[str]:
         (project / "supabase/.temp" / name).exists() for name in ("project-ref", "linked-project.json")
     )
     first = f"{push} --dry-run" if linked else f"{command} link --project-ref <ref>"
-    found = (
+    cli = (
         f"with the Supabase CLI {version}" if version else "no Supabase CLI found here; npx fetches version 3"
     )
-    return [f"Next, in {project} ({found}):", f"  {first}", f"  {push}"]
+    return [f"Next, in {project} ({cli}):", f"  {first}", f"  {push}"]
 
 
 def push_command(command: str, version: str) -> str:

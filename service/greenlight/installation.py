@@ -39,12 +39,16 @@ def expected() -> dict[str, str]:
     return objects
 
 
-def compare(there: Mapping[str, str]) -> Differences:
-    wanted = expected()
+def compare(installed: Mapping[str, str]) -> Differences:
+    objects = expected()
     return Differences(
-        [name for name in wanted if name not in there],
-        [name for name in wanted if name in there and _normal(there[name]) != _normal(wanted[name])],
-        [name for name in there if name not in wanted and name.startswith("policy ")],
+        [name for name in objects if name not in installed],
+        [
+            name
+            for name in objects
+            if name in installed and _normal(installed[name]) != _normal(objects[name])
+        ],
+        [name for name in installed if name not in objects and name.startswith("policy ")],
     )
 
 
@@ -59,8 +63,8 @@ def can_repair(name: str) -> bool:
 
 def repair(differences: Differences) -> Migration:
     """Return the migration that puts back what a migration can."""
-    wanted = expected()
-    names = [name for name in wanted if name in {*differences.missing, *differences.changed}]
+    objects = expected()
+    names = [name for name in objects if name in {*differences.missing, *differences.changed}]
     parts = [HEAD]
     for kind in KINDS:
         of_kind = [name for name in names if _kind(name) == kind]
@@ -68,7 +72,7 @@ def repair(differences: Differences) -> Migration:
             parts.append(sql_file("functions.sql").read_text(encoding="utf-8"))
         else:
             for name in of_kind:
-                parts += _statements(kind, name, wanted[name], changed=name in differences.changed)
+                parts += _statements(kind, name, objects[name], changed=name in differences.changed)
     return Migration("", REPAIR, "\n".join([*parts, "notify pgrst, 'reload schema';\n"]))
 
 

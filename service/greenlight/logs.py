@@ -1,7 +1,7 @@
-"""One JSON line for each request on stdout; and everything else that logs, in the same form.
+"""All log records share one JSON format, on stdout; each request is one line.
 
 Only the fields of `Record` are written. Tokens, documents, titles, paths and query strings are not among
-them, and of an exception only type and place are written, because its message may quote such data.
+them. Exceptions are logged as type and location only, because a message may quote such data.
 """
 
 import logging
@@ -26,7 +26,7 @@ class Record:
     code: str | None = None
     stages: dict[str, float] = field(default_factory=dict)  # seconds
     upstream_status: int | None = None  # of the upstream answer that came last
-    cause: str | None = None  # what was behind an upstream_* or internal error
+    cause: str | None = None  # the reason for an upstream_* or internal error
 
 
 _record: ContextVar[Record] = ContextVar("record")

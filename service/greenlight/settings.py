@@ -150,11 +150,11 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read the service's settings as `read` does."""
-    return read(Settings)
+    """Read the service's settings as `read_settings` does."""
+    return read_settings(Settings)
 
 
-def read(kind: type[AnySettings], **given: Any) -> AnySettings:
+def read_settings(kind: type[AnySettings], **given: Any) -> AnySettings:
     """Read settings of this kind from the environment; those that are given come before it.
 
     Raises SettingsError, with a line for each variable that is missing or wrong.

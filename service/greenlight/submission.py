@@ -146,7 +146,7 @@ def parse(model: type[AnyRequest], body: bytes) -> AnyRequest:
 
 
 def validate(model: type[AnyModel], arguments: dict[str, Any]) -> AnyModel:
-    """Return arguments by the same rules as `parse`."""
+    """Return arguments that were parsed from JSON already, by the same rules."""
     return _valid(model.model_validate, arguments)
 
 

@@ -259,7 +259,7 @@ class Upstream:
         return True
 
     async def _check(self, path: str, document: bytes) -> None:
-        """Check that the document is what is there, and remove anything else.
+        """Check that Storage has this document's bytes, and remove any others.
 
         The path has the document's hash, but the uploader chooses the path, and storage does not compare them.
 

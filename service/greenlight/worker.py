@@ -2,7 +2,8 @@
 
 import warnings
 
-from greenlight.builder import BuildFailed, Job, Refused, run
+from greenlight.builder import BuildFailed, Job, run
+from greenlight.builder import SupabaseRefusedError as Refused
 
 __all__ = ["BuildFailed", "Job", "Refused", "run"]
 

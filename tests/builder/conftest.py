@@ -18,11 +18,11 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from greenlight.admin import SecretSettings
 from greenlight.builder.builder import Builder, BuildFunction, Options
 from greenlight.builder.job import Job, State
 from greenlight.builder.metrics import Metrics
 from greenlight.builder.queue import connect
-from greenlight.builder.settings import BuilderSettings
 from tests.caller import Caller
 from tests.conftest import RunningStack, elsewhere, local_stack
 from tests.plan import sha256
@@ -145,7 +145,7 @@ async def builder(
     **options: Any,
 ) -> AsyncIterator[Builder]:
     """Run a builder in this process until the end of the block."""
-    settings = BuilderSettings(
+    settings = SecretSettings(
         supabase_url=url or stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
     )
     async with connect(settings) as queue:

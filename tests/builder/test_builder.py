@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenlight.builder import BuildFailed, Job, Refused
+from greenlight.builder import BuildFailed, Job, SupabaseRefusedError
 from greenlight.builder import builder as module
 from greenlight.builder.builder import Builder
 from tests.builder.conftest import Owner, builder, eventually, reaches
@@ -542,7 +542,7 @@ async def test_a_key_that_supabase_refuses_ends_it_at_the_start(
         await exchange.reply(answer(401))
 
     at(proxy, "claim_builds", refuse)
-    with pytest.raises(Refused):
+    with pytest.raises(SupabaseRefusedError):
         async with builder(stack, succeed, url=proxy.url) as started:
             await eventually(lambda: called(proxy, "claim_builds"))
     assert outcomes(started) == {}

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from greenlight import doctor, documents, installation
+from greenlight import admin, doctor, installation
 from greenlight.doctor import RPCS, DoctorSettings, Finding, examine
 from local.processes import free_ports
 from tests.plan import sha256
@@ -33,7 +33,7 @@ def faults(adopter: Adopter, *options: str, **variables: str) -> list[str]:
     found = [line for line in lines if line.startswith("FAIL")]
     assert result.exit_code == (1 if found else 0), result.output
     for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
-        assert not line.startswith("FAIL") or next_line, "how to mend it is missing"
+        assert not line.startswith("FAIL") or next_line, "how to fix it is missing"
     return found
 
 
@@ -274,16 +274,16 @@ def test_a_column_that_is_missing_is_named_and_not_made(adopter: Adopter) -> Non
         "alter table greenlight.trusted_client rename column client_id_away to client_id",
     ):
         result = adopter.greenlight("doctor")
-    (missing, mend), _ = pairwise_faults(result.output)
+    (missing, fix), _ = pairwise_faults(result.output)
     assert (
         missing == "FAIL  Installation: 1 missing in the database: column greenlight.trusted_client.client_id"
     )
-    assert "from a backup" in mend
-    assert "--repair" not in mend
+    assert "from a backup" in fix
+    assert "--repair" not in fix
 
 
 def pairwise_faults(output: str) -> list[tuple[str, str]]:
-    return [(line, mend) for line, mend in pairwise(output.splitlines()) if line.startswith("FAIL")]
+    return [(line, fix) for line, fix in pairwise(output.splitlines()) if line.startswith("FAIL")]
 
 
 def test_a_repair_waits_for_the_migrations_of_this_version(adopter: Adopter) -> None:
@@ -343,7 +343,7 @@ def test_a_versioned_bucket() -> None:
                 "hooks": [],
             }
         )
-        if finding.mend
+        if finding.fix
     )
     assert finding.what == "Bucket plans: versioned, so a delete only hides a document"
 
@@ -352,7 +352,7 @@ def test_plans_without_their_bytes_and_bytes_without_a_plan(
     adopter: Adopter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a restore: the bytes of one plan are lost, another one's are changed, and one document has no plan."""
-    monkeypatch.setattr(documents, "PAGE", 2)  # several pages
+    monkeypatch.setattr(admin, "PAGE", 2)  # several pages
     user = adopter.sign_up()
     plans = {name: f"# {name}\n".encode() for name in ("kept", "other", "lost", "changed")}
     for session, document in plans.items():
@@ -413,7 +413,7 @@ def examined(adopter: Adopter, transport: Altered, jwt_secret: str | None = None
         supabase_jwt_secret=SecretStr(jwt_secret) if jwt_secret else None,
     )
     with httpx.Client(base_url=settings.supabase_url, transport=transport) as http:
-        return [finding for finding in examine(settings, http, []) if finding.mend is not None]
+        return [finding for finding in examine(settings, http, []) if finding.fix is not None]
 
 
 def test_no_signing_keys(adopter: Adopter) -> None:

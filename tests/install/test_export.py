@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from greenlight import export
+from greenlight import admin, export
+from greenlight.admin import Supabase, SupabaseUnavailableError
 from tests.plan import sha256
 
 from .conftest import Account, Adopter
@@ -97,7 +98,7 @@ def test_page_by_page_it_is_the_same(
     monkeypatch.setenv("SUPABASE_SECRET_KEY", adopter.stack.keys.secret)
     user = uuid.UUID(ada.id)
     assert export.main(user=user, folder=tmp_path / "whole") == 0
-    monkeypatch.setattr(export, "PAGE", 1)
+    monkeypatch.setattr(admin, "PAGE", 1)
     assert export.main(user=user, folder=tmp_path / "paged") == 0
     files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*")]
     assert len(files) == len(export.TABLES) + 3
@@ -159,5 +160,8 @@ def test_what_an_interrupted_export_left_is_replaced(adopter: Adopter, ada: Acco
 
 def test_an_answer_that_is_no_list_is_an_error(tmp_path: Path) -> None:
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, text="<html>"))
-    with httpx.Client(base_url="http://x", transport=transport) as http, pytest.raises(export.Unavailable):
-        export.export(str(uuid.uuid4()), tmp_path / "export", http)
+    with (
+        httpx.Client(base_url="http://x", transport=transport) as http,
+        pytest.raises(SupabaseUnavailableError),
+    ):
+        export.export(str(uuid.uuid4()), tmp_path / "export", Supabase(http))

@@ -203,7 +203,7 @@ def test_leaving_leaves_what_is_theirs(grown: Host) -> None:
     project = grown.database
     project.store_and_approve(project.new_user())
     assert grown.greenlight("uninstall", "--keep-documents").exit_code == 0
-    for what, mend in (
+    for what, fix in (
         ("agent_overview", "drop view public.agent_overview"),
         ("agent_tag", "drop table public.agent_tag"),
         (
@@ -219,7 +219,7 @@ def test_leaving_leaves_what_is_theirs(grown: Host) -> None:
         assert what in result.stdout
         assert len(project.rows("select from public.agent")) == 1
         with project.as_superuser() as connection:
-            connection.execute(mend.encode())
+            connection.execute(fix.encode())
     before = theirs(project)
     grown.pushed()
     assert theirs(project) == before

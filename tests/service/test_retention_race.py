@@ -25,8 +25,7 @@ import pytest
 from pydantic import SecretStr
 
 from greenlight import retention
-from greenlight.retention.client import Supabase, connect
-from greenlight.retention.settings import RetentionSettings
+from greenlight.admin import SecretSettings, connect
 from tests.caller import Caller
 from tests.plan import new_session, sha256
 from tests.service.test_retention import own_project
@@ -143,12 +142,11 @@ def race(user: Caller) -> Race:
 
 def remove_again_and_again(stack: Any, batch_size: int, finished: threading.Event) -> retention.Stats:
     """Run retention with no grace at all until the races are over, and once more."""
-    settings = RetentionSettings(
+    settings = SecretSettings(
         supabase_url=stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
     )
     stats = retention.Stats()
-    with connect() as http:
-        supabase = Supabase(settings, http)
+    with connect(settings) as supabase:
         while True:
             last = finished.is_set()
             retention.remove_documents(supabase, timedelta(0), batch_size, stats, threading.Event())

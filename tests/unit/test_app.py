@@ -23,7 +23,9 @@ def loaded() -> set[str]:
     return set(process.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["greenlight.retention", "greenlight.builder", "greenlight.install"])
+@pytest.mark.parametrize(
+    "module", ["greenlight.admin", "greenlight.retention", "greenlight.builder", "greenlight.install"]
+)
 def test_the_service_never_loads_what_holds_the_secret_key(loaded: set[str], module: str) -> None:
     assert "greenlight.routes" in loaded
     assert not {name for name in loaded if name == module or name.startswith(f"{module}.")}

@@ -13,8 +13,8 @@
 It acts with the project's secret key, so the HTTP service never imports it.
 """
 
+from greenlight.admin import SupabaseRefusedError
 from greenlight.builder.job import BuildFailed, Job
 from greenlight.builder.main import run
-from greenlight.builder.queue import Refused
 
-__all__ = ["BuildFailed", "Job", "Refused", "run"]
+__all__ = ["BuildFailed", "Job", "SupabaseRefusedError", "run"]

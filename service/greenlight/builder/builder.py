@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from greenlight import MAX_DOCUMENT_BYTES, logs
+from greenlight.admin import SupabaseError, SupabaseRefusedError, SupabaseUnavailableError
 from greenlight.builder.job import BuildFailed, Job, State
 from greenlight.builder.metrics import Metrics
-from greenlight.builder.queue import Away, Claim, Lost, Queue, Refused
+from greenlight.builder.queue import Claim, LeaseLostError, Queue
 
 BuildFunction = Callable[[Job], Awaitable[None]]
 
@@ -92,24 +93,24 @@ class Builder:
         self.metrics = metrics
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._stop_now = asyncio.Event()
 
     def stop(self) -> None:
         """Claim nothing more; stop when all builds have ended or the grace is over. A second call ends the grace."""
         if self._stop.is_set():
-            self._hurry.set()
+            self._stop_now.set()
         self._stop.set()
 
     async def run(self) -> None:
         """Work until told to stop.
 
         Raises:
-            Refused: Supabase refused the very first claim. Later refusals are logged, and the claim is repeated.
+            SupabaseRefusedError: the very first claim was refused. After a later refusal the claim is repeated.
 
         """
         options = self._options
         log.info("builder_started", worker=options.worker, concurrency=options.concurrency)
-        served = False
+        connected = False
         failures = unready = 0
         while not self._stop.is_set():
             # A claim uses up an attempt, so look first: what is claimed and cannot be built cannot be given back.
@@ -125,8 +126,8 @@ class Builder:
             began = time.monotonic()
             try:
                 claims = await self._queue.claim(options.worker, free, options.lease_seconds)
-            except (Away, Refused) as error:
-                if isinstance(error, Refused) and not served:
+            except SupabaseError as error:
+                if isinstance(error, SupabaseRefusedError) and not connected:
                     raise
                 failures += 1
                 self._note_failure("claim", error)
@@ -134,11 +135,11 @@ class Builder:
                 continue
             if failures:
                 log.info("supabase_is_back", failures=failures)
-            served, failures = True, 0
+            connected, failures = True, 0
             for claim in claims:
                 self._begin(Attempt(claim, began))
             if len(claims) < free:
-                # A build that ends makes room, and then there may be more work: claim again at once.
+                # When a build ends, a slot is free: claim again at once.
                 await self._wait(self._jitter(options.poll_seconds))
         await self._wind_up()
 
@@ -196,7 +197,7 @@ class Builder:
         given_up = asyncio.create_task(attempt.given_up.wait())
         await asyncio.wait({attempt.work, given_up}, return_when=asyncio.FIRST_COMPLETED)
         given_up.cancel()
-        # Not in the middle of a call: what it reports could arrive after the last report, and replace it.
+        # Let a running renewal finish; otherwise its older report could overwrite the final one.
         async with attempt.renewing:
             keep.cancel()
 
@@ -227,9 +228,9 @@ class Builder:
         while True:
             try:
                 return await self._queue.download(claim)
-            except Refused as error:
-                raise BuildFailed(f"The document could not be read: {error}.") from error
-            except Away as error:
+            except SupabaseRefusedError as error:
+                raise BuildFailed(f"The document could not be read: {error}") from error
+            except SupabaseUnavailableError as error:
                 failures += 1
                 self._note_failure("download", error)
                 pause = self._pause(failures)
@@ -246,11 +247,11 @@ class Builder:
                 began = time.monotonic()
                 try:
                     await self._report(attempt)
-                except (Away, Refused) as error:
+                except SupabaseError as error:
                     self._note_failure("renew", error)
                     await asyncio.sleep(self._jitter(min(third / 2, 5)))
                     continue
-                except Lost as error:
+                except LeaseLostError as error:
                     log.info(
                         "build_lost",
                         build_id=attempt.claim.build_id,
@@ -292,14 +293,14 @@ class Builder:
                     again = await self._queue.fail(claim, failure.message, retry=failure.retry)
                     return "stopped" if attempt.stopped else "retried" if again else "failed"
                 await self._queue.finish(claim)
-            except Lost as error:
+            except LeaseLostError as error:
                 log.info("build_lost", build_id=claim.build_id, attempt=claim.attempt, why=str(error))
                 break
-            except Refused as error:
+            except SupabaseRefusedError as error:
                 # The result cannot be reported. The lease ends, and the build is claimed again.
                 self._note_failure("settle", error)
                 return "unsettled"
-            except Away as error:
+            except SupabaseUnavailableError as error:
                 failures += 1
                 self._note_failure("settle", error)
                 await asyncio.sleep(self._pause(failures))
@@ -312,12 +313,12 @@ class Builder:
     async def _wind_up(self) -> None:
         log.info("builder_stopping", running=len(self._attempts))
         if self._attempts:
-            hurry = asyncio.create_task(self._hurry.wait())
+            stop_now = asyncio.create_task(self._stop_now.wait())
             ended = asyncio.create_task(asyncio.wait({*self._attempts}))
             await asyncio.wait(
-                {hurry, ended}, timeout=self._options.grace, return_when=asyncio.FIRST_COMPLETED
+                {stop_now, ended}, timeout=self._options.grace, return_when=asyncio.FIRST_COMPLETED
             )
-            hurry.cancel()
+            stop_now.cancel()
             ended.cancel()
         ending = {attempt.work: attempt for attempt in self._attempts.values() if attempt.work is not None}
         for work, attempt in ending.items():
@@ -355,9 +356,9 @@ class Builder:
         """Spread out the calls of builders that started at the same time."""
         return seconds * random.uniform(0.5, 1.5)  # noqa: S311 -- nothing to guess here
 
-    def _note_failure(self, call: str, error: Away | Refused) -> None:
+    def _note_failure(self, call: str, error: SupabaseError) -> None:
         self.metrics.failures.labels(call).inc()
-        level = "error" if isinstance(error, Refused) else "warning"
+        level = "error" if isinstance(error, SupabaseRefusedError) else "warning"
         getattr(log, level)("supabase_failed", call=call, cause=str(error))
 
 

@@ -41,7 +41,7 @@ _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class NotIsolated(Exception):  # noqa: N818 -- it says what is so
+class NotIsolatedError(Exception):
     """Builds cannot be kept apart on this system; the message says in which way, and why."""
 
 
@@ -62,7 +62,7 @@ def command(
         hidden: files that a command finds empty, if its files are isolated.
 
     Raises:
-        NotIsolated: `isolate` is `always`, and this system does not allow it.
+        NotIsolatedError: `isolate` is `always`, and this system does not allow it.
 
     """
     # One thread, so that lines of several builds do not mix and a full log does not delay the lease.
@@ -98,7 +98,7 @@ class Command:
         """Keep the commands apart from now on, as far as this system can.
 
         Raises:
-            NotIsolated: it cannot do all of it, and that is required.
+            NotIsolatedError: it cannot do all of it, and that is required.
 
         """
         for part in ("files", "processes"):
@@ -106,7 +106,7 @@ class Command:
             if answer == "0":
                 self.isolated.append(part)
             elif required:
-                raise NotIsolated(f"{part} ({answer})")
+                raise NotIsolatedError(f"{part} ({answer})")
             else:
                 log.warning("builds_not_isolated", part=part, cause=answer)
 
@@ -137,11 +137,11 @@ class Command:
             for pid in set(guard.zombies(1)) - self._guards:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-        found = None
+        status = None
         with contextlib.suppress(FileNotFoundError):
-            found = self._directory.lstat()
-        # Its name is known: where everybody may write, another user can have made a directory in its place.
-        if found is None or not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            status = self._directory.lstat()
+        # Its name is known: where everyone may write, another user can have made a directory in its place.
+        if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             self._make_directory()
         file = self._directory / "ready"
         try:

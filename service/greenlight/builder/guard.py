@@ -120,13 +120,13 @@ def attend(task: dict[str, Any]) -> None:
     for end in task["output"]:
         os.close(end)
 
-    running = left = wanted = True
+    running = left = connected = True
 
     def wait(seconds: float | None) -> None:
         """Wait for a process below to end, for the builder's pipe to end, or for this time."""
-        nonlocal running, left, wanted
-        ready, _, _ = select.select([woken, *([0] if wanted else [])], [], [], seconds)
-        wanted = wanted and not (0 in ready and os.read(0, 4096) == b"")
+        nonlocal running, left, connected
+        ready, _, _ = select.select([woken, *([0] if connected else [])], [], [], seconds)
+        connected = connected and not (0 in ready and os.read(0, 4096) == b"")
         if woken in ready:
             os.read(woken, 4096)
         ended, left = reap()
@@ -134,7 +134,7 @@ def attend(task: dict[str, Any]) -> None:
             running = False
             _report(task, str(ended[command]))
 
-    while wanted and left:
+    while connected and left:
         wait(None)
     deadline = time.monotonic() + task["seconds"]
     if running:
@@ -153,8 +153,8 @@ def reap() -> tuple[dict[int, int], bool]:
     """Return the children that have ended, with their exit codes, and whether there are others."""
     ended = {}
     try:
-        while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-            ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+        while (child := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            ended[child[0]] = os.waitstatus_to_exitcode(child[1])
     except ChildProcessError:
         return ended, False
     return ended, True
@@ -239,10 +239,10 @@ def below(ancestor: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid, fields in _stats():
         children.setdefault(int(fields[1]), []).append(pid)
-    found = [ancestor]
-    for pid in found:
-        found += children.get(pid, [])
-    return found[1:]
+    family = [ancestor]
+    for pid in family:
+        family += children.get(pid, [])
+    return family[1:]
 
 
 def zombies(parent: int) -> list[int]:
@@ -252,12 +252,12 @@ def zombies(parent: int) -> list[int]:
 
 def carrying(variable: str) -> list[int]:
     """Return the processes that were started with this variable (`NAME=value`) in their environment."""
-    found = []
+    pids = []
     for pid in _pids():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
             if variable.encode() in file.read().split(b"\0"):
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import typer
 
 from greenlight import logs
+from greenlight.admin import SecretSettings, SupabaseRefusedError
 from greenlight.builder import guard
 from greenlight.builder.builder import Builder, BuildFunction, Options
-from greenlight.builder.command import NotIsolated, command
+from greenlight.builder.command import NotIsolatedError, command
 from greenlight.builder.metrics import Metrics
-from greenlight.builder.queue import Refused, connect
-from greenlight.builder.settings import BuilderSettings
+from greenlight.builder.queue import connect
+from greenlight.exits import Exit
 from greenlight.keys import role_of
-from greenlight.settings import SettingsError, read
-
-STOPPED, MISUSE, REFUSED = 0, 2, 3
+from greenlight.settings import SettingsError, read_settings
 
 # Each of these gives access to the whole project.
 SECRETS = {"SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET"}
@@ -60,14 +60,14 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
 
     Raises:
         SettingsError: a variable is missing or wrong.
-        Refused: Supabase refuses the key, or does not have the migrations.
+        SupabaseRefusedError: Supabase refuses the key, or does not have the migrations.
         ValueError: an argument is out of range.
 
     """
     guard.unreadable()  # by subprocesses of the build function, among others: it holds the secret key
     _serve(
         build,
-        read(BuilderSettings),
+        read_settings(SecretSettings),
         ready=None,
         metrics_port=metrics_port,
         metrics_host=metrics_host,
@@ -81,7 +81,7 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
 
 def _serve(  # noqa: PLR0913
     build: BuildFunction,
-    settings: BuilderSettings,
+    settings: SecretSettings,
     *,
     ready: Callable[[float], None] | None,
     metrics_port: int | None,
@@ -116,13 +116,13 @@ def main(
         name = arguments[0]
         is_file = os.sep in name and Path(name).is_file()
         problem = f"{name} is not executable: chmod +x {name}" if is_file else f"There is no command {name}."
-        print(problem, file=sys.stderr)  # noqa: T201 -- a command's own error
-        return MISUSE
+        typer.echo(problem, err=True)
+        return Exit.MISUSE
     # The command runs in a directory of its own, where a relative path would be wrong.
     absolute = [str(Path(program).absolute()), *arguments[1:]]
     try:
         given = {} if secret_key_file is None else {"supabase_secret_key": _read_key(secret_key_file)}
-        settings = read(BuilderSettings, **given)
+        settings = read_settings(SecretSettings, **given)
         environment = without_secrets(os.environ, settings.supabase_secret_key.get_secret_value())
         hidden = [] if secret_key_file in {None, "-"} else [str(secret_key_file)]
         logs.configure(settings.log_level)
@@ -130,16 +130,16 @@ def main(
             if hidden and "files" not in build.isolated:
                 log.warning("secret_key_file_not_hidden")
             _serve(build, settings, ready=build.ready, **options)
-    except NotIsolated as error:
-        print(f"Builds cannot be isolated on this system: {error}.", file=sys.stderr)  # noqa: T201
-        return MISUSE
+    except NotIsolatedError as error:
+        typer.echo(f"Builds cannot be isolated on this system: {error}.", err=True)
+        return Exit.MISUSE
     except (SettingsError, ValueError, OSError) as error:
-        print(f"The builder cannot run with these settings:\n{error}", file=sys.stderr)  # noqa: T201
-        return MISUSE
-    except Refused as error:
-        print(f"Supabase refuses: {error}.", file=sys.stderr)  # noqa: T201
-        return REFUSED
-    return STOPPED
+        typer.echo(f"The builder cannot run with these settings:\n{error}", err=True)
+        return Exit.MISUSE
+    except SupabaseRefusedError as error:
+        typer.echo(error, err=True)
+        return Exit.UNAVAILABLE
+    return Exit.DONE
 
 
 def _read_key(file: str) -> str:

@@ -7,32 +7,29 @@ be repeated, and has no effect if another builder has taken the build.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from postgrest import APIError
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
 from greenlight import BUCKET, MAX_DOCUMENT_BYTES
-from greenlight.builder.settings import BuilderSettings
+from greenlight.admin import (
+    DATA,
+    OBJECT,
+    SecretSettings,
+    SupabaseRefusedError,
+    SupabaseUnavailableError,
+    async_client,
+    error_of,
+)
 
 CALL_SECONDS = 10.0  # for a call to be answered
 CHUNK = 64 * 1024  # bytes of a document that are read at once
 
 
-class Lost(Exception):  # noqa: N818 -- nothing went wrong: the build is another's, or not wanted any more
+class LeaseLostError(Exception):
     """The attempt is over: it was cancelled, or another builder has claimed it. The message says why."""
-
-
-class Away(Exception):  # noqa: N818 -- what is away is Supabase
-    """Supabase cannot be reached, or cannot serve now: try again later."""
-
-
-class Refused(Exception):  # noqa: N818 -- Supabase refuses
-    """Supabase understood the call and refuses it, now and later."""
 
 
 class Claim(BaseModel):
@@ -63,8 +60,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Queue:
-    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
     async def claim(self, worker: str, max_builds: int, lease_seconds: int) -> list[Claim]:
@@ -92,23 +88,26 @@ class Queue:
 
     async def download(self, claim: Claim) -> bytes:
         """Return the document; of one that is larger than any plan, only as much as shows that."""
-        # storage3 (2.31) reads a whole object into memory, however large it is.
-        url = f"{self._client.storage_url}object/{BUCKET}/{quote(claim.document_path)}"
-        headers = {**self._client.options.headers, "Accept-Encoding": "identity"}
         document = b""
         try:
             async with (
                 asyncio.timeout(CALL_SECONDS),
-                self._http.stream("GET", url, headers=headers) as answer,
+                self._http.stream(
+                    "GET",
+                    f"{OBJECT}/{BUCKET}/{quote(claim.document_path)}",
+                    headers={"Accept-Encoding": "identity"},
+                ) as answer,
             ):
+                if answer.status_code >= 500:
+                    raise SupabaseUnavailableError(f"Storage answered {answer.status_code}.")
                 if not answer.is_success:
-                    raise Refused(f"Storage answered {answer.status_code}")
+                    raise SupabaseRefusedError(f"Storage answered {answer.status_code}.")
                 async for piece in answer.aiter_raw(CHUNK):  # raw: a small answer may unpack to a huge one
                     document += piece
                     if len(document) > MAX_DOCUMENT_BYTES:
                         break
         except (httpx.HTTPError, TimeoutError) as error:
-            raise Away(type(error).__name__) from error
+            raise SupabaseUnavailableError(type(error).__name__) from error
         return document
 
     async def _call(
@@ -120,21 +119,23 @@ class Queue:
     ) -> _Answer:
         try:
             async with asyncio.timeout(seconds):
-                answer = (await self._client.rpc(name, arguments).execute()).data
-            # An answer that is cut off or not JSON arrives as text.
-            return shape.validate_python(answer)
-        except ValidationError as error:
-            raise Away(f"{name}: unexpected answer") from error
-        except APIError as error:
-            if error.message in {"build_lost", "build_not_found"}:
-                raise Lost(error.details or error.message) from None
-            # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
-            # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
-            if not error.code or (error.code.isdecimal() and len(error.code) == 3):
-                raise Away(f"{name}: {error.code or 'no code'}") from error
-            raise Refused(f"{name}: {error.code} {error.message}") from error
+                answer = await self._http.post(f"{DATA}/rpc/{name}", json=arguments)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise Away(f"{name}: {type(error).__name__}") from error
+            raise SupabaseUnavailableError(f"{name}: {type(error).__name__}") from error
+        if answer.is_success:
+            try:
+                return shape.validate_json(answer.content)
+            except ValidationError as error:
+                raise SupabaseUnavailableError(f"{name}: unexpected answer") from error
+        refusal = error_of(answer)
+        if refusal.message in {"build_lost", "build_not_found"}:
+            raise LeaseLostError(refusal.details or refusal.message)
+        # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
+        # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
+        code = refusal.code or ""
+        if answer.status_code >= 500 or not code or (code.isdecimal() and len(code) == 3):
+            raise SupabaseUnavailableError(f"{name}: {answer.status_code} {code}".rstrip())
+        raise SupabaseRefusedError(f"Supabase refuses {name}: {code} {refusal.message}")
 
 
 def _attempt(claim: Claim) -> dict[str, Any]:
@@ -142,26 +143,6 @@ def _attempt(claim: Claim) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connect(settings: BuilderSettings) -> AsyncIterator[Queue]:
-    async with httpx.AsyncClient(
-        timeout=httpx.Timeout(CALL_SECONDS, connect=5),
-        event_hooks={"response": [_judge]},
-        trust_env=False,
-    ) as http:
-        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        options = AsyncClientOptions(
-            httpx_client=http,
-            auto_refresh_token=False,
-            persist_session=False,
-            postgrest_client_retry=False,
-        )
-        key = settings.supabase_secret_key.get_secret_value()
-        yield Queue(await create_async_client(settings.supabase_url, key, options), http)
-
-
-async def _judge(response: httpx.Response) -> None:
-    # The status alone decides here: a gateway's refusals have no body that the clients can read.
-    if response.status_code in {401, 403}:
-        raise Refused("SUPABASE_SECRET_KEY is not this project's secret key")
-    if response.status_code == 429 or response.status_code >= 500:
-        raise Away(f"HTTP {response.status_code}")
+async def connect(settings: SecretSettings) -> AsyncIterator[Queue]:
+    async with async_client(settings, CALL_SECONDS) as http:
+        yield Queue(http)

@@ -13,26 +13,28 @@ It uses the secret key, so it is a process of its own, with its own settings.
 """
 
 import signal
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from greenlight.retention.client import Supabase, Unavailable, connect
-from greenlight.retention.settings import RetentionSettings
-from greenlight.settings import SettingsError, read
+import typer
+from pydantic import TypeAdapter
+
+from greenlight.admin import SecretSettings, Supabase, SupabaseError, connect
+from greenlight.exits import Exit
+from greenlight.settings import SettingsError, read_settings
 
 # Agents that another transaction has locked are asked for again, this often and after this many seconds.
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.5
 SHOWN = 20  # how many of the documents that could not be removed are named
 
-DONE, LEFTOVERS, MISUSE, UNAVAILABLE, SIGNALLED = 0, 1, 2, 3, 128
+_NUMBER = TypeAdapter(int)
 
 
-class Stopped(Exception):  # noqa: N818 -- not an error
+class StoppedError(Exception):
     """A signal asked to stop."""
 
 
@@ -61,13 +63,14 @@ def purge_agents(
     supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
 ) -> None:
     """Purge the agents deleted before then, with their plans and events; their documents become orphans."""
-    total = supabase.count_deleted("agent", before)
+    total = count_deleted(supabase, "agent", before)
+    arguments = {"deleted_before": before.isoformat(), "batch_size": batch_size}
     for attempt in range(ATTEMPTS):
-        while purged := supabase.purge_deleted_agents(before, batch_size):
+        while purged := supabase.rpc("purge_deleted_agents", arguments, _NUMBER):
             stats.agents += purged
-            print_out(f"Purged {stats.agents} of {total} agents.")
+            typer.echo(f"Purged {stats.agents} of {total} agents.")
             _stop_if(stop)
-        stats.locked = supabase.count_deleted("agent", before)
+        stats.locked = count_deleted(supabase, "agent", before)
         if stats.locked == 0:
             return
         if attempt < ATTEMPTS - 1:
@@ -79,9 +82,10 @@ def purge_plans(
     supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
 ) -> None:
     """Purge the plans closed before then that were never approved; their documents become orphans."""
-    while purged := supabase.purge_closed_plans(before, batch_size):
+    arguments = {"closed_before": before.isoformat(), "batch_size": batch_size}
+    while purged := supabase.rpc("purge_closed_plans", arguments, _NUMBER):
         stats.plans += purged
-        print_out(f"Purged {stats.plans} closed plans.")
+        typer.echo(f"Purged {stats.plans} closed plans.")
         _stop_if(stop)
 
 
@@ -99,7 +103,7 @@ def remove_documents(
             for name, id_ in batch.items()
             if name not in removed
         }
-        print_out(f"Removed {stats.documents} of {total} documents.")
+        typer.echo(f"Removed {stats.documents} of {total} documents.")
         _stop_if(stop)
     if unsure:
         # The others are gone, were stored again, or were approved in the meantime. All of that is fine.
@@ -109,61 +113,70 @@ def remove_documents(
         stats.no_longer_orphans += len(unsure) - len(kept)
 
 
+def count_deleted(supabase: Supabase, table: str, before: datetime) -> int:
+    return supabase.count(table, deleted_at=f"lt.{before.isoformat()}")
+
+
+def count_closed(supabase: Supabase, before: datetime) -> int:
+    """Return how many plans were closed before then without an approval; a session's newest may have to stay."""
+    then = before.isoformat()
+    closed = (
+        f"and(status.in.(changes_requested,rejected,withdrawn),decided_at.lt.{then})",
+        f"and(status.eq.proposed,expires_at.lt.{then})",
+        f"and(status.eq.superseded,decided_at.is.null,updated_at.lt.{then})",
+    )
+    return supabase.count("plan", **{"or": f"({','.join(closed)})"})
+
+
 def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading.Event) -> None:
     """Report what there is to do."""
     before = now - options.keep_deleted
-    agents, plans = (supabase.count_deleted(table, before) for table in ("agent", "plan"))
-    closed = supabase.count_closed(now - options.keep_closed)
+    agents, plans = (count_deleted(supabase, table, before) for table in ("agent", "plan"))
+    closed = count_closed(supabase, now - options.keep_closed)
     documents = 0
     for batch in supabase.orphans(options.grace, options.batch_size):
         documents += len(batch)
         _stop_if(stop)
-    print_out(
+    typer.echo(
         f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well."
     )
-    print_out(f"Would purge at most {closed} plans that were closed without an approval.")
-    print_out(f"Would remove {documents} documents that no plan refers to.")
-    print_out("Nothing was changed: this was a dry run. Use --apply to remove.")
+    typer.echo(f"Would purge at most {closed} plans that were closed without an approval.")
+    typer.echo(f"Would remove {documents} documents that no plan refers to.")
+    typer.echo("Nothing was changed: this was a dry run. Use --apply to remove.")
 
 
 def summarize(stats: Stats) -> None:
-    print_out(
+    typer.echo(
         f"Purged {stats.agents} agents and {stats.plans} closed plans, and removed {stats.documents} documents."
     )
     if stats.no_longer_orphans:
-        print_out(
+        typer.echo(
             f"{stats.no_longer_orphans} documents were approved or removed by another process in the meantime."
         )
     if stats.locked:
-        print_err(f"{stats.locked} agents could not be purged: another transaction has locked them.")
+        typer.echo(
+            f"{stats.locked} agents could not be purged: another transaction has locked them.", err=True
+        )
     if stats.kept:
-        print_err(f"{len(stats.kept)} documents could not be removed:")
+        typer.echo(f"{len(stats.kept)} documents could not be removed:", err=True)
         for name, reason in list(stats.kept.items())[:SHOWN]:
-            print_err(f"  {name} ({reason})")
+            typer.echo(f"  {name} ({reason})", err=True)
         if len(stats.kept) > SHOWN:
-            print_err(f"  and more: {dict(Counter(stats.kept.values()))}")
-
-
-def print_out(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 -- a command
-
-
-def print_err(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+            typer.echo(f"  and more: {dict(Counter(stats.kept.values()))}", err=True)
 
 
 def _stop_if(stop: threading.Event) -> None:
     if stop.is_set():
-        raise Stopped
+        raise StoppedError
 
 
 def main(options: Options) -> int:
     """Run it and return the exit status."""
     try:
-        settings = read(RetentionSettings)
+        settings = read_settings(SecretSettings)
     except SettingsError as error:
-        print_err(f"Retention cannot run with these settings:\n{error}")
-        return MISUSE
+        typer.echo(f"Retention cannot run with these settings:\n{error}", err=True)
+        return Exit.MISUSE
 
     stop, received = threading.Event(), []
 
@@ -177,16 +190,16 @@ def main(options: Options) -> int:
 
     stats = Stats()
     try:
-        with connect() as http:
-            _run(Supabase(settings, http), options, stats, stop)
-    except Stopped:
-        print_err("Stopped by a signal; the next run continues from here.")
-        status = SIGNALLED + received[0]
-    except Unavailable as error:
-        print_err(str(error))
-        status = UNAVAILABLE
+        with connect(settings) as supabase:
+            _run(supabase, options, stats, stop)
+    except StoppedError:
+        typer.echo("Stopped by a signal; the next run continues from here.", err=True)
+        status = Exit.SIGNALLED + received[0]
+    except SupabaseError as error:
+        typer.echo(error, err=True)
+        status = Exit.UNAVAILABLE
     else:
-        status = LEFTOVERS if stats.kept or stats.locked else DONE
+        status = Exit.INCOMPLETE if stats.kept or stats.locked else Exit.DONE
     if options.apply:
         summarize(stats)
     return status
