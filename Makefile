@@ -68,7 +68,7 @@ debian: $(PACKAGES)
 
 soak: setup ## the faults, the attacks and every kind of install, with random seeds (SEED=… repeats a run), in ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
-	    tests/builder/test_process.py tests/database/test_stateful.py tests/service/test_retention_race.py \
+	    tests/builder/test_process.py tests/database/test_races.py tests/database/test_stateful.py tests/service/test_retention_race.py \
 	    tests/install/test_install.py tests/install/test_uninstall.py tests/install/test_dockerfile.py
 
 audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where the advisory data can be reached

@@ -300,21 +300,23 @@ ESCAPES = {
 }
 
 
-@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
 @pytest.mark.parametrize("end", ["the command ends", "cancelled"])
 @pytest.mark.parametrize("isolate", ["auto", "never"])
 async def test_nothing_outlives_the_build(
-    tmp_path: Path, escape: str, end: str, isolate: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, end: str, isolate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TERM_SECONDS", 0.3)
+    over = tmp_path / "over"
+    escapes = "\n".join(["export PIDS", *ESCAPES.values()])
     task, pids = await start(
-        f"export PIDS; {escape}\nsleep {1000 if end == 'cancelled' else 0.5}",
-        tmp_path / "pids",
-        1,
-        isolate,
+        f"{escapes}\nwhile [ ! -e {over} ]; do sleep 0.05; done", tmp_path / "pids", len(ESCAPES), isolate
     )
-    await (cancel(task) if end == "cancelled" else asyncio.wait_for(task, 30))
-    assert gone(pids)
+    if end == "cancelled":
+        await cancel(task)
+    else:
+        over.touch()
+        await asyncio.wait_for(task, 30)
+    assert {how: gone([pid]) for how, pid in zip(ESCAPES, pids, strict=True)} == dict.fromkeys(ESCAPES, True)
 
 
 def builder_of(script: str, directory: Path) -> list[str]:

@@ -143,14 +143,6 @@ READS = {
 }
 
 
-@pytest.mark.usefixtures("own_files")
-def test_a_build_does_not_read_what_another_one_has(two: Two) -> None:
-    attempts = (f"({attack}) > stolen{number}" for number, attack in enumerate(READS.values()))
-    assert two.run("\n".join([*attempts, "true"])) == [None, None]
-    assert {how: two.read(f"stolen{number}") for number, how in enumerate(READS)} == dict.fromkeys(READS, "")
-    assert two.read("kept") == "THE OTHER PLAN"
-
-
 WRITES = {
     "changed": 'echo changed > "$document"',
     "changed through the other's eyes": 'echo changed > "/proc/$pid/root$document"',
@@ -160,8 +152,11 @@ WRITES = {
 
 
 @pytest.mark.usefixtures("own_files")
-def test_a_build_does_not_change_what_another_one_has(two: Two) -> None:
-    assert two.run("\n".join([*(f"({attack})" for attack in WRITES.values()), "true"])) == [None, None]
+def test_a_build_neither_reads_nor_changes_what_another_one_has(two: Two) -> None:
+    reads = (f"({attack}) > stolen{number}" for number, attack in enumerate(READS.values()))
+    writes = (f"({attack})" for attack in WRITES.values())
+    assert two.run("\n".join([*reads, *writes, "true"])) == [None, None]
+    assert {how: two.read(f"stolen{number}") for number, how in enumerate(READS)} == dict.fromkeys(READS, "")
     assert two.read("kept") == "THE OTHER PLAN"
 
 
@@ -175,25 +170,20 @@ ENDS = {
 
 
 @pytest.mark.usefixtures("own_processes")
-def test_a_build_ends_no_process_but_its_own(two: Two) -> None:
-    attempts = (f'({attack}) && echo "{who}" >> ended' for who, attack in ENDS.items())
-    own = "sleep 1000 & kill -KILL $! && echo its own >> ended"
-    assert two.run("\n".join([*attempts, own])) == [None, None]
-    assert two.read("ended") == "its own\n"
-    assert two.read("kept") == "THE OTHER PLAN"
-
-
-@pytest.mark.usefixtures("own_processes")
-def test_a_build_traces_no_process_but_its_own(two: Two) -> None:
+def test_a_build_ends_and_traces_no_process_but_its_own(two: Two) -> None:
     (two.meet / "trace.py").write_text(PTRACE)
+    trace = f"{sys.executable} -I trace.py"
+    attempts = (f'({attack}) && echo "{who}" >> done' for who, attack in ENDS.items())
     attack = f"""
         for each in $pid $(cat guard) $PPID $(cut -d' ' -f4 /proc/$PPID/stat); do
-            {sys.executable} -I trace.py $each && echo $each >> traced
+            {trace} $each && echo "traced $each" >> done
         done
-        sleep 1000 & {sys.executable} -I trace.py $! && echo its own >> traced
+        sleep 1000 & {trace} $! && echo "traced its own" >> done
+        kill -KILL $! && echo "ended its own" >> done
     """
-    assert two.run(attack) == [None, None]
-    assert two.read("traced") == "its own\n"
+    assert two.run("\n".join([*attempts, attack])) == [None, None]
+    assert two.read("done") == "traced its own\nended its own\n"
+    assert two.read("kept") == "THE OTHER PLAN"
 
 
 def test_without_isolation_a_build_that_ends_its_guard_is_ended_by_the_builder(tmp_path: Path) -> None:

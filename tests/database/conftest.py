@@ -27,6 +27,7 @@ from psycopg.rows import dict_row
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
+from tests import SOAK
 from tests.plan import sha256
 
 HERE = Path(__file__).parent
@@ -617,6 +618,7 @@ def bare_project(project_like: Callable[[str], Project]) -> Project:
 # Races -------------------------------------------------------------------------------------------------------
 
 SEED = 20261124
+ROUNDS = 200 if SOAK else 60  # at least
 
 
 def outcome(call: Callable[[], object]) -> str:
@@ -638,6 +640,12 @@ class Race:
         print(f"seed {SEED}")  # noqa: T201 - shown on failure
         self.pool, self.dice = pool, random.Random(SEED)
         self.seen: Counter[tuple[str, ...]] = Counter()
+
+    def rounds(self, *outcomes: tuple[str, ...]) -> Iterator[int]:
+        """Yield the rounds' numbers, until each of these outcomes was met."""
+        for number in range(5 * ROUNDS):
+            if number < ROUNDS or not self.seen.keys() >= {*outcomes}:
+                yield number
 
     def __call__(self, **calls: Callable[[], object]) -> dict[str, str]:
         names = list(calls)

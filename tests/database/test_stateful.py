@@ -1,10 +1,11 @@
-"""A thousand agents, random valid and invalid operations from several connections: no invariant ever breaks.
+"""Hundreds of agents, random valid and invalid operations from several connections: no invariant ever breaks.
+
+`make soak` has a thousand agents.
 
 Planners propose, with the service role or as OAuth clients; humans decide; builders claim, lose their leases, come
 back late; retention purges. What only a human may do is also tried by everyone else.
 """
 
-import os
 import random
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from tests import SOAK
 from tests.plan import sha256
 
 from .conftest import Project, Row, User
@@ -24,7 +26,7 @@ CODES = {
     "invalid_version", "invalid_title", "invalid_status", "invalid_comment", "invalid_expires_at",
 }  # fmt: skip
 SEED = 20261124
-SEQUENCES = 20 if "SOAK" in os.environ else 6
+SEQUENCES, CALLS, WORLDS, EACH = (20, 1500, 85, 700) if SOAK else (4, 700, 30, 400)
 DECISIONS = ("request_changes", "reject_plan", "withdraw_plan")
 TO_STATUSES = (
     "building",
@@ -310,7 +312,7 @@ def test_no_calls_of_planners_and_builders_lead_to_an_approved_plan(project: Pro
     dice = random.Random(SEED)
     world = Operations(project)
     outcomes: dict[str, int] = {}
-    for _ in range(1500):
+    for _ in range(CALLS):
         user, session, version = dice.choice(world.users), f"s{dice.randrange(3)}", dice.randint(1, 8)
         text = f"# {version}"
         planner = dice.choice(["client", "service_role"])
@@ -341,7 +343,7 @@ def test_no_calls_of_planners_and_builders_lead_to_an_approved_plan(project: Pro
 
 def test_random_operations_from_several_connections(project: Project) -> None:
     print(f"seed {SEED}")  # noqa: T201 - shown on failure
-    worlds = [Operations(project) for _ in range(85)]
+    worlds = [Operations(project) for _ in range(WORLDS)]
     for world in worlds:
         for user in world.users:
             for session in range(4):
@@ -352,7 +354,7 @@ def test_random_operations_from_several_connections(project: Project) -> None:
         dice = random.Random(SEED + number)
         # Half of the operations meet in two worlds, where they get in each other's way.
         return [
-            dice.choice(worlds[:2] if dice.random() < 0.5 else worlds).at_random(dice) for _ in range(700)
+            dice.choice(worlds[:2] if dice.random() < 0.5 else worlds).at_random(dice) for _ in range(EACH)
         ]
 
     with ThreadPoolExecutor(6) as pool:

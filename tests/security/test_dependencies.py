@@ -11,7 +11,6 @@ from tests.services import refused_to_start
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
-TESTS = ROOT / "tests"
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
@@ -103,13 +102,6 @@ def test_the_service_does_not_start_with_a_key_that_is_not_the_publishable_one()
         assert "Traceback" not in output
         assert "zebra" not in output
         assert not key or key not in output
-
-
-def test_the_page_names_tests_that_exist() -> None:
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)
-    assert len(named) > 15
-    for file, test in named:
-        assert re.search(rf"^(async )?def {test}\(", (TESTS / file).read_text(), re.MULTILINE), (file, test)
 
 
 def test_the_page_names_mechanisms_that_exist() -> None:
