@@ -6,13 +6,14 @@
 -- of the same name in greenlight, which runs as its owner and does the work. Identity comes from the token, never
 -- from a parameter; a user_id parameter is checked against it.
 --
--- Locks are always taken in this order: user, session, agent, plan, build. So no two calls can deadlock, nor a call
--- with the deletion of a user, which begins at the user's row too. The session lock is for calls that add, decide on
--- or remove a plan, the lock of the agent's row for calls that depend on the agent or change it. Only claim_builds()
--- begins at the build; it never waits for a lock.
+-- Locks are taken in this order: user, session, agent, plan, build. So no two calls can deadlock, nor a call with the
+-- deletion of a user, which begins at the user's row too. The session lock is for calls that add, decide on or remove a
+-- plan, the lock of the agent's row for calls that depend on the agent or change it. There are two exceptions.
+-- claim_builds() begins at the build, and never waits for a lock. And the share lock on the plan that a foreign key
+-- takes, of an event or a build, may come last: nothing waits there, because the user's row is locked.
 --
--- Functions on the path of a call are plpgsql even if they are one statement: a function in SQL that fixes its
--- search_path is not inlined, and is planned again at each call. Variables begin with v_.
+-- Functions that a click calls are plpgsql even if they are one statement: before Postgres 18, a function in SQL that
+-- fixes its search_path is planned again at each call. Variables begin with v_.
 --
 -- By default every role may execute a new function, and older projects grant it to the API roles by name as well. So
 -- below each function all of it is revoked, then granted to the roles that need it. Each name has one signature, so
@@ -361,7 +362,7 @@ $$;
 revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
 
 -- Part 3: arguments ------------------------------------------------------------------------------------------
--- Each refuses wrong arguments, in their order. Null is wrong, too, unless a comment says otherwise.
+-- Each raises on the first invalid argument. Null is invalid unless a comment says otherwise.
 
 -- A text without the white space around it: the Unicode property White_Space, written out because Postgres' own
 -- classes depend on the locale.
@@ -427,17 +428,36 @@ end;
 $$;
 revoke all on function greenlight.check_version from public, anon, authenticated, service_role;
 
--- Checks what propose_plan() and approve_plan() are told about a document. Unless complete, title and URL may be null.
--- A title that the version already has is not judged again: the rule was another one when it was proposed. Returns the
--- document's path.
+-- A title that the version already has is not judged again: the rule was another one when it was proposed.
+create or replace function greenlight.check_title(user_id uuid, session_id text, version integer, title text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if greenlight.clean_title(title) is null and not exists (
+        select from public.plan as p
+        where
+            p.user_id = check_title.user_id
+            and p.session_id = check_title.session_id
+            and p.version = check_title.version
+            and p.title = greenlight.trim_space(check_title.title)
+    ) then
+        perform greenlight.refuse(
+            'invalid_title',
+            'After trimming, title is not 1 to 500 characters, or has a control character, a line break or a bidi '
+            'control, or nothing in it can be seen.'
+        );
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_title from public, anon, authenticated, service_role;
+
+-- Returns the path of the document that has this hash. The URL may be null.
 create or replace function greenlight.check_document(
-    user_id uuid,
-    session_id text,
-    version integer,
-    title text,
-    document_sha256 text,
-    document_url text,
-    complete boolean
+    user_id uuid, session_id text, document_sha256 text, document_url text
 )
 returns text
 language plpgsql
@@ -449,34 +469,17 @@ declare
     v_path text := user_id::text || '/' || session_id || '/' || document_sha256 || '.md';
     v_signed text := '/object/sign/plans/' || v_path;
 begin
-    perform greenlight.check_version(session_id, version);
-
-    if (complete or title is not null) and greenlight.clean_title(title) is null and not exists (
-        select from public.plan as p
-        where
-            p.user_id = check_document.user_id
-            and p.session_id = check_document.session_id
-            and p.version = check_document.version
-            and p.title = greenlight.trim_space(check_document.title)
-    ) then
-        perform greenlight.refuse(
-            'invalid_title',
-            'After trimming, title is not 1 to 500 characters, or has a control character, a line break or a bidi '
-            'control, or nothing in it can be seen.'
-        );
-    end if;
-
     if (document_sha256 !~ '[^0-9a-f]' and octet_length(document_sha256) = 64) is not true then
         perform greenlight.refuse('invalid_document_sha256', 'document_sha256 is not 64 lower-case hex digits.');
     end if;
 
     -- The shape is one constant pattern, which Postgres compiles once; one with the path in it would be compiled for
     -- every call.
-    if (complete or document_url is not null) and (
+    if not (
         char_length(document_url) <= 2048
         and document_url ~ '^https?://[^/?#[:space:]]+/[^?#[:space:]]*\?token=[^#[:space:]]+$'
         and right(split_part(document_url, '?', 1), char_length(v_signed)) = v_signed
-    ) is not true then
+    ) then
         perform greenlight.refuse(
             'invalid_document_url', format('document_url is not a signed URL of plans/%s.', v_path)
         );
@@ -565,6 +568,21 @@ end;
 $$;
 revoke all on function greenlight.lock_session from public, anon, authenticated, service_role;
 
+create or replace function greenlight.refuse_deleted(agent public.agent)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if agent.deleted_at is not null then
+        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', agent.id));
+    end if;
+end;
+$$;
+revoke all on function greenlight.refuse_deleted from public, anon, authenticated, service_role;
+
 -- Locks the agent of a session, which is locked already. Returns null if there is none yet; refuses a deleted one.
 create or replace function greenlight.lock_session_agent(user_id uuid, session_id text)
 returns public.agent
@@ -584,8 +602,8 @@ begin
         and a.session_id = lock_session_agent.session_id
     for no key update;
 
-    if v_agent.deleted_at is not null then
-        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
+    if found then
+        perform greenlight.refuse_deleted(v_agent);
     end if;
 
     return v_agent;
@@ -724,7 +742,7 @@ revoke all on function greenlight.lock_document from public, anon, authenticated
 
 -- Part 5: triggers -------------------------------------------------------------------------------------------
 
--- updated_at moves on every update, and only forwards: also within one transaction, and when the clock is set back.
+-- updated_at increases with every update, even within a transaction or when the clock goes back.
 create or replace function greenlight.touch()
 returns trigger
 language plpgsql
@@ -997,6 +1015,161 @@ revoke all on function greenlight.keep_build from public, anon, authenticated, s
 
 -- Part 6: plans ----------------------------------------------------------------------------------------------
 
+-- Returns a version of a session, which is locked, or null if there is none.
+create or replace function greenlight.find_plan(user_id uuid, session_id text, version integer)
+returns public.plan
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_plan public.plan;
+begin
+    select *
+    into v_plan
+    from public.plan as p
+    where
+        p.user_id = find_plan.user_id
+        and p.session_id = find_plan.session_id
+        and p.version = find_plan.version;
+
+    return v_plan;
+end;
+$$;
+revoke all on function greenlight.find_plan from public, anon, authenticated, service_role;
+
+-- Refuses a version that nothing more can be done with. The plan is null if there is no such version, and the agent
+-- where it may be archived.
+create or replace function greenlight.refuse_closed(
+    plan public.plan, agent public.agent, version integer, newest integer
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if plan.status not in ('proposed', 'superseded') then
+        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, plan.status));
+    end if;
+
+    if agent.status = 'archived' then
+        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', agent.id));
+    end if;
+
+    if plan.status = 'superseded' then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, newest)
+        );
+    end if;
+
+    if version < newest then
+        perform greenlight.refuse(
+            'plan_stale', format('Version %s is not higher than version %s, the newest.', version, newest)
+        );
+    end if;
+end;
+$$;
+revoke all on function greenlight.refuse_closed from public, anon, authenticated, service_role;
+
+-- Supersedes the newest version of a session if it is an undecided proposal.
+create or replace function greenlight.supersede_proposal(user_id uuid, session_id text, newest integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    update public.plan as p
+    set status = 'superseded'
+    where
+        p.user_id = supersede_proposal.user_id
+        and p.session_id = supersede_proposal.session_id
+        and p.version = newest
+        and p.status = 'proposed';
+end;
+$$;
+revoke all on function greenlight.supersede_proposal from public, anon, authenticated, service_role;
+
+-- Adds a plan that the caller proposes, or approves without a proposal.
+create or replace function greenlight.insert_plan(
+    user_id uuid,
+    session_id text,
+    version integer,
+    title text,
+    document_path text,
+    document_sha256 text,
+    document_url text,
+    status text,
+    expires_at timestamptz default null
+)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_caller text := greenlight.caller();
+    v_decided boolean := status = 'approved';
+    v_plan public.plan;
+begin
+    insert into public.plan (
+        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, status,
+        proposed_by, expires_at, decided_at, decided_aal, decided_via
+    )
+    values (
+        user_id,
+        session_id,
+        version,
+        greenlight.clean_title(title),
+        greenlight.lock_document(document_path),
+        document_path,
+        document_sha256,
+        document_url,
+        status,
+        case when not v_decided then v_caller end,
+        expires_at,
+        case when v_decided then clock_timestamp() end,
+        case when v_decided then greenlight.claims() ->> 'aal' end,
+        case when v_decided then v_caller end
+    )
+    returning * into v_plan;
+
+    return v_plan;
+end;
+$$;
+revoke all on function greenlight.insert_plan from public, anon, authenticated, service_role;
+
+-- Writes a decision on a proposal.
+create or replace function greenlight.write_decision(plan_id uuid, decision text, comment text default null)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_plan public.plan;
+begin
+    update public.plan as p
+    set
+        status = decision,
+        decided_at = clock_timestamp(),
+        decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
+        decided_via = greenlight.caller(),
+        comment = write_decision.comment
+    where p.id = plan_id
+    returning * into v_plan;
+
+    return v_plan;
+end;
+$$;
+revoke all on function greenlight.write_decision from public, anon, authenticated, service_role;
+
 create or replace function greenlight.propose_plan(
     session_id text,
     version integer,
@@ -1014,34 +1187,27 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.user_or_named(user_id, active => true);
-    v_path text := greenlight.check_document(
-        v_user, session_id, version, title, document_sha256, document_url, complete => true
-    );
-    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_path text;
+    v_newest integer;
     v_agent public.agent;
     v_plan public.plan;
     v_refused public.plan;
-    v_answer public.plan_proposal;
 begin
+    perform greenlight.check_version(session_id, version);
+    perform greenlight.check_title(v_user, session_id, version, title);
+    v_path := greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
+
+    v_newest := greenlight.lock_session(v_user, session_id);
+
+    -- A session without a plan has no agent.
     if v_newest is not null then
         v_agent := greenlight.lock_session_agent(v_user, session_id);
-
-        select *
-        into v_plan
-        from public.plan as p
-        where
-            p.user_id = v_user
-            and p.session_id = propose_plan.session_id
-            and p.version = propose_plan.version;
+        v_plan := greenlight.find_plan(v_user, session_id, version);
     end if;
 
-    v_answer.version := version;
-    v_answer.created := false;
-
+    -- A replay.
     if v_plan.document_sha256 = document_sha256 then
-        v_answer.plan_id := v_plan.id;
-        v_answer.status := v_plan.status;
-        return v_answer;
+        return (v_plan.id, version, v_plan.status, false)::public.plan_proposal;
     end if;
 
     if v_plan.id is not null then
@@ -1085,36 +1251,15 @@ begin
         );
     end if;
 
-    if v_agent.status = 'archived' then
-        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
+    if v_newest is not null then
+        perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
+        perform greenlight.supersede_proposal(v_user, session_id, v_newest);
     end if;
 
-    if version < v_newest then
-        perform greenlight.refuse(
-            'plan_stale', format('Version %s is not higher than version %s, the newest.', version, v_newest)
-        );
-    end if;
-
-    update public.plan as p
-    set status = 'superseded'
-    where
-        p.user_id = v_user
-        and p.session_id = propose_plan.session_id
-        and p.version = v_newest
-        and p.status = 'proposed';
-
-    insert into public.plan (
-        user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
-        status, proposed_by, expires_at
-    )
-    values (
-        v_user, session_id, version, greenlight.clean_title(title), greenlight.lock_document(v_path), v_path,
-        document_sha256, document_url, 'proposed', greenlight.caller(), expires_at
-    )
-    returning id, status into v_answer.plan_id, v_answer.status;
-
-    v_answer.created := true;
-    return v_answer;
+    v_plan := greenlight.insert_plan(
+        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', expires_at
+    );
+    return (v_plan.id, version, v_plan.status, true)::public.plan_proposal;
 end;
 $$;
 revoke all on function greenlight.propose_plan from public, anon, authenticated, service_role;
@@ -1157,76 +1302,51 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.require_human();
-    v_path text := greenlight.check_document(
-        v_user, session_id, version, title, document_sha256, document_url, complete => false
-    );
-    v_title text := greenlight.trim_space(title);
-    v_newest integer := greenlight.lock_session(v_user, session_id);
+    v_path text;
+    v_newest integer;
     v_agent public.agent;
     v_plan public.plan;
-    v_aal text := greenlight.claims() ->> 'aal';
-    v_via text := greenlight.caller();
-    v_document uuid;
-    v_answer public.plan_approval;
 begin
-    -- A session without a plan has no agent.
-    if v_newest is not null then
-        v_agent := greenlight.lock_session_agent(v_user, session_id);
+    perform greenlight.check_version(session_id, version);
 
-        select *
-        into v_plan
-        from public.plan as p
-        where
-            p.user_id = v_user
-            and p.session_id = approve_plan.session_id
-            and p.version = approve_plan.version;
+    if title is not null then
+        perform greenlight.check_title(v_user, session_id, version, title);
     end if;
 
-    v_answer.version := version;
+    v_path := greenlight.check_document(v_user, session_id, document_sha256, document_url);
+    v_newest := greenlight.lock_session(v_user, session_id);
 
-    -- A replay: it was approved before.
+    if v_newest is not null then
+        v_agent := greenlight.lock_session_agent(v_user, session_id);
+        v_plan := greenlight.find_plan(v_user, session_id, version);
+    end if;
+
+    -- A replay.
     if
         v_plan.document_sha256 = document_sha256
         and v_plan.decided_at is not null
         and v_plan.status in ('approved', 'superseded', 'archived')
     then
-        v_answer.plan_id := v_plan.id;
-        v_answer.agent_id := v_agent.id;
-        v_answer.agent_status := v_agent.status;
-        v_answer.created := false;
-        return v_answer;
+        return (v_plan.id, v_agent.id, v_agent.status, version, false)::public.plan_approval;
     end if;
 
     if v_plan.document_sha256 <> document_sha256 then
         perform greenlight.refuse('plan_conflict', format('Version %s exists with another document.', version));
     end if;
 
-    if v_plan.title <> v_title then
+    if v_plan.title <> greenlight.trim_space(title) then
         perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
     end if;
 
-    if v_plan.status in ('changes_requested', 'rejected', 'withdrawn') then
-        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
-    end if;
-
-    if v_agent.status = 'archived' then
-        perform greenlight.refuse('agent_archived', format('Agent %s is archived.', v_agent.id));
-    end if;
-
-    if v_plan.status = 'superseded' or version < v_newest then
-        perform greenlight.refuse(
-            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
-        );
-    end if;
+    perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
 
     if v_plan.expires_at <= clock_timestamp() then
         perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
     end if;
 
-    if v_plan.id is null and (greenlight.clean_title(title) is null or document_url is null) then
-        perform greenlight.check_document(
-            v_user, session_id, version, title, document_sha256, document_url, complete => true
-        );
+    if v_plan.id is null and (title is null or document_url is null) then
+        perform greenlight.check_title(v_user, session_id, version, title);
+        perform greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
@@ -1235,35 +1355,16 @@ begin
     where p.id = v_agent.plan_id;
 
     if v_newest < version then
-        update public.plan as p
-        set status = 'superseded'
-        where
-            p.user_id = v_user
-            and p.session_id = approve_plan.session_id
-            and p.version = v_newest
-            and p.status = 'proposed';
+        perform greenlight.supersede_proposal(v_user, session_id, v_newest);
     end if;
 
-    v_document := greenlight.lock_document(v_path);
-
-    if v_plan.id is not null then
-        update public.plan as p
-        set
-            status = 'approved',
-            decided_at = clock_timestamp(),
-            decided_aal = v_aal,
-            decided_via = v_via
-        where p.id = v_plan.id;
+    if v_plan.id is null then
+        v_plan := greenlight.insert_plan(
+            v_user, session_id, version, title, v_path, document_sha256, document_url, 'approved'
+        );
     else
-        insert into public.plan (
-            user_id, session_id, version, title, document_id, document_path, document_sha256, document_url,
-            decided_at, decided_aal, decided_via
-        )
-        values (
-            v_user, session_id, version, v_title, v_document, v_path, document_sha256, document_url,
-            clock_timestamp(), v_aal, v_via
-        )
-        returning * into v_plan;
+        perform greenlight.lock_document(v_path);
+        v_plan := greenlight.write_decision(v_plan.id, 'approved');
     end if;
 
     if v_agent.id is null then
@@ -1280,11 +1381,7 @@ begin
         returning * into v_agent;
     end if;
 
-    v_answer.plan_id := v_plan.id;
-    v_answer.agent_id := v_agent.id;
-    v_answer.agent_status := v_agent.status;
-    v_answer.created := true;
-    return v_answer;
+    return (v_plan.id, v_agent.id, v_agent.status, version, true)::public.plan_approval;
 end;
 $$;
 revoke all on function greenlight.approve_plan from public, anon, authenticated, service_role;
@@ -1326,18 +1423,9 @@ set search_path = ''
 as $$
 declare
     v_newest integer := greenlight.lock_session(user_id, session_id);
-    v_plan public.plan;
+    v_agent public.agent := greenlight.lock_session_agent(user_id, session_id);
+    v_plan public.plan := greenlight.find_plan(user_id, session_id, version);
 begin
-    perform greenlight.lock_session_agent(user_id, session_id);
-
-    select *
-    into v_plan
-    from public.plan as p
-    where
-        p.user_id = decide_plan.user_id
-        and p.session_id = decide_plan.session_id
-        and p.version = decide_plan.version;
-
     if v_plan.id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;
@@ -1359,27 +1447,11 @@ begin
         return v_plan;
     end if;
 
-    if v_plan.status = 'superseded' then
-        perform greenlight.refuse(
-            'plan_stale', format('Version %s was replaced; version %s is the newest.', version, v_newest)
-        );
-    end if;
-
     if v_plan.status <> 'proposed' then
-        perform greenlight.refuse('plan_decided', format('Version %s was decided: %s.', version, v_plan.status));
+        perform greenlight.refuse_closed(v_plan, null, version, v_newest);
     end if;
 
-    update public.plan as p
-    set
-        status = decision,
-        decided_at = clock_timestamp(),
-        decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
-        decided_via = greenlight.caller(),
-        comment = decide_plan.comment
-    where p.id = v_plan.id
-    returning * into v_plan;
-
-    return v_plan;
+    return greenlight.write_decision(v_plan.id, decision, comment);
 end;
 $$;
 revoke all on function greenlight.decide_plan from public, anon, authenticated, service_role;
@@ -1509,9 +1581,7 @@ begin
 
     v_agent := greenlight.lock_agent(agent_id, v_owner);
 
-    if v_agent.deleted_at is not null then
-        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
-    end if;
+    perform greenlight.refuse_deleted(v_agent);
 
     if v_agent.status = to_status then
         return v_agent;
@@ -1532,19 +1602,13 @@ begin
         set status = 'archived'
         where p.id = v_agent.plan_id;
 
-        update public.plan as p
-        set status = 'superseded'
-        where
-            p.user_id = v_agent.user_id
-            and p.session_id = v_agent.session_id
-            and p.version = (
-                select max(newest.version)
-                from public.plan as newest
-                where
-                    newest.user_id = v_agent.user_id
-                    and newest.session_id = v_agent.session_id
-            )
-            and p.status = 'proposed';
+        perform greenlight.supersede_proposal(v_agent.user_id, v_agent.session_id, (
+            select max(p.version)
+            from public.plan as p
+            where
+                p.user_id = v_agent.user_id
+                and p.session_id = v_agent.session_id
+        ));
     end if;
 
     update public.agent as a
@@ -1697,8 +1761,8 @@ revoke all on function public.deleted_agents from public, anon, authenticated, s
 grant execute on function public.deleted_agents to authenticated;
 
 -- Part 8: builds, for the service role -----------------------------------------------------------------------
--- A claim hands out a build until run_after, the end of the lease. attempt is the fencing token: only the attempt of
--- the newest claim can renew, finish or fail the build.
+-- A claim leases a build until run_after. attempt is the fencing token: only the attempt of the newest claim can renew,
+-- finish or fail the build.
 
 -- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
 create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
@@ -1733,35 +1797,21 @@ begin
             and b.attempt >= 5
             and b.run_after <= v_now
     loop
-        perform
-        from auth.users as u
-        where u.id = v_build.user_id
-        for key share skip locked;
-
-        continue when not found;
-
-        perform
-        from public.agent as a
-        where a.id = v_build.agent_id
-        for no key update skip locked;
-
-        continue when not found;
-
-        -- The event refers to the plan, so lock that, too.
-        perform
-        from public.plan as p
-        where p.id = v_build.plan_id
-        for key share skip locked;
-
-        continue when not found;
-
+        -- All locks in one statement, in their order; the event refers to the plan. Only here, because a join in the
+        -- statement above would make every claim slower.
         perform
         from public.build as b
+        inner join public.plan as p on b.plan_id = p.id
+        inner join public.agent as a on b.agent_id = a.id
+        inner join auth.users as u on b.user_id = u.id
         where
             b.id = v_build.id
             and b.status = 'running'
             and b.run_after <= v_now
-        for no key update skip locked;
+        for key share of u skip locked
+        for no key update of a skip locked
+        for key share of p skip locked
+        for no key update of b skip locked;
 
         continue when not found;
 
@@ -2075,9 +2125,7 @@ as $$
 declare
     v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.human_or_service_role());
 begin
-    if v_agent.deleted_at is not null then
-        perform greenlight.refuse('agent_deleted', format('Agent %s is deleted.', v_agent.id));
-    end if;
+    perform greenlight.refuse_deleted(v_agent);
 
     if v_agent.status = 'building' then
         return v_agent;
