@@ -69,6 +69,14 @@ def test_configuration_md_has_all_settings_with_their_defaults() -> None:
             assert default == str(setting.default).lower(), name
 
 
+def test_planner_md_configures_the_consent_page_as_config_toml_does() -> None:
+    """`database/test_push.py` lets the CLI read the file: it warns of keys that it does not know."""
+    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/planner.md").read_text(), re.DOTALL)
+    assert settings in (ROOT / "supabase/config.toml").read_text()
+    (path,) = re.findall(r'authorization_url_path = "(.*)"', settings)
+    assert (ROOT / f"ui/app{path}/page.tsx").is_file()
+
+
 def test_what_the_documentation_links_to_is_there() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):

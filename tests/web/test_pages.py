@@ -204,30 +204,37 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     yield "pages of plans"
 
 
+def violations(page: Page, name: str) -> list[object]:
+    """What axe finds on the page as it is now, in light and dark, on a desktop and on a phone."""
+    found: list[object] = []
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        # Nothing is wider than the screen.
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        for color_scheme in COLOR_SCHEMES:
+            page.emulate_media(color_scheme=color_scheme)
+            page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+            rules = COLOR_RULES if color_scheme == "dark" else {}
+            options = {"resultTypes": ["violations"], **rules}
+            found += [
+                (name, width, color_scheme, violation["id"], node["target"], node["failureSummary"])
+                for violation in Axe().run(page, options=options).response["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+    page.set_viewport_size({"width": 1280, "height": 844})
+    return found
+
+
 def test_no_page_has_a_serious_accessibility_violation(open_page: OpenPage, account: Account) -> None:
-    """Each state in light and dark, on a desktop and on a phone. One walk for all: getting there takes longest."""
+    """Each state. One walk for all: getting there takes longest."""
     # Colours in transition are not a violation.
     page = open_page(reduced_motion="reduce", expected=REFUSED)
     found = []
     pages = 0
     for name in every_page(page, account):
         pages += 1
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 844})
-            # Nothing is wider than the screen.
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-            for color_scheme in COLOR_SCHEMES:
-                page.emulate_media(color_scheme=color_scheme)
-                page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
-                rules = COLOR_RULES if color_scheme == "dark" else {}
-                options = {"resultTypes": ["violations"], **rules}
-                found += [
-                    (name, width, color_scheme, violation["id"], node["target"], node["failureSummary"])
-                    for violation in Axe().run(page, options=options).response["violations"]
-                    if violation["impact"] in ("serious", "critical")
-                    for node in violation["nodes"]
-                ]
-        page.set_viewport_size({"width": 1280, "height": 844})
+        found += violations(page, name)
     assert found == []
     assert pages == 36
 
