@@ -125,7 +125,7 @@ def _write(path: Path, name: str) -> list[str]:
         _execute(database, "".join(match["create"] for match in functions))
         after = _functions(database)
         drops = "".join(
-            f"drop function {signature};\n"
+            f"drop function {signature.replace(',', ', ')};\n"
             for signature, row in before.items()
             if after[signature]["xmin"] == row["xmin"] and row["name"] not in later
         )

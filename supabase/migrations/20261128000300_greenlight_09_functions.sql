@@ -5,7 +5,7 @@ set local statement_timeout = '60s';
 
 -- Written by `make migration` from supabase/functions.sql.
 
-drop function greenlight.check_document(uuid,text,integer,text,text,text,boolean);
+drop function greenlight.check_document(uuid, text, integer, text, text, text, boolean);
 drop function greenlight.proposer();
 drop function greenlight.user_or_named(uuid);
 

@@ -55,8 +55,8 @@ def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
     ]
     text = path.read_text()
     assert re.findall(r"^drop function .*$", text, re.MULTILINE) == [
-        "drop function greenlight.reject_plan(text,integer,text);",
-        "drop function public.reject_plan(text,integer,text);",
+        "drop function greenlight.reject_plan(text, integer, text);",
+        "drop function public.reject_plan(text, integer, text);",
     ]
     assert re.findall(r"\('(\w+)', '(\w+)'\)", text) == [("function", "stop")]
     assert text.startswith("-- X.\n\nset local lock_timeout")
