@@ -53,11 +53,9 @@ def test_no_document_without_a_token(user: Caller, service: httpx.Client) -> Non
     expect_problem(service.get(f"/plan/{approved['plan_id']}/document"), 401, "not_authenticated")
 
 
-@pytest.mark.parametrize(
-    "plan_id", ["x", "1", "00000000-0000-0000-0000-00000000000g", "%00", "a%0a", "%2e%2e"]
-)
-def test_a_malformed_id_is_refused(user: Caller, plan_id: str) -> None:
-    expect_problem(user.document(plan_id), 422, "invalid_plan_id")
+def test_a_malformed_id_is_refused(user: Caller) -> None:
+    for plan_id in ("x", "1", "00000000-0000-0000-0000-00000000000g", "%00", "a%0a", "%2e%2e"):
+        expect_problem(user.document(plan_id), 422, "invalid_plan_id")
 
 
 def test_an_id_in_capitals_is_the_same_id(user: Caller) -> None:
@@ -130,25 +128,15 @@ def test_every_allowed_document_fits_into_a_body_however_escaped(small: Process,
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {"Content-Type": "application/jsonx"},
-        {"Content-Type": "application/json; charset=latin-1"},
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
-        {"Content-Type": "application/json", "Content-Encoding": "br"},
-    ],
-)
-def test_only_plain_json_is_read(user: Caller, headers: dict[str, str]) -> None:
+def test_only_plain_json_is_read(user: Caller) -> None:
     content = encode(body())
     authorized = {"Authorization": f"Bearer {user.token}"}
-
-    refused = user.service.post("/plan/approve", content=content, headers={**authorized, **headers})
-
-    expect_problem(refused, 415, "unsupported_media_type")
+    json, form = {"Content-Type": "application/json"}, "application/x-www-form-urlencoded"
+    types = ("text/plain", form, "application/jsonx", "application/json; charset=latin-1")
+    other: list[dict[str, str]] = [{}, *({"Content-Type": kind} for kind in types)]
+    for headers in (*other, *({**json, "Content-Encoding": packed} for packed in ("gzip", "br"))):
+        refused = user.service.post("/plan/approve", content=content, headers={**authorized, **headers})
+        expect_problem(refused, 415, "unsupported_media_type")
     assert user.has_nothing()
     good = {**authorized, "Content-Type": 'Application/JSON; charset="UTF-8"', "Content-Encoding": "identity"}
     assert user.service.post("/plan/approve", content=content, headers=good).status_code == 200

@@ -9,9 +9,11 @@ from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.plan import body, new_session, sha256
 
-SIZES = pytest.mark.parametrize("content", ["# Plan\n", "# Plan\n" * 30_000], ids=["small", "large"])
-GARBAGE = pytest.mark.parametrize(
-    "garbage", [b"garbage", b"# Plan", b"# Plan\n" * 30_000 + b"!"], ids=["other", "less", "more"]
+# tests/unit/test_upstream.py has other sizes and other bytes.
+SIZES = pytest.mark.parametrize(
+    ("content", "garbage"),
+    [("# Plan\n", b"garbage"), ("# Plan\n" * 30_000, b"# Plan\n" * 30_000 + b"!")],
+    ids=["small", "large"],
 )
 
 
@@ -27,7 +29,6 @@ def upload(caller: Caller, session: str, content: str, garbage: bytes) -> str:
 
 
 @SIZES
-@GARBAGE
 def test_an_agents_garbage_is_replaced_by_what_its_human_approves(
     user: Caller, agent: Caller, content: str, garbage: bytes
 ) -> None:
@@ -43,7 +44,6 @@ def test_an_agents_garbage_is_replaced_by_what_its_human_approves(
 
 
 @SIZES
-@GARBAGE
 def test_garbage_that_was_proposed_is_never_approved_as_the_document(
     user: Caller, agent: Caller, content: str, garbage: bytes
 ) -> None:
@@ -63,7 +63,9 @@ def test_garbage_that_was_proposed_is_never_approved_as_the_document(
 
 
 @SIZES
-def test_the_same_bytes_are_left_where_they_are(user: Caller, agent: Caller, content: str) -> None:
+def test_the_same_bytes_are_left_where_they_are(
+    user: Caller, agent: Caller, content: str, garbage: bytes
+) -> None:
     request = body(content=content)
     upload(agent, request["plan_id"], content, content.encode())
     assert user.proposed(**request)["created"] is True
@@ -90,17 +92,19 @@ def test_an_address_on_another_host_is_never_given_out(user: Caller, agent: Call
 
 
 @SIZES
-def test_an_agent_replaces_nothing_and_its_human_does(user: Caller, agent: Caller, content: str) -> None:
+def test_an_agent_replaces_nothing_and_its_human_does(
+    user: Caller, agent: Caller, content: str, garbage: bytes
+) -> None:
     request = body(content=content)
     session = request["plan_id"]
-    path = upload(agent, session, content, b"garbage")
+    path = upload(agent, session, content, garbage)
 
     for _ in range(2):
         expect_problem(agent.propose(**request), 409, "document_conflict")
     refusal = agent.tool("propose_plan", title="A plan", content=content, session_id=session).json()["result"]
     assert (refusal["isError"], refusal["structuredContent"]["code"]) == (True, "document_conflict")
     assert "Change the plan" in refusal["structuredContent"]["next_step"]
-    assert user.read(path) == b"garbage"
+    assert user.read(path) == garbage
     assert user.rows("plan") == []
 
     assert user.proposed(**request)["created"] is True
