@@ -17,12 +17,13 @@ from uuid import UUID
 
 import typer
 
+from greenlight import SESSION_ID
 from greenlight.admin import SecretSettings, Supabase, SupabaseError, connect
 from greenlight.exits import Exit
 from greenlight.settings import SettingsError, read_settings
 
 TABLES = ("plan", "agent", "build", "agent_event")
-DOCUMENT = re.compile(r"[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md")
+DOCUMENT = re.compile(rf"[0-9a-f-]{{36}}/{SESSION_ID}/[0-9a-f]{{64}}\.md")
 
 
 def main(*, user: UUID, folder: Path | None) -> int:

@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from greenlight import SESSION_ID
 from greenlight.errors import Problem
 
 MAX_VERSION = 2**31 - 1  # Postgres integer
@@ -60,7 +61,7 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID}$")]
 Title = Annotated[str, AfterValidator(_trimmed), WithJsonSchema({"type": "string", "pattern": TITLE_PATTERN})]
 Content = Annotated[
     str,

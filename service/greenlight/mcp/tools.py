@@ -15,7 +15,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from greenlight import MAX_DOCUMENT_BYTES, __version__, logs, submission
+from greenlight import MAX_DOCUMENT_BYTES, SESSION_ID, __version__, logs, submission
 from greenlight.approval import propose
 from greenlight.errors import Problem
 from greenlight.mcp import texts
@@ -40,7 +40,7 @@ Status = Literal[
 ]
 # What the tools' schemas tell a model. The values are checked like those of the HTTP routes, so that a refusal has the
 # same code.
-SESSION_ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
+SESSION = {"type": "string", "pattern": f"^{SESSION_ID}$"}
 VERSION = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
 
 
@@ -49,7 +49,7 @@ def _schema(schema: dict[str, Any], *, nullable: bool = False) -> WithJsonSchema
 
 
 SessionId = Annotated[
-    str, _schema(SESSION_ID), Field(description="The planning session's id, as propose_plan returned it.")
+    str, _schema(SESSION), Field(description="The planning session's id, as propose_plan returned it.")
 ]
 Version = Annotated[int, _schema(VERSION), Field(description="The version, as propose_plan returned it.")]
 
@@ -102,7 +102,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
     ],
     session_id: Annotated[
         str | None,
-        _schema(SESSION_ID, nullable=True),
+        _schema(SESSION, nullable=True),
         Field(
             description="The planning session of an earlier answer, or an id of your own; null: a new one."
         ),
