@@ -10,7 +10,7 @@
 -- deletion of a user, which begins at the user's row too. The session lock is for calls that add, decide on or remove a
 -- plan, the lock of the agent's row for calls that depend on the agent or change it. There are two exceptions.
 -- claim_builds() begins at the build, and never waits for a lock. And the share lock on the plan that a foreign key
--- takes, of an event or a build, may come last: nothing waits there, because the user's row is locked.
+-- takes, of an event or a build, may come last: it waits for deletes only, which lock the user or the agent first.
 --
 -- Functions that a click calls are plpgsql even if they are one statement: before Postgres 18, a function in SQL that
 -- fixes its search_path is planned again at each call. Variables begin with v_.

@@ -1,11 +1,10 @@
 """A build from its approval to its end: by its builder, or because its plan or its agent went."""
 
-from typing import LiteralString
 
 import psycopg
 import pytest
 
-from .builds import CALLS, LOCKED, OPEN, agent_of, cancel, is_sound, start, statuses
+from .builds import CALLS, OPEN, agent_of, cancel, is_sound, start, statuses
 from .conftest import Project, User, refused
 
 
@@ -228,24 +227,6 @@ def test_an_owner_reads_their_builds_while_the_agent_is_there(project: Project) 
     assert seen(owner) == 0
     project.call(owner, "restore_agent", agent_id=agent_id)
     assert seen(owner) == 3
-
-
-@pytest.mark.parametrize("call", ["finish_build(%s, %s)", "fail_build(%s, %s, 'No.')"])
-def test_the_end_of_a_build_locks_user_agent_and_build_in_this_order(
-    project: Project, call: LiteralString
-) -> None:
-    claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
-    rows = {"users": "the user's row", "agent": "the agent's row", "build": "the build's row"}
-    for number, table in enumerate(rows):
-        with project.as_superuser() as holder:
-            for what in list(rows.values())[number:]:
-                holder.execute(LOCKED[what])
-            with project.as_service_role() as connection:
-                connection.execute("set local lock_timeout = '200ms'")
-                with pytest.raises(psycopg.errors.LockNotAvailable) as refusal:
-                    connection.execute("select public." + call, (claimed["build_id"], claimed["attempt"]))
-        # Where it waited, with this row and all that come later locked by another.
-        assert f'in relation "{table}"' in str(refusal.value.diag.context)
 
 
 def test_a_repeat_of_finish_answers_as_the_first_and_writes_nothing(project: Project) -> None:
