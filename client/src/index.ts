@@ -10,6 +10,7 @@ export {
   resumeAgent,
   retryBuild,
 } from "./agents";
+export { commentOn, feedback, locateComment } from "./comments";
 export { decodeDocument, documentProblem, getDocument, MAX_DOCUMENT_BYTES, sha256 } from "./documents";
 export { GreenlightError } from "./errors";
 export {
@@ -28,6 +29,7 @@ export {
 } from "./plans";
 export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
 
+export type { Selection } from "./comments";
 export type { DatabaseErrorCode, ErrorCode } from "./errors";
 export type { NewDocument, PlanVersion } from "./plans";
 export type {
@@ -41,6 +43,7 @@ export type {
   BuildStatus,
   Database,
   Plan,
+  PlanComment,
   PlanStatus,
   Proposal,
   Supabase,

@@ -16,7 +16,7 @@ const SEEN =
   /[^\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e007f}]/u;
 /** In Unicode code points, without white space around it. */
 export const MAX_TITLE_LENGTH = 500;
-/** In Unicode code points. */
+/** In Unicode code points: a comment, and the passage that it is on. */
 export const MAX_COMMENT_LENGTH = 4000;
 
 /** Names one version of a planning session. */
@@ -246,6 +246,11 @@ function assertVersion(sessionId: string, version: number): void {
     });
   if (!Number.isInteger(version) || version < 1 || version > MAX_INTEGER)
     throw new GreenlightError("invalid_version", { details: "A version is a whole number from 1." });
+}
+
+/** By the database's rule. */
+export function isBlank(text: string): boolean {
+  return text.replace(EDGES, "") === "";
 }
 
 /** By the database's rule, before the document is uploaded. */

@@ -14,6 +14,16 @@ export type BuildStatus = "queued" | "running" | "succeeded" | "failed" | "cance
 
 type WithStatus<Row, Status> = Omit<Row, "status"> & { status: Status };
 
+/** What the human wrote on a passage of a plan's document. */
+export interface PlanComment {
+  /** The passage, as positions in the document's Unicode code points: `Array.from(text).slice(start, end)`. */
+  start: number;
+  end: number;
+  /** The passage itself. */
+  exact: string;
+  body: string;
+}
+
 /** A row of `plan`: one version of a planning session's document. */
 export type Plan = WithStatus<Tables<"plan">, PlanStatus>;
 /** A row of `agent`. */

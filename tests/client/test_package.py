@@ -1,9 +1,11 @@
 """The npm package: checked as it is packed, and used from an empty project against the running stack."""
 
 import json
+import random
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +19,15 @@ from tests.test_docs import raised_by_the_database
 HERE = Path(__file__).parent
 
 
-def test_units(project: Path) -> None:
+def test_units(project: Path, chance: random.Random) -> None:
     shutil.copy(HERE / "units.test.mjs", project)
-    titles = json.dumps({"valid": VALID_TITLES, "invalid": INVALID_TITLES})
-    said = output(NODE, "--test", "--test-reporter=tap", "units.test.mjs", cwd=project, TITLES=titles)
+    variables: dict[str, Any] = {
+        "TITLES": json.dumps({"valid": VALID_TITLES, "invalid": INVALID_TITLES}),
+        "FEEDBACK": (HERE.parent / "feedback.json").read_text(),
+        "SEED": str(chance.randrange(2**32)),
+        "MARKDOWN_PARSER": (MODULES / "mdast-util-from-markdown" / "index.js").as_uri(),
+    }
+    said = output(NODE, "--test", "--test-reporter=tap", "units.test.mjs", cwd=project, **variables)
     assert "not ok" not in said
     # That it ran anything.
     assert re.search(r"^# pass \d{2,}$", said, re.MULTILINE)

@@ -5,10 +5,24 @@ import { beforeEach, mock, suite, test } from "node:test";
 import { createClient } from "@supabase/supabase-js";
 import * as greenlight from "greenlight-client";
 
-const { approvePlan, getDocument, pauseAgent, proposePlan, requestChanges, watch, watchAgent } = greenlight;
+const {
+  approvePlan,
+  commentOn,
+  feedback,
+  getDocument,
+  locateComment,
+  pauseAgent,
+  proposePlan,
+  requestChanges,
+  watch,
+  watchAgent,
+} = greenlight;
 
-// The table that the tests of the database and the service have, from test_package.py.
-const titles = JSON.parse(process.env.TITLES ?? '{"valid": [], "invalid": ["\u200b"]}');
+// From test_package.py: the tables that the tests of the database and the service have, and the seed.
+const titles = JSON.parse(process.env.TITLES);
+const feedbackTable = JSON.parse(process.env.FEEDBACK);
+const SEED = Number(process.env.SEED);
+const { fromMarkdown } = await import(process.env.MARKDOWN_PARSER);
 
 const SUPABASE = "http://supabase.test";
 const USER = "0ad4a5f0-3bbd-4b4d-9d4e-0a0a0a0a0a0a";
@@ -523,6 +537,137 @@ suite("how a document is stored", () => {
     const { supabase, asked } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE] });
     await assert.rejects(approvePlan(supabase, plan()), failsWith("upstream_error", { retryable: true }));
     assert.equal(asked.filter((kind) => kind === "upload").length, 3);
+  });
+});
+
+/** Numbers from 0 to below a limit, the same for each seed: a linear congruential generator. */
+function randomFrom(seed) {
+  let state = BigInt(seed);
+  return (below) => {
+    state = (state * 6364136223846793005n + 1442695040888963407n) & 0xffffffffffffffffn;
+    return Number((state >> 33n) % BigInt(below));
+  };
+}
+
+suite(`comments on passages, SEED=${SEED}`, () => {
+  const PIECES = [
+    ..."aé計 \t>#|*`-_<&\\",
+    ...["\n", "\r", "\r\n", "\n\n", "\u2028", "\x85", "\x0b"],
+    ...["e\u0301", "👩‍🚀", "🇩🇪", "\u{10ffff}", "🚀", "\u202e", "\u2066", "\ufeff", "\u200d"],
+    ...["```", "~~~", "    ", "- ", "1. ", "> ", "# ", "---", "<!--", "<script>", "</blockquote>", "[a]: b"],
+    ...["| a | b |\n|---|---|\n", "---\nfront: matter\n---\n", "Passage 1:", "Comment on passage 1:"],
+  ];
+  const random = randomFrom(SEED);
+  const text = (most) =>
+    Array.from({ length: 1 + random(most) }, () => PIECES[random(PIECES.length)]).join("");
+  const stands = (document, { start, end, exact }) =>
+    Array.from(document).slice(start, end).join("") === exact;
+
+  test("for any document and any selection, the passage is exactly there, and is found again", () => {
+    for (let round = 0; round < 2_000; round++) {
+      const document = text(30);
+      const start = random(document.length);
+      const end = start + 1 + random(document.length - start);
+      const why = JSON.stringify({ SEED, document, start, end });
+      const comment = commentOn(document, { start, end }, "Why?");
+      assert.ok(stands(document, comment), why);
+      assert.ok(comment.exact.isWellFormed(), why);
+      const found = locateComment(document, comment);
+      assert.equal(document.slice(found.start, found.end), comment.exact, why);
+      // What was selected, and at most the other halves of two pairs of surrogates.
+      assert.ok(start - 1 <= found.start && found.start <= start, why);
+      assert.ok(end <= found.end && found.end <= end + 1, why);
+      assert.deepEqual(commentOn(document, found, "Why?"), comment, why);
+    }
+  });
+
+  test("in another document it is found only if it stands at the same place", () => {
+    let found = 0;
+    for (let round = 0; round < 2_000; round++) {
+      const [document, other] = [text(4), text(4)];
+      const comment = commentOn(document, { start: random(document.length), end: document.length }, "Why?");
+      const why = JSON.stringify({ SEED, other, comment });
+      const place = locateComment(other, comment);
+      assert.equal(place !== null, stands(other, comment), why);
+      if (place) found++;
+    }
+    // That both were tried.
+    assert.ok(found > 0 && found < 2_000);
+  });
+
+  test("positions are counted in code points, with a byte order mark", () => {
+    const document = "\ufeff# 👩‍🚀 Plan\r\n";
+    const start = document.indexOf("Plan");
+    assert.deepEqual(commentOn(document, { start, end: start + 4 }, "Which?"), {
+      start: 7,
+      end: 11,
+      exact: "Plan",
+      body: "Which?",
+    });
+    // Half of an emoji selects all of it.
+    const rocket = { start: 0, end: 1, exact: "🚀", body: "!" };
+    for (const [from, to] of [
+      [0, 1],
+      [1, 2],
+      [0, 2],
+    ])
+      assert.deepEqual(commentOn("🚀", { start: from, end: to }, "!"), rocket);
+    assert.deepEqual(locateComment("🚀", rocket), { start: 0, end: 2 });
+    assert.equal(locateComment("🚀", { start: 0, end: 2, exact: "🚀" }), null);
+    assert.equal(locateComment("🚀", { start: 0, end: 1, exact: "\ud83d" }), null);
+    assert.equal(locateComment("", rocket), null);
+  });
+
+  const emoji = (count) => "👩".repeat(count);
+  for (const [what, selection, body] of [
+    ["an empty selection", { start: 3, end: 3 }, "x"],
+    ["a selection that ends before it starts", { start: 3, end: 2 }, "x"],
+    ["one that begins before the text", { start: -1, end: 2 }, "x"],
+    ["one that ends beyond it", { start: 8_000, end: 8_003 }, "x"],
+    ["one that is no number", { start: NaN, end: 2 }, "x"],
+    ["a passage that is too long", { start: 0, end: 8_001 }, "x"],
+    ["no words", { start: 0, end: 2 }, ""],
+    ["white space", { start: 0, end: 2 }, " \u00a0\n"],
+    ["too many words", { start: 0, end: 2 }, emoji(4_001)],
+  ])
+    test(`${what} makes no comment`, () => {
+      assert.throws(() => commentOn(emoji(4_001), selection, body), failsWith("invalid_comments"));
+    });
+
+  test("4,000 emoji are a passage and a comment", () => {
+    const { start, end } = commentOn(emoji(4_001), { start: 2, end: 8_002 }, emoji(4_000));
+    assert.deepEqual([start, end], [1, 4_001]);
+  });
+
+  for (const { what, document, comment, comments, feedback: expected } of feedbackTable)
+    test(`feedback: ${what}`, () => {
+      assert.equal(feedback({ comment, comments }, document), expected);
+    });
+
+  test("whatever is written, it stays in its quotation", () => {
+    for (let round = 0; round < 500; round++) {
+      const document = text(10);
+      const comments = Array.from({ length: 1 + random(3) }, () =>
+        commentOn(document, { start: random(document.length), end: document.length }, `x${text(10)}`),
+      );
+      const said = feedback({ comment: `x${text(10)}`, comments }, document);
+      const why = JSON.stringify({ SEED, document, comments, said });
+      const labels = 1 + 2 * comments.length;
+      // For a renderer of Markdown,
+      const { children } = fromMarkdown(said);
+      const kinds = children.map(({ type }) => type);
+      assert.deepEqual(kinds, Array(labels).fill(["paragraph", "blockquote"]).flat(), why);
+      // and for a reader of lines.
+      const outside = said
+        .split(/[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]/)
+        .filter((line) => !line.startsWith("> "));
+      assert.equal(outside.filter((line) => line !== "").length, labels, why);
+      assert.match(
+        outside.join("\n"),
+        /^Comment on the whole plan:(\s+(Passage \d, line \d+|Comment on passage \d):)+\s*$/,
+        why,
+      );
+    }
   });
 });
 

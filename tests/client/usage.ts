@@ -2,12 +2,16 @@
 import { createClient } from "@supabase/supabase-js";
 import {
   approvePlan,
+  commentOn,
   type Database,
+  feedback,
   getAgent,
   GreenlightError,
   type ErrorCode,
   listProposals,
+  locateComment,
   type Plan,
+  type PlanComment,
   watch,
   watchProposal,
 } from "greenlight-client";
@@ -29,7 +33,11 @@ export const untyped = createClient("http://supabase.test", "key");
 
 export async function review(): Promise<Plan["status"][]> {
   for (const supabase of [ours, untyped]) await getAgent(supabase, "id");
-  const { plans } = await listProposals(theirs, { status: ["proposed", "rejected"], expired: false, page: 2 });
+  const { plans } = await listProposals(theirs, {
+    status: ["proposed", "rejected"],
+    expired: false,
+    page: 2,
+  });
   const { agent_id, created } = await approvePlan(theirs, {
     sessionId: "s",
     version: 1,
@@ -46,6 +54,12 @@ export async function review(): Promise<Plan["status"][]> {
   const { data } = await ours.from("build").select("status, plan(title)").single();
   console.log(created, progress, stop, data?.plan.title);
   return plans.map(({ status }) => status);
+}
+
+export function say(text: string): string | null {
+  const comments: PlanComment[] = [commentOn(text, { start: 2, end: 6 }, "Which?")];
+  const places = comments.map((comment) => locateComment(text, comment)?.start.toFixed());
+  return feedback({ comment: places.join(), comments }, text);
 }
 
 export function explain(error: unknown): string {
