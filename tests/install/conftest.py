@@ -26,6 +26,7 @@ from greenlight.cli import app
 from greenlight.installation import Differences, compare
 from local.processes import environment, free_ports
 from local.stack import Settings, Stack
+from tests.conftest import without_fsync
 from tests.database import conftest as database
 from tests.database.conftest import Project
 from tests.plan import sha256
@@ -276,6 +277,7 @@ def adopter_in(directory: Path, *, service: bool = False, theirs: str = "") -> I
         Stack(settings, service=service, project=directory) as stack,
         httpx.Client(base_url=settings.supabase_url, timeout=30) as http,
     ):
+        without_fsync(stack)
         yield Adopter(directory, stack, http)
 
 
