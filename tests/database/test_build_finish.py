@@ -1,6 +1,5 @@
 """A build from its approval to its end: by its builder, or because its plan or its agent went."""
 
-
 import psycopg
 import pytest
 
