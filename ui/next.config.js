@@ -25,10 +25,6 @@ const config = {
     root: fileURLToPath(new URL("..", import.meta.url)),
     // For docs/example-plan.md.
     rules: { "*.md": { type: "text" } },
-    // Documents are parsed in a worker, which has no DOM to decode entities with.
-    resolveAlias: {
-      "decode-named-character-reference": "../node_modules/decode-named-character-reference/index.js",
-    },
   },
   experimental: {
     // A document is at most 1 MiB of UTF-8, and JSON writes a control character of one byte in six.

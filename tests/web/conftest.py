@@ -15,7 +15,16 @@ from urllib.parse import quote, urlsplit
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from local.processes import free_ports
 from local.stack import answers
@@ -269,6 +278,12 @@ def open_file(page: Page, content: bytes, session_id: str | None = None) -> None
         {"name": "plan.md", "mimeType": "text/markdown", "buffer": content}
     )
     page.get_by_role("tab", name="Read").wait_for()
+
+
+def version_of(page: Page) -> Locator:
+    """Return where the review says which version it shows."""
+    review = page.get_by_role("main").filter(has=page.get_by_role("tab", name="Edit"))
+    return review.get_by_text(re.compile(r"^Version \d+$"))
 
 
 def approve(page: Page) -> str:

@@ -27,8 +27,10 @@ from tests.web.conftest import (
 )
 
 
-def toast(page: Page, text: str | re.Pattern[str]) -> None:
-    expect(page.locator("[data-sonner-toast]").filter(has_text=text).first).to_be_visible()
+def told(page: Page, text: str) -> None:
+    """See a message: on the page, or as a notification."""
+    messages = page.get_by_role("alert").or_(page.get_by_role("region", name="Notifications"))
+    expect(messages.get_by_text(text).first).to_be_visible()
 
 
 def test_from_sign_up_to_the_agents_page(open_page: OpenPage, via: Via) -> None:
@@ -45,7 +47,7 @@ def test_from_sign_up_to_the_agents_page(open_page: OpenPage, via: Via) -> None:
 
     approve(page)
 
-    toast(page, "Plan approved and agent created successfully")
+    told(page, "Plan approved. Its agent is being built.")
     expect(page.get_by_role("heading", level=1)).to_have_text("Weekly support digest")
     expect(page.locator(".agent-status")).to_have_text("building")
     expect(page.get_by_text("This is the approved document")).to_be_visible()
@@ -190,7 +192,7 @@ def test_a_service_that_is_down_is_told_and_works_on_retry(
         open_file(page, PLAN.encode())
 
         page.get_by_role("button", name="Approve plan").click()
-        toast(page, "The approval service is down or busy. Nothing is lost: try again in a moment.")
+        told(page, "The approval service is down or busy. Nothing is lost: try again in a moment.")
         assert account.rows("agent") == []
 
         child = service(stack.supabase_url, stack.publishable_key, port, tmp_path / "service.log")
@@ -212,7 +214,7 @@ def test_a_supabase_that_cannot_be_reached_is_told_and_works_on_retry(
     page.route("**/storage/v1/**", lambda route: route.abort("connectionrefused"))
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The approval service is down or busy")
+    told(page, "The approval service is down or busy")
 
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
@@ -232,7 +234,7 @@ def test_an_answer_that_was_lost_is_found_again(open_page: OpenPage, account: Ac
 
     page.route("**/rpc/approve_plan" if via == "direct" else "**/build?session=*", lose)
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The approval service is down or busy")
+    told(page, "The approval service is down or busy")
     (agent,) = account.rows("agent")
 
     page.unroute_all()
@@ -250,7 +252,7 @@ def test_plan_stale_offers_the_next_version(open_page: OpenPage, account: Accoun
     account.approved(plan_id=session_id, content="# Another plan\n", version=4)
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "There is a newer version of this plan")
+    told(page, "There is a newer version of this plan")
     page.get_by_role("button", name="Approve as version 5").click()
 
     redirected(page)
@@ -265,7 +267,7 @@ def test_plan_conflict_offers_the_next_version(open_page: OpenPage, account: Acc
     account.approved(plan_id=session_id, content="# Another plan\n", version=1)
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "This version already exists with another text")
+    told(page, "This version already exists with another text")
     expect(page.get_by_role("link", name="See what was approved")).to_be_visible()
     page.get_by_role("button", name="Approve as version 2").click()
 
@@ -282,7 +284,7 @@ def test_agent_deleted_offers_to_restore_it(open_page: OpenPage, account: Accoun
     open_file(page, PLAN.encode(), session_id)
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The agent of this plan was deleted")
+    told(page, "The agent of this plan was deleted")
     page.get_by_role("button", name="Restore the agent and approve").click()
     page.get_by_role("button", name="Approve as version 2").click()
 
@@ -299,7 +301,7 @@ def test_agent_archived_offers_a_new_plan(open_page: OpenPage, account: Account,
     page.get_by_label("Document").fill("# Another plan\n")
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The agent of this plan is archived")
+    told(page, "The agent of this plan is archived")
     page.get_by_role("button", name="Start a new plan from this text").click()
     page.wait_for_url(lambda url: "session=" in url and session_id not in url)
 
@@ -320,7 +322,7 @@ def test_a_document_that_changes_on_the_way_is_not_approved(open_page: OpenPage,
 
     page.route("**/build?session=*", tamper)
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The text that arrived is not the text that you see, so nothing was approved")
+    told(page, "The text that arrived is not the text that you see, so nothing was approved")
     assert account.rows("plan") == []
 
     page.unroute_all()
@@ -336,7 +338,7 @@ def test_a_title_that_is_refused_leads_to_the_title(open_page: OpenPage, account
     page.get_by_role("tab", name="Read").click()
 
     page.get_by_role("button", name="Approve plan").click()
-    toast(page, "The title needs 1 to 500 characters in a single line.")
+    told(page, "The title needs 1 to 500 characters in a single line.")
     page.get_by_role("button", name="Edit the plan").click()
     page.get_by_label("Title").fill("A better title")
 
@@ -369,7 +371,7 @@ def test_a_document_of_the_wrong_size_is_not_opened(open_page: OpenPage, account
     page.get_by_label("Markdown file").set_input_files(
         {"name": "plan.md", "mimeType": "text/markdown", "buffer": b"x" * size}
     )
-    toast(page, "The document must be between 1 byte and 1 MiB.")
+    told(page, "The document must be between 1 byte and 1 MiB.")
 
 
 def test_a_document_of_the_largest_size_is_approved(open_page: OpenPage, account: Account, via: Via) -> None:

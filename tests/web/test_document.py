@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Request, expect
 
 from tests.plan import new_session, sha256
-from tests.web.conftest import PLAN, Account, OpenPage, Via, approve, open_file
+from tests.web.conftest import PLAN, Account, OpenPage, Via, approve, open_file, version_of
 
 BOM = b"\xef\xbb\xbf"
 
@@ -16,10 +16,11 @@ def test_crlf_and_byte_order_mark_are_approved_as_they_are(
     document = BOM + PLAN.replace("\n", "\r\n").encode()
     page = open_page(via=via, user=account.user)
     open_file(page, document)
+    page.get_by_text("Details").click()
     expect(page.get_by_text("CRLF, byte order mark")).to_be_visible()
     # To look at it in the editor is not to edit it.
     page.get_by_role("tab", name="Edit").click()
-    expect(page.locator("footer").locator(f'code[title="{sha256(document)}"]')).to_be_visible()
+    expect(page.get_by_title(sha256(document))).to_be_visible()
     expect(page.get_by_text("Version 1", exact=True)).to_be_visible()
 
     approve(page)
@@ -83,7 +84,7 @@ def test_a_draft_survives_a_reload_and_each_revision_raises_its_version(
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# First edit\n")
     page.get_by_label("Title").fill("A new title")
-    version = page.locator(".toolbar .version")
+    version = version_of(page)
     expect(version).to_have_text("Version 2")
 
     page.reload()
@@ -114,7 +115,7 @@ def test_another_browser_opens_what_was_approved_last(open_page: OpenPage, accou
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").press("Control+End")
     page.get_by_label("Document").press_sequentially("More.")
-    expect(page.locator(".toolbar .version")).to_have_text("Version 7")
+    expect(version_of(page)).to_have_text("Version 7")
     approve(page)
     (plan,) = account.rows("plan", status="eq.approved")
     assert account.read(plan["document_path"]) == b"# From elsewhere\r\nMore."
@@ -240,16 +241,19 @@ def test_a_long_plan_stays_smooth(open_page: OpenPage, account: Account) -> None
             new MutationObserver((records) => {
                 for (const { target } of records) {
                     const element = target.closest ? target : target.parentElement;
-                    window.touched.add(element.closest("footer, .toolbar, .tab"));
+                    window.touched.add(element.closest("[role=tabpanel]"));
                 }
             }).observe(document.querySelector("main"), { childList: true, characterData: true, subtree: true });
         }"""
     )
     editor.press_sequentially("The end, after all.")
 
-    expect(page.locator(".toolbar .version")).to_have_text("Version 2")
+    expect(version_of(page)).to_have_text("Version 2")
     assert editor.input_value().endswith("The end, after all.")
-    assert page.evaluate("[...window.touched].filter(part => part?.matches('.tab:not(.editor)')).length") == 0
+    assert (
+        page.evaluate("[...window.touched].filter(part => part && !part.querySelector('textarea')).length")
+        == 0
+    )
     page.get_by_role("tab", name="Read").click()
     expect(page.get_by_text("The end, after all.")).to_be_attached()
     page.get_by_role("link", name="Chapter 150", exact=True).first.click()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.plan import new_session, sha256
-from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, redirected, service_role, sign_in, version_of
 
 # What the console says about a failed request that the test causes.
 ABORTED = "ERR_FAILED|ERR_CONNECTION"
@@ -67,7 +67,7 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     page.reload()
     expect(page.get_by_role("link", name="Plans 1 waiting")).to_be_visible()
     row = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
-    expect(row).to_contain_text("by your app (service role)")
+    expect(row).to_contain_text("by your app")
     row.click()
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
     expect(page.get_by_text("Changes since")).to_have_count(0)
@@ -182,7 +182,7 @@ def test_an_edited_proposal_is_approved_as_a_version_of_ones_own(
     session_id = review_new(page, account)
     page.get_by_role("tab", name="Edit").click()
     page.get_by_label("Document").fill("# My own plan\n")
-    expect(page.locator(".toolbar .version")).to_have_text("Version 2")
+    expect(version_of(page)).to_have_text("Version 2")
     # Back to the proposal and to the edits again: nothing is lost.
     page.get_by_role("button", name="Show version 1").click()
     expect(page.get_by_role("heading", name="Van")).to_be_visible()
@@ -337,8 +337,7 @@ def test_the_database_decides_what_has_expired(open_page: OpenPage, account: Acc
 
     button.click()
 
-    expect(page.get_by_text("This proposal has expired").first).to_be_visible()
-    expect(page.get_by_role("alert").get_by_text("This proposal expired")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("This proposal expired, so it cannot be")).to_be_visible()
     expect(button).to_have_count(0)
     assert account.rows("agent") == []
 

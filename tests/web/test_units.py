@@ -9,7 +9,14 @@ from local import NODE
 
 def test_units() -> None:
     result = subprocess.run(
-        [NODE, "--test", "--test-reporter=tap", Path(__file__).with_name("units.test.ts")],
+        [
+            NODE,
+            "--import",
+            Path(__file__).with_name("resolve.mjs").as_uri(),
+            "--test",
+            "--test-reporter=tap",
+            Path(__file__).with_name("units.test.ts"),
+        ],
         check=False,
         capture_output=True,
         text=True,

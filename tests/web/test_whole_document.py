@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.plan import new_session
 from tests.web.conftest import PLAN, Account, OpenPage, open_file, redirected, service_role
@@ -31,7 +31,8 @@ EVERY_TRICK = "\n\n".join(
 NOT_SEEN = """
 (texts) => {
   const nodes = [];
-  const walker = document.createTreeWalker(document.querySelector(".prose, .source"), NodeFilter.SHOW_TEXT);
+  const shown = document.querySelector("article, [aria-label=Source]");
+  const walker = document.createTreeWalker(shown, NodeFilter.SHOW_TEXT);
   let all = "";
   while (walker.nextNode()) {
     nodes.push([all.length, walker.currentNode]);
@@ -81,6 +82,11 @@ NOT_SEEN = """
 """
 
 
+def shown(page: Page) -> Locator:
+    """Return the document, rendered or as its source."""
+    return page.get_by_role("article").or_(page.get_by_role("region", name="Source"))
+
+
 def propose(
     page: Page, account: Account, content: str, *, version: int = 1, session_id: str | None = None
 ) -> str:
@@ -120,9 +126,9 @@ def test_what_is_seen_would_be_missed_otherwise(open_page: OpenPage) -> None:
     """The check above finds text that a style sheet hides."""
     page = open_page()
     page.set_content(
-        '<main class="prose"><p>seen</p><p style="color: #fff; background: #fff">pale</p>'
+        '<article><p>seen</p><p style="color: #fff; background: #fff">pale</p>'
         '<p style="font-size: 1px">small</p><p style="overflow: hidden; height: 0">cut</p>'
-        '<p style="position: absolute; left: -999px">aside</p><p style="opacity: 0">clear</p></main>'
+        '<p style="position: absolute; left: -999px">aside</p><p style="opacity: 0">clear</p></article>'
     )
     assert page.evaluate(NOT_SEEN, ["seen", "pale", "small", "cut", "aside", "clear", "absent"]) == [
         "pale",
@@ -315,12 +321,12 @@ def test_however_heavy_the_document_the_buttons_work_and_its_text_is_there(
     propose(page, account, HEAVY[name])
 
     # Rendered, or the source and why.
-    expect(page.locator(".prose, .source").get_by_text("THE END")).to_be_attached()
+    expect(shown(page).get_by_text("THE END")).to_be_attached()
     expect(page.get_by_role("button", name="Approve plan")).to_be_enabled()
-    if page.locator(".source").count() > 0:
+    if page.get_by_role("region", name="Source").count() > 0:
         expect(page.get_by_text("you see its source")).to_be_visible()
     # They still work when the rendering has come, or was given up.
-    page.locator(".prose, .callout[data-tone=warning]").first.wait_for()
+    page.get_by_role("article").or_(page.get_by_role("alert")).first.wait_for()
     page.get_by_role("main").get_by_role("button", name="Reject").click()
     page.get_by_role("dialog").get_by_role("button", name="Reject").click()
     expect(page.get_by_text("You rejected version 1.")).to_be_visible()
@@ -346,7 +352,7 @@ def test_however_much_has_changed_the_buttons_work_and_the_new_text_is_there(
 
     propose(page, account, f"{after}\n\nTHE END", version=2, session_id=session_id)
 
-    expect(page.locator(".prose, .source").get_by_text("THE END").first).to_be_attached()
+    expect(shown(page).get_by_text("THE END").first).to_be_attached()
     expect(page.get_by_role("button", name="Approve plan")).to_be_enabled()
     # Marked, or why not.
     expect(

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyEdit, lineEndings, toView } from "../../ui/lib/document.ts";
-import { editDraft, markSent, openDraft } from "../../ui/lib/draft.ts";
-import { isPublishable, publishedSecrets, roleOf } from "../../ui/lib/keys.js";
-import { markChanges } from "../../ui/lib/changes.ts";
-import { outline, render, TooLarge, type Part } from "../../ui/lib/markdown.ts";
-import { safePath } from "../../ui/lib/paths.ts";
-import { visible, visibleText } from "../../ui/registry/lib/greenlight/visible.ts";
+import { applyEdit, lineEndings, toView } from "@/components/greenlight/document/bytes";
+import { editDraft, markSent, openDraft } from "@/components/greenlight/plan-review/draft";
+import { isPublishable, publishedSecrets, roleOf } from "@/lib/keys.js";
+import { markChanges } from "@/components/greenlight/document/changes";
+import { outline, render, TooLarge, type Part } from "@/components/greenlight/document/markdown";
+import { safePath } from "@/lib/paths";
+import { visible, visibleText } from "@/lib/greenlight/visible";
 
 test("a view that was not changed leaves the document alone", () => {
   for (const document of ["\uFEFFa\r\nb\rc\n", "", "\r", "\n\r\n\r", "x"])

@@ -1,18 +1,20 @@
-import { approvePlan as approve, documentProblem, SESSION_ID } from "greenlight-client";
-import type { Approval, ApprovalInput, Step } from "@/lib/approval";
-import { errorCode, failure, type Result } from "@/lib/greenlight/errors";
-import { publicEnv } from "@/lib/public-env";
+import type { Step } from "@/components/greenlight/plan-review/use-own-version";
+import type { Approval, ApprovalInput } from "@/lib/approval";
+import { approvePlan as approve, documentProblem, SESSION_ID } from "@/lib/greenlight/client";
+import { errorCode } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { publicEnv } from "@/lib/public-env";
+import { failure, type Result } from "@/lib/result";
 import { approveThroughService } from "./approve-through-service";
 
-/** The answer to an approval; `agent_id` is where the page goes next. */
-export type ApprovePlanResult = Approval;
-
-/** Approves a plan, through the service or straight from the browser as NEXT_PUBLIC_APPROVE_VIA says. Never throws. */
+/**
+ * Approves a plan, through the service or straight from the browser as NEXT_PUBLIC_APPROVE_VIA says; `agent_id` of the
+ * answer is where the page goes next. Never throws.
+ */
 export async function approvePlan(
   input: ApprovalInput,
   onStep: (step: Step) => void = () => undefined,
-): Promise<Result<ApprovePlanResult>> {
+): Promise<Result<Approval>> {
   if (!SESSION_ID.test(input.plan_id)) return failure("invalid_session_id");
   const problem = documentProblem(input.content);
   if (problem) return failure(errorCode(problem));
@@ -29,11 +31,9 @@ export async function approvePlan(
 async function approveDirectly(
   { plan_id: sessionId, content_sha256: sha256, ...plan }: ApprovalInput,
   onStep: (step: Step) => void,
-): Promise<Result<ApprovePlanResult>> {
+): Promise<Result<Approval>> {
   try {
-    const approval = await approve(await loadClient(), { ...plan, sessionId, sha256, onStep });
-    const message = "Plan approved and agent created successfully";
-    return { success: true, data: { success: true, message, ...approval } };
+    return { success: true, data: await approve(await loadClient(), { ...plan, sessionId, sha256, onStep }) };
   } catch (error) {
     return failure(errorCode(error));
   }

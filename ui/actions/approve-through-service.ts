@@ -3,7 +3,8 @@
 import { z } from "zod";
 import { Approval, ApprovalInput } from "@/lib/approval";
 import { env } from "@/lib/env";
-import { failure, isErrorCode, type Result } from "@/lib/greenlight/errors";
+import { isErrorCode } from "@/lib/greenlight/errors";
+import { failure, type Result } from "@/lib/result";
 import { createClient } from "@/lib/supabase/server";
 
 const Problem = z.object({ code: z.string() });

@@ -2,7 +2,7 @@
 
 import type { AgentStatus, Build } from "greenlight-client";
 import { RotateCw } from "lucide-react";
-import { Callout } from "./callout";
+import { Callout } from "@/components/greenlight/callout";
 import { Progress } from "@/components/greenlight/progress";
 import { PlainText } from "@/components/greenlight/plain-text";
 import { Time } from "@/components/greenlight/time";

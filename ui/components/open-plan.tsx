@@ -1,19 +1,21 @@
 "use client";
 
-import { decodeDocument, documentProblem } from "greenlight-client";
-import { FileText, FileUp, ClipboardPaste, Trash2 } from "lucide-react";
+import { ClipboardPaste, FileText, FileUp, Trash2, type LucideIcon } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
 import { toast } from "sonner";
 import EXAMPLE_PLAN from "../../docs/example-plan.md";
-import { draftSessions, openDraft, useDraft } from "@/lib/draft";
-import { errorMessage } from "@/lib/greenlight/errors";
-import { newSessionId } from "@/lib/paths";
-import { titleOf } from "@/lib/read";
-import { useInBrowser } from "@/lib/use-in-browser";
-import { visibleText } from "@/lib/greenlight/visible";
+import { titleOf } from "@/components/greenlight/document/read";
 import { PlainText } from "@/components/greenlight/plain-text";
+import { draftSessions, newSessionId, openDraft, useDraft } from "@/components/greenlight/plan-review/draft";
+import { Button } from "@/components/ui/button";
+import { Label } from "@/components/ui/label";
+import { Textarea } from "@/components/ui/textarea";
+import { useInBrowser } from "@/hooks/use-in-browser";
+import { decodeDocument, documentProblem } from "@/lib/greenlight/client";
+import { errorMessage } from "@/lib/greenlight/errors";
+import { visibleText } from "@/lib/greenlight/visible";
 import { useUser } from "./user";
 
 /** Opens a plan from a file, the clipboard or the example, in `sessionId` or in a new session. */
@@ -46,15 +48,15 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
   }
 
   return (
-    <main id="content" className="page narrow">
-      <h1>Open a plan</h1>
-      <p className="lead">
+    <div className="mx-auto max-w-3xl">
+      <h1 className="font-heading text-2xl font-semibold tracking-[-0.01em] md:text-3xl">Open a plan</h1>
+      <p className="mt-3 text-pretty text-muted-foreground">
         {sessionId
           ? `You have no plan in this planning session. If you were sent this link, sign in with the account it was meant for (you are signed in as ${user.email}). Or start a plan here.`
           : "A plan is a markdown document. Read it, change what you like, and approve it. An agent is then built from it."}
       </p>
       <div
-        className="choices"
+        className="mt-8 grid gap-3 sm:grid-cols-3"
         onDragOver={(event) => {
           event.preventDefault();
         }}
@@ -63,34 +65,28 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
           void openFile(event.dataTransfer.files[0]);
         }}
       >
-        <button
-          type="button"
-          className="choice"
+        <Choice
+          icon={FileText}
+          title="Start from the example"
           onClick={() => {
             void open(EXAMPLE_PLAN);
           }}
         >
-          <FileText aria-hidden />
-          <strong>Start from the example</strong>
-          <span>A complete plan to try things out</span>
-        </button>
-        <button type="button" className="choice" onClick={() => file.current?.click()}>
-          <FileUp aria-hidden />
-          <strong>Upload a file</strong>
-          <span>Choose a markdown file up to 1 MiB, or drop it here</span>
-        </button>
-        <button
-          type="button"
-          className="choice"
+          A complete plan to try things out
+        </Choice>
+        <Choice icon={FileUp} title="Upload a file" onClick={() => file.current?.click()}>
+          Choose a markdown file up to 1 MiB, or drop it here
+        </Choice>
+        <Choice
+          icon={ClipboardPaste}
+          title="Paste markdown"
           aria-expanded={pasted !== null}
           onClick={() => {
             setPasted((text) => (text === null ? "" : null));
           }}
         >
-          <ClipboardPaste aria-hidden />
-          <strong>Paste markdown</strong>
-          <span>From a chat or an editor</span>
-        </button>
+          From a chat or an editor
+        </Choice>
         <input
           ref={file}
           type="file"
@@ -105,15 +101,16 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
       </div>
       {pasted !== null && (
         <form
-          className="paste"
+          className="mt-6 grid justify-items-start gap-4"
           onSubmit={(event) => {
             event.preventDefault();
             void open(pasted);
           }}
         >
-          <label>
+          <Label className="grid w-full gap-2">
             Markdown
-            <textarea
+            <Textarea
+              className="field-sizing-fixed font-mono"
               rows={12}
               autoFocus
               value={pasted}
@@ -122,14 +119,31 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
                 setPasted(event.target.value);
               }}
             />
-          </label>
-          <button className="button primary" disabled={pasted === ""}>
-            Open this plan
-          </button>
+          </Label>
+          <Button disabled={pasted === ""}>Open this plan</Button>
         </form>
       )}
       {sessionId === undefined && <Drafts userId={user.id} />}
-    </main>
+    </div>
+  );
+}
+
+interface ChoiceProps extends React.ComponentProps<"button"> {
+  icon: LucideIcon;
+  title: string;
+}
+
+function Choice({ icon: Icon, title, children, ...props }: ChoiceProps) {
+  return (
+    <button
+      type="button"
+      className="grid cursor-pointer content-start gap-1 rounded-xl border bg-card p-5 text-start text-sm outline-none hover:border-primary focus-visible:ring-[3px] focus-visible:ring-ring/50"
+      {...props}
+    >
+      <Icon aria-hidden className="mb-2 size-5 text-primary" />
+      <strong className="font-semibold">{title}</strong>
+      <span className="text-muted-foreground">{children}</span>
+    </button>
   );
 }
 
@@ -140,9 +154,11 @@ function Drafts({ userId }: { userId: string }) {
   if (inBrowser && sessionIds === undefined) setSessionIds(draftSessions(userId));
   if (!sessionIds?.length) return null;
   return (
-    <section className="drafts" aria-labelledby="drafts">
-      <h2 id="drafts">Drafts in this browser</h2>
-      <ul className="rows">
+    <section className="mt-10" aria-labelledby="drafts">
+      <h2 id="drafts" className="mb-3 text-sm font-semibold">
+        Drafts in this browser
+      </h2>
+      <ul className="divide-y overflow-hidden rounded-lg border bg-card">
         {sessionIds.map((sessionId) => (
           <DraftRow key={sessionId} userId={userId} sessionId={sessionId} />
         ))}
@@ -155,16 +171,19 @@ function DraftRow({ userId, sessionId }: { userId: string; sessionId: string }) 
   const { draft, save, discard } = useDraft(userId, sessionId);
   if (!draft) return null;
   return (
-    <li>
-      <Link href={`/build?session=${sessionId}`}>
-        <strong>
+    <li className="flex items-center gap-2 pe-3">
+      <Link
+        className="grid min-w-0 grow gap-1 px-4 py-3.5 outline-none hover:bg-accent/60 focus-visible:ring-[3px] focus-visible:ring-ring/50 focus-visible:ring-inset"
+        href={`/build?session=${sessionId}`}
+      >
+        <strong className="font-semibold [overflow-wrap:anywhere]">
           <PlainText>{draft.title || "Untitled plan"}</PlainText>
         </strong>
-        <span className="muted">Version {draft.version}</span>
+        <span className="text-sm text-muted-foreground">Version {draft.version}</span>
       </Link>
-      <button
-        type="button"
-        className="button quiet"
+      <Button
+        variant="ghost"
+        size="icon"
         aria-label={`Discard the draft ${visibleText(draft.title)}`}
         title="Discard this draft"
         onClick={() => {
@@ -180,7 +199,7 @@ function DraftRow({ userId, sessionId }: { userId: string; sessionId: string }) 
         }}
       >
         <Trash2 aria-hidden />
-      </button>
+      </Button>
     </li>
   );
 }

@@ -3,7 +3,7 @@
 import { Undo2 } from "lucide-react";
 import { useRouter } from "next/navigation";
 import { useTransition } from "react";
-import { restoreAgent } from "@/lib/restore-agent";
+import { restoreAgent } from "./restore-agent";
 
 export function RestoreButton({ id, label = "Restore" }: { id: string; label?: string }) {
   const router = useRouter();

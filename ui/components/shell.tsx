@@ -1,7 +1,7 @@
 import { LogOut } from "lucide-react";
 import Link from "next/link";
 import { signOut } from "@/actions/auth";
-import { countWaiting } from "@/lib/plans";
+import { countWaiting } from "@/components/greenlight/plan-inbox/load-plans";
 import { requireUser } from "@/lib/supabase/server";
 import { Logo } from "./logo";
 import { NavLink } from "./nav-link";

@@ -2,7 +2,7 @@ import { listEvents, type AgentEvent, type Plan } from "greenlight-client";
 import { useState } from "react";
 import { toast } from "sonner";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
-import { proposer, wasApproved } from "@/lib/plans";
+import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { Quote } from "@/components/greenlight/quote";
 import { Time } from "@/components/greenlight/time";

@@ -1,17 +1,16 @@
 "use client";
 
-import { countWaiting } from "@/lib/plans";
-import { loadClient } from "@/lib/greenlight/load-client";
-import { useWatch } from "@/hooks/use-watch";
+import { useWaitingCount } from "@/components/greenlight/plan-inbox/use-waiting-count";
+import { Badge } from "@/components/ui/badge";
 
 /** How many proposals wait for the user, in the navigation. */
 export function WaitingCount({ initial }: { initial: number }) {
-  const { value: count } = useWatch(initial, async () => countWaiting(await loadClient()));
-  if (count === 0) return null;
+  const count = useWaitingCount(initial);
+  if (!count) return null;
   return (
-    <span className="count">
+    <Badge>
       {count}
-      <span className="visually-hidden"> waiting</span>
-    </span>
+      <span className="sr-only"> waiting</span>
+    </Badge>
   );
 }

@@ -11,14 +11,10 @@ export const ApprovalInput = z.strictObject({
   content_sha256: z.string().max(100).optional(),
 });
 
-/** The service's answer to an approval. */
+/** What the page needs of the service's answer to an approval. */
 export const Approval = z.object({
-  success: z.literal(true),
-  message: z.string(),
-  /** Only the service returns one. */
-  document_url: z.string().optional(),
   agent_id: z.uuid(),
-  agent_status: z.string(),
+  agent_status: z.enum(["building", "active", "paused", "archived", "failed"]),
   /** The plan row's id, not the session's. */
   plan_id: z.uuid(),
   version: z.int(),
@@ -28,5 +24,3 @@ export const Approval = z.object({
 
 export type ApprovalInput = z.infer<typeof ApprovalInput>;
 export type Approval = z.infer<typeof Approval>;
-
-export type Step = "sending" | "uploading" | "creating";

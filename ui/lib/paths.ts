@@ -1,10 +1,3 @@
-/** A new planning session's id. crypto.randomUUID would need a secure context. */
-export function newSessionId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, "0"),
-  ).join("");
-}
-
 const BASE = "http://base.invalid";
 
 /** A path within this app from an untrusted source: anything that could lead elsewhere becomes the start page. */

@@ -3,7 +3,7 @@ import { Sprout } from "lucide-react";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
-import { Pager, pageNumber } from "@/components/pager";
+import { Pager, pageNumber } from "@/components/greenlight/pager";
 import { RestoreButton } from "@/components/restore-button";
 import { Time } from "@/components/greenlight/time";
 import { requireUser } from "@/lib/supabase/server";

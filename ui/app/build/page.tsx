@@ -1,9 +1,11 @@
-import { getPlanningSession, SESSION_ID } from "greenlight-client";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { Notice } from "@/components/notice";
+import { Page } from "@/components/page";
 import { OpenPlan } from "@/components/open-plan";
 import { Review } from "@/components/review";
+import { Button } from "@/components/ui/button";
+import { getPlanningSession, SESSION_ID } from "@/lib/greenlight/client";
 import { errorMessage } from "@/lib/greenlight/errors";
 import { requireUser } from "@/lib/supabase/server";
 
@@ -17,22 +19,31 @@ export const metadata: Metadata = { title: "Plan" };
 /** The plan under review, at /build?session=<the planning session's id>. */
 export default async function BuildPage({ searchParams }: Props) {
   const { session } = await searchParams;
-  if (session === undefined) return <OpenPlan />;
+  if (session === undefined)
+    return (
+      <Page>
+        <OpenPlan />
+      </Page>
+    );
   if (!isSessionId(session))
     return (
-      <main id="content">
+      <Page>
         <Notice title="Planning session not found">
           <p>{errorMessage("invalid_session_id")}</p>
           <p>
-            <Link className="button" href="/build">
-              Open a plan
-            </Link>
+            <Button asChild>
+              <Link href="/build">Open a plan</Link>
+            </Button>
           </p>
         </Notice>
-      </main>
+      </Page>
     );
   const { supabase } = await requireUser(`/build?session=${session}`);
-  return <Review key={session} sessionId={session} initial={await getPlanningSession(supabase, session)} />;
+  return (
+    <Page>
+      <Review sessionId={session} session={await getPlanningSession(supabase, session)} />
+    </Page>
+  );
 }
 
 function isSessionId(session: string | string[] | undefined): session is string {

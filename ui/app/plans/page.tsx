@@ -1,8 +1,10 @@
 import type { Metadata } from "next";
 import Link from "next/link";
-import { pageNumber } from "@/components/pager";
+import { pageNumber } from "@/components/greenlight/pager";
+import { loadPlans } from "@/components/greenlight/plan-inbox/load-plans";
+import { Page } from "@/components/page";
 import { Plans } from "@/components/plans";
-import { loadPlans } from "@/lib/plans";
+import { Button } from "@/components/ui/button";
 import { requireUser } from "@/lib/supabase/server";
 
 export const metadata: Metadata = { title: "Plans" };
@@ -20,14 +22,14 @@ export default async function PlansPage({ searchParams }: Props) {
     decided: pageNumber(decided),
   };
   return (
-    <main id="content" className="page narrow">
-      <div className="list-head">
-        <h1>Plans</h1>
-        <Link className="button" href="/build">
-          Open a plan
-        </Link>
+    <Page className="max-w-3xl">
+      <div className="mb-8 flex flex-wrap items-center justify-between gap-3">
+        <h1 className="font-heading text-3xl font-semibold">Plans</h1>
+        <Button variant="outline" asChild>
+          <Link href="/build">Open a plan</Link>
+        </Button>
       </div>
-      <Plans pages={pages} initial={await loadPlans(supabase, pages)} />
-    </main>
+      <Plans pages={pages} plans={await loadPlans(supabase, pages)} />
+    </Page>
   );
 }

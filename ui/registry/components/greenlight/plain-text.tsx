@@ -4,7 +4,7 @@ import { visible } from "@/lib/greenlight/visible";
 export function Invisible({ children }: { children: React.ReactNode }) {
   return (
     <span
-      className="mx-px rounded-sm border border-dashed border-warning/60 bg-warning/10 px-1 font-mono text-[0.78em] font-medium text-warning [overflow-wrap:anywhere] [unicode-bidi:isolate]"
+      className="mx-px rounded-sm border border-dashed border-warning/60 bg-[color-mix(in_oklab,var(--warning)_10%,var(--background))] px-1 font-mono text-[0.78em] font-medium text-warning [overflow-wrap:anywhere] [unicode-bidi:isolate]"
       title="Invisible characters"
     >
       {children}

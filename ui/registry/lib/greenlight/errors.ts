@@ -1,10 +1,8 @@
-import { GreenlightError } from "@/lib/greenlight/client";
-
 /**
  * The message for each code of the database and the service, and for the few errors that only occur in a browser.
  * One sentence says what happened, one says what to do.
  */
-const ERROR_MESSAGES = {
+export const ERROR_MESSAGES = {
   not_authenticated: "You are signed out. Sign in again: your draft is kept.",
   human_required:
     "Only you can decide this. Sign in to this app yourself: an app that acts for you cannot decide.",
@@ -78,21 +76,7 @@ export function isRetryable(code: ErrorCode): boolean {
   );
 }
 
-/** The code of an error that greenlight-client throws. */
+/** The code of an error that Greenlight's client throws, or another one that has a code of ours. */
 export function errorCode(error: unknown): ErrorCode {
-  return error instanceof GreenlightError && isErrorCode(error.code) ? error.code : "unknown";
-}
-
-/** The result of an action. `data` and `error` can be read without narrowing first. */
-export type Result<T> =
-  { success: true; data: T; error?: undefined } | ({ success: false; data?: undefined } & Failure);
-
-interface Failure {
-  code: ErrorCode;
-  /** The message for the user. */
-  error: string;
-}
-
-export function failure(code: ErrorCode) {
-  return { success: false, code, error: errorMessage(code) } as const;
+  return error instanceof Error && "code" in error && isErrorCode(error.code) ? error.code : "unknown";
 }

@@ -1,0 +1,9 @@
+import { deletedAgents, restoreAgent } from "@/lib/greenlight/client";
+import { loadClient } from "@/lib/greenlight/load-client";
+
+/** Restores the deleted agent of a planning session, if there is one. */
+export async function restoreAgentOf(sessionId: string): Promise<void> {
+  const client = await loadClient();
+  const deleted = (await deletedAgents(client)).find((agent) => agent.session_id === sessionId);
+  if (deleted) await restoreAgent(client, deleted.id);
+}

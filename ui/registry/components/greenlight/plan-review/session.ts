@@ -1,0 +1,37 @@
+import { getPlan, getPlanningSession, type Plan, type Supabase } from "@/lib/greenlight/client";
+import type { Draft } from "./draft";
+
+export type Session = Awaited<ReturnType<typeof getPlanningSession>>;
+
+/**
+ * A planning session, and in it the version that is on the screen, even if it is so old that the Data API would leave it
+ * out of the list.
+ */
+export async function loadSession(
+  supabase: Supabase,
+  sessionId: string,
+  shown: Plan | undefined,
+): Promise<Session> {
+  const session = await getPlanningSession(supabase, sessionId);
+  if (!shown || findPlan(session, shown.id)) return session;
+  const plan = await getPlan(supabase, { sessionId, version: shown.version });
+  return plan ? { ...session, plans: [...session.plans, plan] } : session;
+}
+
+export function findPlan(
+  { plans, proposal, approved }: Session,
+  id: string | null | undefined,
+): Plan | undefined {
+  return [proposal, approved, ...plans].find((plan) => plan?.id === id) ?? undefined;
+}
+
+/**
+ * What a review opens with: "draft", or the id of a plan, or null if there is nothing yet. A proposal comes
+ * first, unless the user has edits of their own that were not sent, or that are newer.
+ */
+export function firstView(session: Session, draft: Draft | undefined): string | null {
+  const { proposal, approved, plans } = session;
+  if (proposal && !(draft && (!draft.settled || draft.version > proposal.version))) return proposal.id;
+  if (draft) return "draft";
+  return (approved ?? plans[0])?.id ?? null;
+}

@@ -1,0 +1,223 @@
+"use client";
+
+import { Check, LoaderCircle, MessageSquareReply, X } from "lucide-react";
+import { use } from "react";
+import { AskAgain } from "@/components/greenlight/ask-again";
+import { Callout } from "@/components/greenlight/callout";
+import { Confirm } from "@/components/greenlight/confirm";
+import { AppLink } from "@/components/greenlight/link";
+import { Quote } from "@/components/greenlight/quote";
+import { Time } from "@/components/greenlight/time";
+import { Button } from "@/components/ui/button";
+import { proposer, wasApproved } from "@/lib/greenlight/plans";
+import { HrefsContext } from "./hrefs";
+import { Fact } from "./plan-page";
+import { Problem } from "./problem";
+import type { Session } from "./session";
+import { PlanReviewContext } from "./texts";
+import type { StoredVersion } from "./use-stored-version";
+
+interface Props {
+  stored: StoredVersion;
+  session: Session;
+}
+
+export function StoredFacts({ stored: { plan } }: Props) {
+  const texts = use(PlanReviewContext);
+  switch (plan.status) {
+    case "approved":
+      return (
+        <Fact isGood>
+          <Check aria-hidden /> {texts.approved}
+        </Fact>
+      );
+    case "changes_requested":
+      return <Fact>{texts.sentBack}</Fact>;
+    case "superseded":
+      return <Fact>{texts.replaced}</Fact>;
+    case "rejected":
+    case "withdrawn":
+    case "archived":
+      return <Fact>{texts[plan.status]}</Fact>;
+    case "proposed":
+      return (
+        <Fact>
+          {texts.proposed(proposer(plan.proposed_by, texts))} <Time at={plan.created_at} />
+          {plan.expires_at && (
+            <>
+              , {texts.expires} <Time at={plan.expires_at} />
+            </>
+          )}
+        </Fact>
+      );
+  }
+}
+
+export function StoredActions({ stored, session, isShown }: Props & { isShown: boolean }) {
+  const texts = use(PlanReviewContext);
+  const hrefs = use(HrefsContext);
+  const { plan, running, decide } = stored;
+  if (!stored.isOpen)
+    return (
+      session.agent &&
+      stored.isCurrent &&
+      hrefs.agent && (
+        <Button asChild>
+          <AppLink href={hrefs.agent(session.agent.id)}>{texts.openAgent}</AppLink>
+        </Button>
+      )
+    );
+  return (
+    <>
+      <Confirm
+        title={texts.rejectTitle(plan.version)}
+        question={texts.rejectQuestion}
+        confirm={texts.reject}
+        comment="optional"
+        danger
+        disabled={running !== null}
+        onConfirm={(comment) => void decide("reject", comment)}
+      >
+        <X aria-hidden /> {texts.reject}
+      </Confirm>
+      {stored.document.data?.verified && (
+        <Confirm
+          title={texts.requestTitle(plan.version)}
+          question={texts.requestQuestion}
+          confirm={texts.requestChanges}
+          comment="required"
+          disabled={running !== null}
+          onConfirm={(comment) => void decide("request_changes", comment)}
+        >
+          <MessageSquareReply aria-hidden /> {texts.requestChanges}
+        </Confirm>
+      )}
+      {stored.isReadable && !stored.isExpired && (
+        <Button disabled={running !== null || !isShown} onClick={() => void decide("approve")}>
+          {running === "approve" && <LoaderCircle className="animate-spin" aria-hidden />}
+          {running === "approve" ? texts.approving : texts.approve}
+        </Button>
+      )}
+    </>
+  );
+}
+
+interface NoticesProps extends Props {
+  /** This browser has edits of the session that were not sent. */
+  hasDraft: boolean;
+  onShow: (view: string) => void;
+  onAsked: () => Promise<unknown>;
+}
+
+export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: NoticesProps) {
+  const texts = use(PlanReviewContext);
+  const { plan, isOpen, problem, document } = stored;
+  const { data, error, retry } = document;
+  const before = stored.base.data;
+  return (
+    <>
+      {hasDraft && (
+        <Callout tone="info" text={texts.edits}>
+          <Button
+            variant="outline"
+            onClick={() => {
+              onShow("draft");
+            }}
+          >
+            {texts.showEdits}
+          </Button>
+        </Callout>
+      )}
+      {data && !data.verified && (
+        <Callout tone="danger" text={isOpen ? texts.notProposed : texts.notDecided} />
+      )}
+      {data?.verified && data.content === null && <Callout tone="danger" text={texts.notText} />}
+      {error && (
+        <Callout tone="danger" text={error === "document_not_found" ? texts.missing : texts.errors[error]}>
+          <Button variant="outline" onClick={retry}>
+            {texts.tryAgain}
+          </Button>
+        </Callout>
+      )}
+      {isOpen && stored.isExpired && (
+        <Callout
+          tone="warning"
+          text={
+            <p>
+              {texts.expired}
+              {stored.expiredAt && (
+                <>
+                  {" "}
+                  <Time at={stored.expiredAt} />
+                </>
+              )}
+              {texts.expiredEnd}
+            </p>
+          }
+        >
+          <AskAgain plan={plan} texts={texts.askAgain} errors={texts.errors} onAsked={onAsked} />
+        </Callout>
+      )}
+      {!isOpen && !stored.isCurrent && <Outcome stored={stored} session={session} onShow={onShow} />}
+      {problem && (
+        <Problem
+          code={problem.code}
+          agentId={session.agent?.id}
+          onRetry={problem.retry}
+          onRestore={() => void stored.restore()}
+        />
+      )}
+      {isOpen && before?.comment && (
+        <div className="mb-5 rounded-lg border bg-card px-4.5 py-3.5">
+          <Quote
+            label={
+              before.status === "changes_requested" ? texts.youAskedFor : texts.youRejected(before.version)
+            }
+          >
+            {before.comment}
+          </Quote>
+        </div>
+      )}
+    </>
+  );
+}
+
+/** What happened to a version that is no longer proposed, and where the user can go next. */
+function Outcome({ stored, session, onShow }: Props & { onShow: (planId: string) => void }) {
+  const texts = use(PlanReviewContext);
+  const hrefs = use(HrefsContext);
+  const { plan, isGone } = stored;
+  const { agent, proposal: next } = session;
+  const outcome = isGone ? texts.deleted : texts.outcome[wasApproved(plan) ? "approved" : plan.status];
+  return (
+    <Callout
+      tone="info"
+      text={
+        <>
+          <p>{outcome(plan.version)}</p>
+          {!isGone && plan.comment && <Quote label={texts.yourComment}>{plan.comment}</Quote>}
+        </>
+      }
+    >
+      {next && next.id !== plan.id ? (
+        <Button
+          onClick={() => {
+            onShow(next.id);
+          }}
+        >
+          {texts.show(next.version)}
+        </Button>
+      ) : agent && hrefs.agent ? (
+        <Button variant="outline" asChild>
+          <AppLink href={hrefs.agent(agent.id)}>{texts.openAgent}</AppLink>
+        </Button>
+      ) : (
+        hrefs.plans && (
+          <Button variant="outline" asChild>
+            <AppLink href={hrefs.plans}>{texts.plans}</AppLink>
+          </Button>
+        )
+      )}
+    </Callout>
+  );
+}

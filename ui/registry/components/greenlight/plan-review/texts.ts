@@ -1,0 +1,109 @@
+import { createContext } from "react";
+import { askAgainTexts } from "@/components/greenlight/ask-again";
+import { documentTexts } from "@/components/greenlight/document/texts";
+import { ERROR_MESSAGES } from "@/lib/greenlight/errors";
+import { proposerTexts } from "@/lib/greenlight/plans";
+
+/** Every word of the review. */
+export const planReviewTexts = {
+  document: documentTexts,
+  askAgain: askAgainTexts,
+  errors: ERROR_MESSAGES as Record<keyof typeof ERROR_MESSAGES, string>,
+
+  plan: "Plan",
+  untitled: "Untitled plan",
+  version: (version: number) => `Version ${version}`,
+  tabs: "The plan",
+  read: "Read",
+  edit: "Edit",
+  source: "Source",
+  title: "Title",
+  text: "Document",
+  details: "Details",
+  size: "Size",
+  bytes: (count: number) => `${count.toLocaleString("en")} bytes`,
+  lineEndings: "Line endings",
+  byteOrderMark: ", byte order mark",
+  fingerprint: "Fingerprint",
+  session: "Planning session",
+  proposedBy: "Proposed by",
+  client: (id: string) => `connected app ${id}`,
+
+  ...proposerTexts,
+  proposed: (by: string) => `Proposed by ${by},`,
+  expires: "expires",
+  approved: "Approved",
+  sentBack: "Sent back",
+  rejected: "Rejected",
+  withdrawn: "Withdrawn",
+  replaced: "Replaced",
+  archived: "Archived",
+  isApproved: (version: number) => `Version ${version} is approved`,
+  notApproved: "Not approved yet",
+
+  approve: "Approve plan",
+  approving: "Creating the agent…",
+  steps: {
+    sending: "Uploading and creating the agent…",
+    uploading: "Uploading the document…",
+    creating: "Creating the agent…",
+    opening: "Opening the agent…",
+  },
+  openAgent: "Open the agent",
+  plans: "Go to your plans",
+  reject: "Reject",
+  rejectTitle: (version: number) => `Reject version ${version}?`,
+  rejectQuestion: "The planner sees your comment. A rejection is final for this version.",
+  requestChanges: "Request changes",
+  requestTitle: (version: number) => `Ask for changes to version ${version}?`,
+  requestQuestion: "The planner sees your comment and proposes a new version. This version is not approved.",
+
+  edits: "You have edits of this plan that you have not approved.",
+  showEdits: "Go to my edits",
+  discardEdits: "Discard my edits",
+  ownText: (version: number) =>
+    `This is your own text. Version ${version} is proposed and waits for your decision.`,
+  proposedMeanwhile: (version: number) => `Version ${version} was proposed while you were editing.`,
+  show: (version: number) => `Show version ${version}`,
+
+  notProposed: "The stored document is not the one that was proposed, so it cannot be approved. Reject it.",
+  notDecided: "The stored document is not the one that you decided on.",
+  notText: "The document is not UTF-8 text, so it cannot be shown or approved.",
+  missing: "The document is not in storage any more, so it cannot be approved.",
+  tryAgain: "Try again",
+  expired: "This proposal expired",
+  expiredEnd:
+    ", so it cannot be approved any more. Ask the planner for a new version, or edit it and approve your own.",
+  baseUnknown: (error: string) =>
+    `It could not be found out what has changed since your last decision, so nothing is marked. Read all of it. ${error}`,
+  baseNotLoaded: (version: number, error: string) =>
+    `The changes since version ${version} cannot be marked: ${error}`,
+  baseReplaced: "its stored document is not the one that was decided on.",
+
+  deleted: (version: number) => `Version ${version} does not exist any more: it was deleted.`,
+  outcome: {
+    proposed: (version: number) => `Version ${version} is proposed.`,
+    approved: (version: number) => `Version ${version} was approved.`,
+    archived: (version: number) => `Version ${version} was approved.`,
+    changes_requested: (version: number) =>
+      `You asked for changes to version ${version}. A new version appears here when the planner proposes it.`,
+    rejected: (version: number) => `You rejected version ${version}.`,
+    withdrawn: (version: number) => `Version ${version} was withdrawn by the planner.`,
+    superseded: (version: number) => `Version ${version} was replaced by a newer version.`,
+  },
+  yourComment: "Your comment:",
+  youAskedFor: "You asked for:",
+  youRejected: (version: number) => `You rejected version ${version}:`,
+
+  approveAs: (version: number) => `Approve as version ${version}`,
+  seeApproved: "See what was approved",
+  restore: "Restore the agent and approve",
+  newPlan: "Start a new plan from this text",
+  signIn: "Sign in",
+  editPlan: "Edit the plan",
+  nothing: "There is no plan in this planning session.",
+};
+
+export type PlanReviewTexts = typeof planReviewTexts;
+
+export const PlanReviewContext = createContext(planReviewTexts);
