@@ -201,6 +201,9 @@ def connect(settings: SecretSettings) -> Iterator[Supabase]:
 def async_client(settings: SecretSettings, seconds: float) -> httpx.AsyncClient:
     async def check(response: httpx.Response) -> None:
         check_status(response)
+        # postgrest's error does not tell the status.
+        if response.status_code >= 500:
+            raise SupabaseUnavailableError(f"Supabase answered {response.status_code}.")
 
     timeout = httpx.Timeout(seconds, connect=5)
     http = httpx.AsyncClient(timeout=timeout, event_hooks={"response": [check]}, **_common(settings))

@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
+from postgrest import APIError
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
 from greenlight import BUCKET, MAX_DOCUMENT_BYTES
 from greenlight.admin import (
-    DATA,
     OBJECT,
     SecretSettings,
     SupabaseRefusedError,
     SupabaseUnavailableError,
     async_client,
-    error_of,
 )
 
 CALL_SECONDS = 10.0  # for a call to be answered
@@ -60,7 +60,8 @@ _Answer = TypeVar("_Answer")
 
 
 class Queue:
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
+        self._client = client
         self._http = http
 
     async def claim(self, worker: str, max_builds: int, lease_seconds: int) -> list[Claim]:
@@ -88,6 +89,7 @@ class Queue:
 
     async def download(self, claim: Claim) -> bytes:
         """Return the document; of one that is larger than any plan, only as much as shows that."""
+        # storage3 (2.34) reads a whole object into memory, however large it is.
         document = b""
         try:
             async with (
@@ -98,8 +100,6 @@ class Queue:
                     headers={"Accept-Encoding": "identity"},
                 ) as answer,
             ):
-                if answer.status_code >= 500:
-                    raise SupabaseUnavailableError(f"Storage answered {answer.status_code}.")
                 if not answer.is_success:
                     raise SupabaseRefusedError(f"Storage answered {answer.status_code}.")
                 async for piece in answer.aiter_raw(CHUNK):  # raw: a small answer may unpack to a huge one
@@ -119,23 +119,21 @@ class Queue:
     ) -> _Answer:
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._http.post(f"{DATA}/rpc/{name}", json=arguments)
+                answer = (await self._client.rpc(name, arguments).execute()).data
+            # An answer that is cut off or not JSON arrives as text.
+            return shape.validate_python(answer)
+        except ValidationError as error:
+            raise SupabaseUnavailableError(f"{name}: unexpected answer") from error
+        except APIError as error:
+            if error.message in {"build_lost", "build_not_found"}:
+                raise LeaseLostError(error.details or error.message) from None
+            # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
+            # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
+            if not error.code or (error.code.isdecimal() and len(error.code) == 3):
+                raise SupabaseUnavailableError(f"{name}: {error.code or 'no code'}") from error
+            raise SupabaseRefusedError(f"Supabase refuses {name}: {error.code} {error.message}") from error
         except (httpx.HTTPError, TimeoutError) as error:
             raise SupabaseUnavailableError(f"{name}: {type(error).__name__}") from error
-        if answer.is_success:
-            try:
-                return shape.validate_json(answer.content)
-            except ValidationError as error:
-                raise SupabaseUnavailableError(f"{name}: unexpected answer") from error
-        refusal = error_of(answer)
-        if refusal.message in {"build_lost", "build_not_found"}:
-            raise LeaseLostError(refusal.details or refusal.message)
-        # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
-        # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
-        code = refusal.code or ""
-        if answer.status_code >= 500 or not code or (code.isdecimal() and len(code) == 3):
-            raise SupabaseUnavailableError(f"{name}: {answer.status_code} {code}".rstrip())
-        raise SupabaseRefusedError(f"Supabase refuses {name}: {code} {refusal.message}")
 
 
 def _attempt(claim: Claim) -> dict[str, Any]:
@@ -145,4 +143,11 @@ def _attempt(claim: Claim) -> dict[str, Any]:
 @asynccontextmanager
 async def connect(settings: SecretSettings) -> AsyncIterator[Queue]:
     async with async_client(settings, CALL_SECONDS) as http:
-        yield Queue(http)
+        options = AsyncClientOptions(
+            httpx_client=http,
+            auto_refresh_token=False,
+            persist_session=False,
+            postgrest_client_retry=False,
+        )
+        key = settings.supabase_secret_key.get_secret_value()
+        yield Queue(await create_async_client(settings.supabase_url, key, options), http)
