@@ -18,7 +18,7 @@ help: ## show this
 
 PACKAGES := .venv/.installed node_modules/.installed
 
-setup: $(PACKAGES) tests/install/node_modules/.installed tests/mcp/node_modules/.installed ## install what the other commands need; they also run it themselves
+setup: $(PACKAGES) tests/install/node_modules/.installed tests/mcp/node_modules/.installed tests/registry/node_modules/.installed ## install what the other commands need; they also run it themselves
 
 demo: $(PACKAGES) ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
 	@python -m local demo
@@ -42,6 +42,7 @@ check: $(PACKAGES) ## formatters, linters, type checkers, database linters, drif
 	npm run --workspaces --silent lint
 	npm run --workspaces --silent typecheck
 	python -m local.types --check
+	npm run --workspace ui --silent registry -- --check
 	pytest --quiet tests/test_docs.py tests/database/test_functions.py tests/database/test_linters.py
 
 unit: $(PACKAGES) ## the tests that need neither a stack nor a browser, in seconds
@@ -88,6 +89,7 @@ lock: $(PACKAGES) ## resolve the dependencies again, within what pyproject.toml 
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
 	npm install --package-lock-only
 	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/install
+	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/registry
 
 # The stamps make the second run start at once: each has the time of its install.
 

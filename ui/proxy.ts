@@ -35,4 +35,7 @@ function contentSecurityPolicy(nonce: string) {
   ].join("; ");
 }
 
-export const config = { matcher: ["/((?!_next/static|_next/image|favicon.ico|icon.svg).*)"] };
+// Not before files: r/ has the registry's blocks, which others add to their apps.
+export const config = {
+  matcher: ["/((?!_next/static|_next/image|favicon.ico|icon.svg|r/[a-z-]+\\.json$).*)"],
+};

@@ -42,7 +42,11 @@ def test_every_node_package_is_pinned_with_its_integrity() -> None:
     }
     # Pinned by version alone, and the page says so: the packages that only other machines install.
     assert all(re.fullmatch(r"@supabase/cli-(?!linux-x64$).*", name) for name in without), without
-    for manifest in (ROOT / "package.json", ROOT / "ui" / "package.json"):
+    for manifest in (
+        ROOT / "package.json",
+        ROOT / "ui" / "package.json",
+        ROOT / "tests" / "registry" / "package.json",
+    ):
         wanted = json.loads(manifest.read_text())
         for name, version in {**wanted.get("dependencies", {}), **wanted.get("devDependencies", {})}.items():
             assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", version), f"{name} {version}"

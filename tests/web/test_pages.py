@@ -407,12 +407,15 @@ def test_headers_close_the_app_to_others(open_page: OpenPage, account: Account, 
     assert page.evaluate("window.ran") is None
 
 
-@pytest.mark.parametrize("path", ["/favicon.ico", "/icon.svg"])
-def test_icons_are_there_for_everybody(served: dict[Via, str], path: str) -> None:
-    """A browser asks for them when it pleases, and complains in the console of any page."""
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/favicon.ico", "image/"), ("/icon.svg", "image/"), ("/r/plan-review.json", "application/json")],
+)
+def test_icons_and_blocks_are_there_for_everybody(served: dict[Via, str], path: str, kind: str) -> None:
+    """A browser asks for icons when it pleases, and complains in the console of any page; `shadcn add` for blocks."""
     answer = httpx.get(served["service"] + path)
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("image/")
+    assert answer.headers["content-type"].startswith(kind)
 
 
 LEGACY_SECRET = next(

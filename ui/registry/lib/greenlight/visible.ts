@@ -55,7 +55,7 @@ function nameOf(run: string): string {
   if (/^[ \t]+$/.test(run)) return `${run.length} spaces`;
   const names: { name: string; times: number }[] = [];
   // Tags are ASCII in disguise.
-  const tags = /[\u{E0020}-\u{E007E}]+|./gsu;
+  const tags = /[\u{E0020}-\u{E007E}]+|[^]/gu;
   for (const [part] of run.matchAll(tags)) {
     const code = part.codePointAt(0) ?? 0;
     const name =

@@ -1,0 +1,32 @@
+"use client";
+
+import { useParams, useRouter } from "next/navigation";
+import { Suspense } from "react";
+import { PlanReview } from "@/components/greenlight/plan-review";
+
+const HREFS = { plans: "/plans" };
+
+export default function PlanPage() {
+  return (
+    <main className="mx-auto w-full max-w-5xl px-4 py-8">
+      <Suspense>
+        <Review />
+      </Suspense>
+    </main>
+  );
+}
+
+function Review() {
+  const { sessionId } = useParams<{ sessionId: string }>();
+  const router = useRouter();
+  return (
+    <PlanReview
+      key={sessionId}
+      sessionId={sessionId}
+      hrefs={HREFS}
+      onNewSession={(id) => {
+        router.push(`/plans/${id}`);
+      }}
+    />
+  );
+}
