@@ -51,12 +51,19 @@ const isoTime = (oid) => ({
   serialize: (value) => value,
   parse: (value) => value.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'),
 })
+// Lite passes JSON on as text, which the driver would encode once more: columns and arguments would hold a JSON string.
+const jsonType = (oid) => ({
+  to: oid,
+  from: [oid],
+  serialize: (value) => (typeof value === 'string' ? value : JSON.stringify(value)),
+  parse: JSON.parse,
+})
 const connection = createPostgresConnection({
   url: `postgresql://supabase_admin:${POSTGRES_PASSWORD}@127.0.0.1:${POSTGRES_PORT}/postgres`,
   postgresOptions: {
     max: 20,
     onnotice: () => {},
-    types: { timestamp: isoTime(1114), timestamptz: isoTime(1184) },
+    types: { timestamp: isoTime(1114), timestamptz: isoTime(1184), json: jsonType(114), jsonb: jsonType(3802) },
   },
 })
 const app = new App({
@@ -142,7 +149,7 @@ async function prepareDatabase() {
     if (ready) return await run(root, 'storage.sql')
     await app.ensureSystemSchema()
     await root.begin(async (tx) => {
-      for (const name of ['platform.sql', 'storage.sql', 'wide_privileges.sql', 'lite.sql']) await run(tx, name)
+      for (const name of ['platform.sql', 'storage.sql', 'wide_privileges.sql']) await run(tx, name)
       for (const role of ['postgres', 'authenticator', 'supabase_auth_admin', 'supabase_storage_admin'])
         await tx.unsafe(`alter role ${role} password '${POSTGRES_PASSWORD}'`)
     })

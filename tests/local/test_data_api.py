@@ -29,6 +29,8 @@ def schema(database: Database) -> Iterator[Database]:
                 'timeout', current_setting('statement_timeout')
             )
         $$;
+        create function public.keys_of(value jsonb) returns setof text language sql immutable as
+            'select jsonb_object_keys(element) from jsonb_array_elements(value) as element';
         create table public.thing (id integer primary key, size integer not null check (size > 0), at timestamptz);
         alter table public.thing enable row level security;
         create policy owner on public.thing to authenticated using (true) with check (true);
@@ -36,7 +38,7 @@ def schema(database: Database) -> Iterator[Database]:
     """)
     yield database
     database.execute("""
-        drop function public.complain, public.who;
+        drop function public.complain, public.who, public.keys_of;
         drop table public.thing;
         notify pgrst, 'reload schema';
     """)
@@ -102,6 +104,12 @@ def test_what_a_constraint_refuses(
     answer = user.post("/rest/v1/thing", json=row)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert anon.post("/rest/v1/thing", json={"id": 3, "size": 1}).status_code == 401
+
+
+def test_json_arguments_are_no_strings(schema: Database, user: Caller) -> None:
+    until_known(user, "/rest/v1/thing")
+    answer = user.post("/rest/v1/rpc/keys_of", json={"value": [{"end": 2, "exact": 'a "b"'}]})
+    assert (answer.status_code, answer.json()) == (200, ["end", "exact"])
 
 
 def test_times_are_iso_8601(schema: Database, user: Caller) -> None:
