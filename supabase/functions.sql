@@ -71,7 +71,8 @@ begin
         ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
         ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
         ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
-        ('invalid_retry', 'PT422', 'Use true or false.')
+        ('invalid_retry', 'PT422', 'Use true or false.'),
+        ('invalid_result', 'PT422', 'Use a JSON object of at most 16,384 bytes, or leave it out.')
     ) as error (code, status, hint)
     where error.code = refuse.code;
 
@@ -1003,8 +1004,13 @@ begin
                 b.agent_id = new.id
                 and b.status in ('queued', 'running')
         ) then
-            insert into public.build (user_id, agent_id, plan_id)
-            values (new.user_id, new.id, new.plan_id);
+            insert into public.build (user_id, agent_id, plan_id, max_attempts)
+            select
+                new.user_id,
+                new.id,
+                new.plan_id,
+                s.max_attempts
+            from greenlight.setting as s;
         end if;
     end if;
 
@@ -1788,13 +1794,13 @@ begin
 
     v_lease_end := v_now + greenlight.check_lease(lease_seconds);
 
-    -- If the lease of the fifth attempt has ended, a build is not tried again: it fails, and its agent with it.
+    -- If the lease of the last attempt has ended, a build is not tried again: it fails, and its agent with it.
     for v_build in
         select *
         from public.build as b
         where
             b.status = 'running'
-            and b.attempt >= 5
+            and b.attempt >= b.max_attempts
             and b.run_after <= v_now
     loop
         -- All locks in one statement, in their order; the event refers to the plan. Only here, because a join in the
@@ -1816,7 +1822,7 @@ begin
         continue when not found;
 
         update public.build as b
-        set message = coalesce(b.message, 'No builder finished it in five attempts.')
+        set message = coalesce(b.message, format('No builder finished attempt %s of %s.', b.attempt, b.max_attempts))
         where b.id = v_build.id;
 
         update public.agent as a
@@ -1843,7 +1849,7 @@ begin
                 where
                     due.status in ('queued', 'running')
                     and due.run_after <= v_now
-                    and due.attempt < 5
+                    and due.attempt < due.max_attempts
                 order by due.run_after
                 limit 1
                 for no key update skip locked
@@ -1860,7 +1866,9 @@ begin
             p.title,
             p.document_path,
             p.document_sha256,
-            b.run_after
+            b.run_after,
+            b.max_attempts,
+            p.comment
         into v_claim;
 
         exit when not found;
@@ -1887,7 +1895,7 @@ end;
 $$;
 comment on function public.claim_builds is
 'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
-'Pass build_id and attempt to renew, finish or fail a build. If the lease of the fifth attempt has ended, the build '
+'Pass build_id and attempt to renew, finish or fail a build. If the lease of the last attempt has ended, the build '
 'fails instead. For the service role.';
 revoke all on function public.claim_builds from public, anon, authenticated, service_role;
 grant execute on function public.claim_builds to service_role;
@@ -1985,7 +1993,7 @@ comment on function public.renew_build is
 revoke all on function public.renew_build from public, anon, authenticated, service_role;
 grant execute on function public.renew_build to service_role;
 
-create or replace function greenlight.finish_build(build_id uuid, attempt integer)
+create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb)
 returns public.agent
 language plpgsql
 volatile
@@ -1993,9 +2001,15 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_build public.build := greenlight.lock_build(build_id);
+    v_build public.build;
     v_agent public.agent;
 begin
+    if not (jsonb_typeof(result) = 'object' and octet_length(result::text) <= 16384) then
+        perform greenlight.refuse('invalid_result', 'result is no JSON object, or is larger than 16,384 bytes.');
+    end if;
+
+    v_build := greenlight.lock_build(build_id);
+
     if (
         attempt >= 1
         and attempt = v_build.attempt
@@ -2005,6 +2019,13 @@ begin
     end if;
 
     if v_build.status = 'running' then
+        -- Before the agent, so that it is there when the agent becomes active.
+        if result is not null then
+            update public.build as b
+            set result = finish_build.result
+            where b.id = v_build.id;
+        end if;
+
         update public.agent as a
         set status = 'active'
         where a.id = v_build.agent_id
@@ -2022,7 +2043,7 @@ $$;
 revoke all on function greenlight.finish_build from public, anon, authenticated, service_role;
 grant execute on function greenlight.finish_build to service_role;
 
-create or replace function public.finish_build(build_id uuid, attempt integer)
+create or replace function public.finish_build(build_id uuid, attempt integer, result jsonb default null)
 returns public.agent
 language plpgsql
 volatile
@@ -2030,11 +2051,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.finish_build(build_id, attempt);
+    return greenlight.finish_build(build_id, attempt, result);
 end;
 $$;
 comment on function public.finish_build is
-'Finishes a running build: its agent becomes active. A repeat returns the agent as it is now. For the service role.';
+'Finishes a running build: its agent becomes active. result is a JSON object of at most 16,384 bytes that says what '
+'was made; the agent''s page shows url and summary of it. A repeat returns the agent as it is now. For the service '
+'role.';
 revoke all on function public.finish_build from public, anon, authenticated, service_role;
 grant execute on function public.finish_build to service_role;
 
@@ -2062,16 +2085,16 @@ begin
         perform greenlight.refuse_attempt(v_build, attempt);
     end if;
 
-    -- The repeat of a fail, or the fifth attempt, which claim_builds() has failed meanwhile.
+    -- The repeat of a fail, or the last attempt, which claim_builds() has failed meanwhile.
     if v_build.status <> 'running' then
         return v_build;
     end if;
 
-    if retry and attempt < 5 then
+    if retry and attempt < v_build.max_attempts then
         update public.build as b
         set
             status = 'queued',
-            run_after = clock_timestamp() + make_interval(secs => 10 * 4 ^ (b.attempt - 1)),
+            run_after = clock_timestamp() + least(make_interval(secs => 10 * 4 ^ (b.attempt - 1)), interval '6 hours'),
             message = coalesce(left(fail_build.message, 500), b.message)
         where b.id = v_build.id;
     else
@@ -2109,9 +2132,9 @@ begin
 end;
 $$;
 comment on function public.fail_build is
-'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and 640 s; without it, or at the '
-'fifth attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are no-ops. For the '
-'service role.';
+'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and so on, at most 6 hours; without '
+'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are '
+'no-ops. For the service role.';
 revoke all on function public.fail_build from public, anon, authenticated, service_role;
 grant execute on function public.fail_build to service_role;
 

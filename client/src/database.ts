@@ -116,9 +116,11 @@ export type Database = {
           created_at: string;
           finished_at: string | null;
           id: string;
+          max_attempts: number;
           message: string | null;
           plan_id: string;
           progress: number | null;
+          result: Json | null;
           run_after: string;
           started_at: string | null;
           status: string;
@@ -133,9 +135,11 @@ export type Database = {
           created_at?: string;
           finished_at?: string | null;
           id?: string;
+          max_attempts?: number;
           message?: string | null;
           plan_id: string;
           progress?: number | null;
+          result?: Json | null;
           run_after?: string;
           started_at?: string | null;
           status?: string;
@@ -149,9 +153,11 @@ export type Database = {
           created_at?: string;
           finished_at?: string | null;
           id?: string;
+          max_attempts?: number;
           message?: string | null;
           plan_id?: string;
           progress?: number | null;
+          result?: Json | null;
           run_after?: string;
           started_at?: string | null;
           status?: string;
@@ -322,9 +328,11 @@ export type Database = {
           created_at: string;
           finished_at: string | null;
           id: string;
+          max_attempts: number;
           message: string | null;
           plan_id: string;
           progress: number | null;
+          result: Json | null;
           run_after: string;
           started_at: string | null;
           status: string;
@@ -340,7 +348,7 @@ export type Database = {
         };
       };
       finish_build: {
-        Args: { attempt: number; build_id: string };
+        Args: { attempt: number; build_id: string; result?: Json };
         Returns: {
           created_at: string;
           deleted_at: string | null;
@@ -432,9 +440,11 @@ export type Database = {
           created_at: string;
           finished_at: string | null;
           id: string;
+          max_attempts: number;
           message: string | null;
           plan_id: string;
           progress: number | null;
+          result: Json | null;
           run_after: string;
           started_at: string | null;
           status: string;
@@ -586,6 +596,8 @@ export type Database = {
         document_path: string | null;
         document_sha256: string | null;
         lease_expires_at: string | null;
+        max_attempts: number | null;
+        comment: string | null;
       };
       plan_approval: {
         plan_id: string | null;

@@ -30,7 +30,8 @@ export type DatabaseErrorCode =
   | "invalid_max_builds"
   | "invalid_lease_seconds"
   | "invalid_progress"
-  | "invalid_retry";
+  | "invalid_retry"
+  | "invalid_result";
 
 export type ErrorCode =
   | DatabaseErrorCode

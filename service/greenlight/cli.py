@@ -142,8 +142,8 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     GREENLIGHT_BUILD_ID, GREENLIGHT_ATTEMPT, GREENLIGHT_AGENT_ID, GREENLIGHT_PLAN_ID, GREENLIGHT_USER_ID,
     GREENLIGHT_SESSION_ID, GREENLIGHT_VERSION, GREENLIGHT_TITLE and GREENLIGHT_DOCUMENT_SHA256 describe the build.
     A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code 0 finishes the
-    build, 65 fails it for good; after any other, it is tried again, up to five times. The owner sees the last line
-    of its standard error.
+    build, 65 fails it for good; after any other, it is tried again, up to its last attempt. The owner sees the last
+    line of its standard error.
 
     It needs SUPABASE_URL and, unless --secret-key-file is given, SUPABASE_SECRET_KEY in the environment. COMMAND
     does not get the key.

@@ -53,7 +53,7 @@ RPCS = {
     "deleted_agents": (),
     "claim_builds": ("worker", "max_builds", "lease_seconds"),
     "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds"),
-    "finish_build": ("build_id", "attempt"),
+    "finish_build": ("build_id", "attempt", "result"),
     "fail_build": ("build_id", "attempt", "message", "retry"),
     "retry_build": ("agent_id",),
     "orphaned_documents": ("older_than", "after_name", "batch_size"),

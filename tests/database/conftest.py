@@ -443,8 +443,9 @@ class Project:
         assert claimed["agent_id"] == agent_id
         return claimed
 
-    def finish(self, claimed: Row) -> Row:
-        return self.call(None, "finish_build", build_id=claimed["build_id"], attempt=claimed["attempt"])
+    def finish(self, claimed: Row, **arguments: object) -> Row:
+        named = {"build_id": claimed["build_id"], "attempt": claimed["attempt"]}
+        return self.call(None, "finish_build", **named, **arguments)
 
     def fail(self, claimed: Row, message: str | None = "It broke.", **arguments: object) -> Row:
         named = {"build_id": claimed["build_id"], "attempt": claimed["attempt"], "message": message}

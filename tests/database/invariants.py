@@ -84,7 +84,7 @@ INVARIANTS: dict[str, str] = {
                 b.status in ('running', 'succeeded', 'failed')
                 and (b.attempt < 1 or b.worker is null or b.started_at is null)
             )
-            or b.attempt not between 0 and 5
+            or b.attempt not between 0 and b.max_attempts
             or (b.status = 'cancelled' and b.message is null)
             or b.finished_at < b.started_at
     """,

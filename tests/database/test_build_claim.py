@@ -26,6 +26,8 @@ def test_a_claim_hands_out_what_a_builder_needs(project: Project) -> None:
         "document_path": plan["document_path"],
         "document_sha256": plan["document_sha256"],
         "lease_expires_at": build["run_after"],
+        "max_attempts": 5,
+        "comment": None,
     }
     assert (build["status"], build["attempt"], build["worker"]) == ("running", 1, "w" * 200)
     assert build["started_at"] is not None

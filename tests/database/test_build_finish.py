@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from .builds import CALLS, OPEN, agent_of, cancel, is_sound, start, statuses
 from .conftest import Project, User, refused
@@ -55,6 +56,73 @@ def test_finishing_makes_the_agent_active(project: Project) -> None:
     )
     assert (event["actor"], event["actor_role"]) == (None, "service_role")
     assert is_sound(project)
+
+
+RESULTS: list[dict[str, object]] = [
+    {},
+    {"url": "https://example.com/made", "summary": "Three pages."},
+    {"nested": {"list": [1, None, True, "\u2028 <script> \U0001f680"]}, "n": 1.0},
+    {"x": "y" * (16_384 - len('{"x": ""}'))},
+]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=["empty", "url", "nested", "largest"])
+def test_a_result_is_kept_and_its_owner_reads_it(project: Project, result: dict[str, object]) -> None:
+    user, stranger = project.new_user(), project.new_user()
+    claimed = project.claim_agent(project.store_and_approve(user)["agent_id"])
+    assert project.finish(claimed, result=Jsonb(result))["status"] == "active"
+    for reader, seen in ((user, [{"result": result}]), (stranger, [])):
+        with project.as_user(reader) as connection:
+            assert connection.execute("select result from public.build").fetchall() == seen
+
+    # A repeat ignores the result.
+    before = project.everything()
+    for again in ({"another": 1}, None):
+        project.finish(claimed, result=Jsonb(again) if again else None)
+    assert project.everything() == before
+    assert is_sound(project)
+
+
+NO_RESULTS: list[object] = ["[]", '"text"', "1", "true", "null", '[{"url": "x"}]']
+TOO_LARGE: list[object] = [
+    Jsonb({"x": "y" * 16_376}),
+    Jsonb({"x": "\u00e9" * 8_200}),
+    Jsonb({"n": [0] * 6_000}),
+]
+
+
+@pytest.mark.parametrize("result", NO_RESULTS + TOO_LARGE, ids=lambda value: str(value)[:20])
+def test_what_is_no_object_or_too_large_is_no_result(project: Project, result: object) -> None:
+    claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
+    before = project.everything()
+    for build in (claimed, {**claimed, "attempt": 7}):
+        with refused("invalid_result", "PT422"):
+            project.finish(build, result=result)
+    with pytest.raises(psycopg.errors.CheckViolation), project.as_superuser() as connection:
+        connection.execute("update public.build set result = %s", (result,))
+    assert project.everything() == before
+    assert project.finish(claimed)["status"] == "active"
+    assert project.rows("select result from public.build") == [{"result": None}]
+
+
+def test_the_result_is_there_when_the_agent_becomes_active(project: Project) -> None:
+    """A trigger of the project's own reads it, in the same transaction."""
+    claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
+    with project.as_superuser() as connection:
+        connection.execute(
+            """
+            create table public.told (result jsonb);
+            create function public.tell() returns trigger language plpgsql as $$
+            begin
+                insert into public.told select result from public.build where agent_id = new.id;
+                return null;
+            end $$;
+            create trigger tell after update on public.agent for each row execute function public.tell();
+            grant all on public.told to postgres;
+            """
+        )
+    project.finish(claimed, result=Jsonb({"url": "https://example.com"}))
+    assert project.rows("select * from public.told") == [{"result": {"url": "https://example.com"}}]
 
 
 def test_failing_for_good_fails_the_agent(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from .builds import CALLS, agent_of, is_sound, seconds, start, statuses, wear_out
@@ -9,7 +10,7 @@ from .conftest import Project, refused
 
 
 def test_a_failed_attempt_is_tried_again_after_a_wait_that_grows_fourfold(project: Project) -> None:
-    """10 s times 4 to the power of attempt - 1, by the clock of the database; the fifth is the last."""
+    """10 s times 4 to the power of attempt - 1, by the clock of the database; by default the fifth is the last."""
     agent_id = project.store_and_approve(project.new_user())["agent_id"]
     for attempt, wait in ((1, 10), (2, 40), (3, 160), (4, 640)):
         claimed = project.claim_agent(agent_id)
@@ -34,6 +35,51 @@ def test_a_failed_attempt_is_tried_again_after_a_wait_that_grows_fourfold(projec
     assert agent_of(project, agent_id)["status"] == "failed"
     assert len(project.events(agent_id)) == 2
     assert is_sound(project)
+
+
+@pytest.mark.parametrize("most", [1, 2, 20])
+def test_a_build_is_tried_as_often_as_the_setting_said_when_it_was_made(project: Project, most: int) -> None:
+    user = project.new_user()
+    before = project.store_and_approve(user, "before")["agent_id"]
+    project.change_setting(max_attempts=most)
+    agent_id, poison = (project.store_and_approve(user, session)["agent_id"] for session in ("s1", "poison"))
+    project.change_setting(max_attempts=7)
+
+    for attempt in range(1, most + 1):
+        claimed = project.claim_agent(agent_id)
+        assert (claimed["attempt"], claimed["max_attempts"]) == (attempt, most)
+        assert project.fail(claimed)["status"] == ("queued" if attempt < most else "failed")
+
+    # The same for builders that die.
+    wear_out(project, poison)
+    project.claim_agent(before)
+    (build,) = project.builds(poison)
+    assert (build["status"], build["attempt"]) == ("failed", most)
+    assert build["message"] == f"No builder finished attempt {most} of {most}."
+
+    assert project.builds(before)[0]["max_attempts"] == 5
+    # Another try is another build.
+    project.call(user, "retry_build", agent_id=agent_id)
+    assert project.claim_agent(agent_id)["max_attempts"] == 7
+    assert is_sound(project)
+
+
+def test_the_pause_is_never_longer_than_six_hours(project: Project) -> None:
+    project.change_setting(max_attempts=20)
+    agent_id = project.store_and_approve(project.new_user())["agent_id"]
+    waits = []
+    for _ in range(19):
+        build = project.fail(project.claim_agent(agent_id))
+        waits.append(round(seconds(project, build["id"], "updated_at"), -1))
+    assert waits == [10, 40, 160, 640, 2560, 10240, *[21600] * 13]
+
+
+@pytest.mark.parametrize("most", [0, -1, 21, None])
+def test_no_project_tries_a_build_never_or_without_end(project: Project, most: int | None) -> None:
+    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.NotNullViolation)):
+        project.change_setting(max_attempts=most)
+    project.store_and_approve(project.new_user())
+    assert project.claim()[0]["max_attempts"] == 5
 
 
 def test_a_null_message_keeps_the_last(project: Project) -> None:

@@ -229,14 +229,15 @@ def test_a_claim_reads_the_queue_and_not_what_has_ended(large: tuple[Project, Us
     queue = explain(
         project,
         None,
-        "select id from public.build where status in ('queued', 'running') and run_after <= now() and attempt < 5"
+        "select id from public.build where status in ('queued', 'running') and run_after <= now()"
+        " and attempt < max_attempts"
         " order by run_after limit 10",
     )
     assert_short(queue)
     last = explain(
         project,
         None,
-        "select * from public.build where status = 'running' and attempt >= 5 and run_after <= now()",
+        "select * from public.build where status = 'running' and attempt >= max_attempts and run_after <= now()",
     )
     assert_short(last)
 

@@ -56,6 +56,7 @@ def test_rows_of_0_2_keep_their_meaning(old_project: Project) -> None:
     after = old_project.everything()
     assert without_new_columns(after, before) == before
     assert {row["decided_via"] for row in after["plan"]} == {None}
+    assert {(row["max_attempts"], row["result"]) for row in after["build"]} == {(5, None)}
     # A replay answers as it did, and adds nothing.
     for state in ("approved", "directly-approved", "superseded", "archived"):
         assert old_project.approve_proposed(user, state)["created"] is False
@@ -97,7 +98,7 @@ def test_a_proposal_of_0_2_whose_title_hides_something_is_still_decided(old_proj
 
 def test_an_upgrade_never_resets_a_setting(old_project: Project) -> None:
     upgrade(old_project)
-    old_project.change_setting(require_session=True, anonymous_may_decide=True)
+    old_project.change_setting(require_session=True, anonymous_may_decide=True, max_attempts=3)
     row = old_project.rows("select * from greenlight.setting")
     upgrade(old_project)
     assert old_project.rows("select * from greenlight.setting") == row

@@ -11,7 +11,7 @@ MESSAGE_LENGTH = 500  # code points; the database cuts what is longer
 class BuildFailed(Exception):  # noqa: N818 -- named after the status that it leads to
     """Raise this to fail a build with a message for the agent's owner.
 
-    With `retry` the build is queued again, until its fifth attempt; without, the agent is failed for good.
+    With `retry` the build is queued again, until its last attempt; without, the agent is failed for good.
     """
 
     def __init__(self, message: str, *, retry: bool = True) -> None:

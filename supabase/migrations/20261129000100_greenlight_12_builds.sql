@@ -1,0 +1,436 @@
+-- What became of a build: its result, and how often it is tried.
+
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
+
+-- By hand: statements for tables.
+
+alter table greenlight.setting add column max_attempts smallint not null default 5;
+-- squawk-ignore constraint-missing-not-valid
+alter table greenlight.setting add constraint setting_max_attempts_check check (max_attempts between 1 and 20);
+
+comment on column greenlight.setting.max_attempts is
+'How often a build is tried, 1 to 20: of builds that are made from now on.';
+
+alter table public.build
+add column max_attempts smallint not null default 5,
+add column result jsonb,
+add constraint build_max_attempts_check check (max_attempts between 1 and 20) not valid,
+add constraint build_result_check
+check (jsonb_typeof(result) = 'object' and octet_length(result::text) <= 16384) not valid;
+-- squawk-ignore constraint-missing-not-valid
+alter table public.build validate constraint build_max_attempts_check;
+-- squawk-ignore constraint-missing-not-valid
+alter table public.build validate constraint build_result_check;
+
+comment on column public.build.max_attempts is
+'How often it is tried: the project''s setting when the build was made.';
+comment on column public.build.result is
+'What the builder made: a JSON object. The agent''s page shows url (http or https only) and summary of it.';
+
+alter type public.build_claim add attribute max_attempts integer;
+alter type public.build_claim add attribute comment text;
+
+-- Builds whose last attempt is running, for claim_builds() to fail when its lease has ended. Nearly empty.
+drop index public.build_last_attempt_idx;
+create index build_last_attempt_idx on public.build (run_after) where status = 'running' and attempt >= max_attempts;
+
+-- Written by `make migration` from supabase/functions.sql.
+
+drop function greenlight.finish_build(uuid, integer);
+drop function public.finish_build(uuid, integer);
+
+-- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
+-- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
+-- the code and nothing else.
+create or replace function greenlight.refuse(code text, details text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_status text;
+    v_hint text;
+begin
+    select error.status, error.hint
+    into strict v_status, v_hint
+    from (
+        values
+        ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
+        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
+        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
+        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
+        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
+        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
+        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
+        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
+        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
+        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
+        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
+        ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
+        ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
+        ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
+        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
+        ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
+        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
+        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
+        ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
+        (
+            'invalid_document_url',
+            'PT422',
+            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
+        ),
+        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
+        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
+        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
+        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
+        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
+        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
+        ('invalid_retry', 'PT422', 'Use true or false.'),
+        ('invalid_result', 'PT422', 'Use a JSON object of at most 16,384 bytes, or leave it out.')
+    ) as error (code, status, hint)
+    where error.code = refuse.code;
+
+    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
+end;
+$$;
+revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
+
+-- The one rule of builds, enforced only here: an agent that is building and not deleted has exactly one open build, of
+-- its current plan; any other agent has none. So every function just updates the agent.
+create or replace function greenlight.keep_build()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_building boolean := new.status = 'building' and new.deleted_at is null;
+    v_cancelled text;
+begin
+    if tg_op = 'UPDATE' then
+        v_cancelled := case
+            when new.deleted_at is not null then 'The agent was deleted.'
+            when new.plan_id <> old.plan_id then 'A newer version was approved.'
+            when new.status = 'archived' then 'The agent was archived.'
+            when new.status not in ('active', 'failed') then 'The agent is ' || new.status || ' now.'
+        end;
+
+        update public.build as b
+        set
+            status = case
+                when v_cancelled is not null then 'cancelled'
+                when new.status = 'active' then 'succeeded'
+                else 'failed'
+            end,
+            message = coalesce(v_cancelled, b.message),
+            finished_at = clock_timestamp()
+        where
+            b.agent_id = new.id
+            and b.status in ('queued', 'running')
+            and not (v_building and b.plan_id = new.plan_id);
+    end if;
+
+    if v_building then
+        if tg_op = 'INSERT' or not exists (
+            select from public.build as b
+            where
+                b.agent_id = new.id
+                and b.status in ('queued', 'running')
+        ) then
+            insert into public.build (user_id, agent_id, plan_id, max_attempts)
+            select
+                new.user_id,
+                new.id,
+                new.plan_id,
+                s.max_attempts
+            from greenlight.setting as s;
+        end if;
+    end if;
+
+    return null;
+end;
+$$;
+revoke all on function greenlight.keep_build from public, anon, authenticated, service_role;
+
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
+returns setof public.build_claim
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_lease_end timestamptz;
+    v_build public.build;
+    v_claim public.build_claim;
+begin
+    if (char_length(worker) between 1 and 200) is not true then
+        perform greenlight.refuse('invalid_worker', 'worker is not 1 to 200 characters.');
+    end if;
+
+    if (max_builds between 1 and 100) is not true then
+        perform greenlight.refuse('invalid_max_builds', 'max_builds is not from 1 to 100.');
+    end if;
+
+    v_lease_end := v_now + greenlight.check_lease(lease_seconds);
+
+    -- If the lease of the last attempt has ended, a build is not tried again: it fails, and its agent with it.
+    for v_build in
+        select *
+        from public.build as b
+        where
+            b.status = 'running'
+            and b.attempt >= b.max_attempts
+            and b.run_after <= v_now
+    loop
+        -- All locks in one statement, in their order; the event refers to the plan. Only here, because a join in the
+        -- statement above would make every claim slower.
+        perform
+        from public.build as b
+        inner join public.plan as p on b.plan_id = p.id
+        inner join public.agent as a on b.agent_id = a.id
+        inner join auth.users as u on b.user_id = u.id
+        where
+            b.id = v_build.id
+            and b.status = 'running'
+            and b.run_after <= v_now
+        for key share of u skip locked
+        for no key update of a skip locked
+        for key share of p skip locked
+        for no key update of b skip locked;
+
+        continue when not found;
+
+        update public.build as b
+        set message = coalesce(b.message, format('No builder finished attempt %s of %s.', b.attempt, b.max_attempts))
+        where b.id = v_build.id;
+
+        update public.agent as a
+        set status = 'failed'
+        where a.id = v_build.agent_id;
+    end loop;
+
+    -- One at a time, because a limit that is a constant lets Postgres keep the plan; with max_builds as the limit it
+    -- plans again at each call, which costs more than the claims.
+    for v_number in 1..max_builds loop
+        update public.build as b
+        set
+            status = 'running',
+            attempt = b.attempt + 1,
+            run_after = v_lease_end,
+            worker = claim_builds.worker,
+            progress = null,
+            started_at = v_now
+        from public.plan as p
+        where
+            b.id = (
+                select due.id
+                from public.build as due
+                where
+                    due.status in ('queued', 'running')
+                    and due.run_after <= v_now
+                    and due.attempt < due.max_attempts
+                order by due.run_after
+                limit 1
+                for no key update skip locked
+            )
+            and p.id = b.plan_id
+        returning
+            b.id,
+            b.attempt,
+            b.agent_id,
+            b.plan_id,
+            b.user_id,
+            p.session_id,
+            p.version,
+            p.title,
+            p.document_path,
+            p.document_sha256,
+            b.run_after,
+            b.max_attempts,
+            p.comment
+        into v_claim;
+
+        exit when not found;
+        return next v_claim;
+    end loop;
+end;
+$$;
+revoke all on function greenlight.claim_builds from public, anon, authenticated, service_role;
+grant execute on function greenlight.claim_builds to service_role;
+
+create or replace function public.claim_builds(
+    worker text, max_builds integer default 1, lease_seconds integer default 60
+)
+returns setof public.build_claim
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select * from greenlight.claim_builds(worker, max_builds, lease_seconds);
+end;
+$$;
+comment on function public.claim_builds is
+'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
+'Pass build_id and attempt to renew, finish or fail a build. If the lease of the last attempt has ended, the build '
+'fails instead. For the service role.';
+revoke all on function public.claim_builds from public, anon, authenticated, service_role;
+grant execute on function public.claim_builds to service_role;
+
+create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_build public.build;
+    v_agent public.agent;
+begin
+    if not (jsonb_typeof(result) = 'object' and octet_length(result::text) <= 16384) then
+        perform greenlight.refuse('invalid_result', 'result is no JSON object, or is larger than 16,384 bytes.');
+    end if;
+
+    v_build := greenlight.lock_build(build_id);
+
+    if (
+        attempt >= 1
+        and attempt = v_build.attempt
+        and v_build.status in ('running', 'succeeded')
+    ) is not true then
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    if v_build.status = 'running' then
+        -- Before the agent, so that it is there when the agent becomes active.
+        if result is not null then
+            update public.build as b
+            set result = finish_build.result
+            where b.id = v_build.id;
+        end if;
+
+        update public.agent as a
+        set status = 'active'
+        where a.id = v_build.agent_id
+        returning * into v_agent;
+    else
+        select *
+        into v_agent
+        from public.agent as a
+        where a.id = v_build.agent_id;
+    end if;
+
+    return v_agent;
+end;
+$$;
+revoke all on function greenlight.finish_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.finish_build to service_role;
+
+create or replace function public.finish_build(build_id uuid, attempt integer, result jsonb default null)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.finish_build(build_id, attempt, result);
+end;
+$$;
+comment on function public.finish_build is
+'Finishes a running build: its agent becomes active. result is a JSON object of at most 16,384 bytes that says what '
+'was made; the agent''s page shows url and summary of it. A repeat returns the agent as it is now. For the service '
+'role.';
+revoke all on function public.finish_build from public, anon, authenticated, service_role;
+grant execute on function public.finish_build to service_role;
+
+create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
+returns public.build
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_build public.build;
+begin
+    if retry is null then
+        perform greenlight.refuse('invalid_retry', 'retry is missing.');
+    end if;
+
+    v_build := greenlight.lock_build(build_id);
+
+    if (
+        attempt >= 1
+        and attempt = v_build.attempt
+        and v_build.status in ('running', 'queued', 'failed')
+    ) is not true then
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    -- The repeat of a fail, or the last attempt, which claim_builds() has failed meanwhile.
+    if v_build.status <> 'running' then
+        return v_build;
+    end if;
+
+    if retry and attempt < v_build.max_attempts then
+        update public.build as b
+        set
+            status = 'queued',
+            run_after = clock_timestamp() + least(make_interval(secs => 10 * 4 ^ (b.attempt - 1)), interval '6 hours'),
+            message = coalesce(left(fail_build.message, 500), b.message)
+        where b.id = v_build.id;
+    else
+        update public.build as b
+        set message = coalesce(left(fail_build.message, 500), b.message)
+        where b.id = v_build.id;
+
+        update public.agent as a
+        set status = 'failed'
+        where a.id = v_build.agent_id;
+    end if;
+
+    select *
+    into v_build
+    from public.build as b
+    where b.id = v_build.id;
+
+    return v_build;
+end;
+$$;
+revoke all on function greenlight.fail_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.fail_build to service_role;
+
+create or replace function public.fail_build(
+    build_id uuid, attempt integer, message text, retry boolean default true
+)
+returns public.build
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.fail_build(build_id, attempt, message, retry);
+end;
+$$;
+comment on function public.fail_build is
+'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and so on, at most 6 hours; without '
+'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are '
+'no-ops. For the service role.';
+revoke all on function public.fail_build from public, anon, authenticated, service_role;
+grant execute on function public.fail_build to service_role;
+
+notify pgrst, 'reload schema';
