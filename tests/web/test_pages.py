@@ -214,6 +214,8 @@ def violations(page: Page, name: str) -> list[object]:
         for color_scheme in COLOR_SCHEMES:
             page.emulate_media(color_scheme=color_scheme)
             page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+            # What is not on the screen yet keeps the colours of the other scheme until it is.
+            page.add_style_tag(content="article * { content-visibility: visible !important }")
             rules = COLOR_RULES if color_scheme == "dark" else {}
             options = {"resultTypes": ["violations"], **rules}
             found += [
