@@ -1568,8 +1568,8 @@ grant execute on function public.withdraw_plan to authenticated, service_role;
 
 -- Part 7: agents ---------------------------------------------------------------------------------------------
 
--- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), and retry_build() change
--- an agent's status.
+-- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), stop_build() and
+-- retry_build() change an agent's status.
 create or replace function greenlight.transition_agent(agent_id uuid, to_status text)
 returns public.agent
 language plpgsql
@@ -1924,8 +1924,37 @@ end;
 $$;
 revoke all on function greenlight.refuse_attempt from public, anon, authenticated, service_role;
 
+-- Writes the end of what an attempt wrote, if it changed. The caller has checked that the attempt is the build's.
+create or replace function greenlight.write_log(build public.build, log text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_content text := right(log, 65536);
+begin
+    if v_content is null or exists (
+        select from public.build_log as l
+        where
+            l.build_id = build.id
+            and l.attempt = build.attempt
+            and l.content = v_content
+    ) then
+        return;
+    end if;
+
+    insert into public.build_log (build_id, attempt, user_id, content)
+    values (build.id, build.attempt, build.user_id, v_content)
+    on conflict on constraint build_log_pkey do update
+    set content = excluded.content;
+end;
+$$;
+revoke all on function greenlight.write_log from public, anon, authenticated, service_role;
+
 create or replace function greenlight.renew_build(
-    build_id uuid, attempt integer, progress integer, message text, lease_seconds integer
+    build_id uuid, attempt integer, progress integer, message text, lease_seconds integer, log text
 )
 returns public.build
 language plpgsql
@@ -1964,6 +1993,8 @@ begin
         perform greenlight.refuse_attempt(v_build, attempt);
     end if;
 
+    perform greenlight.write_log(v_build, log);
+
     return v_build;
 end;
 $$;
@@ -1975,7 +2006,8 @@ create or replace function public.renew_build(
     attempt integer,
     progress integer default null,
     message text default null,
-    lease_seconds integer default 60
+    lease_seconds integer default 60,
+    log text default null
 )
 returns public.build
 language plpgsql
@@ -1984,16 +2016,17 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.renew_build(build_id, attempt, progress, message, lease_seconds);
+    return greenlight.renew_build(build_id, attempt, progress, message, lease_seconds, log);
 end;
 $$;
 comment on function public.renew_build is
 'Extends the lease of a running build to lease_seconds from now, never shortens it, and reports progress (0 to 100) '
-'and a message; what is left out stays. For the service role.';
+'and a message; what is left out stays. log replaces the attempt''s row in build_log; its last 65,536 characters are '
+'kept. For the service role.';
 revoke all on function public.renew_build from public, anon, authenticated, service_role;
 grant execute on function public.renew_build to service_role;
 
-create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb)
+create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb, log text)
 returns public.agent
 language plpgsql
 volatile
@@ -2026,6 +2059,8 @@ begin
             where b.id = v_build.id;
         end if;
 
+        perform greenlight.write_log(v_build, log);
+
         update public.agent as a
         set status = 'active'
         where a.id = v_build.agent_id
@@ -2043,7 +2078,9 @@ $$;
 revoke all on function greenlight.finish_build from public, anon, authenticated, service_role;
 grant execute on function greenlight.finish_build to service_role;
 
-create or replace function public.finish_build(build_id uuid, attempt integer, result jsonb default null)
+create or replace function public.finish_build(
+    build_id uuid, attempt integer, result jsonb default null, log text default null
+)
 returns public.agent
 language plpgsql
 volatile
@@ -2051,17 +2088,19 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.finish_build(build_id, attempt, result);
+    return greenlight.finish_build(build_id, attempt, result, log);
 end;
 $$;
 comment on function public.finish_build is
 'Finishes a running build: its agent becomes active. result is a JSON object of at most 16,384 bytes that says what '
-'was made; the agent''s page shows url and summary of it. A repeat returns the agent as it is now. For the service '
-'role.';
+'was made; the agent''s page shows url and summary of it. log is as in renew_build(). A repeat returns the agent as it '
+'is now. For the service role.';
 revoke all on function public.finish_build from public, anon, authenticated, service_role;
 grant execute on function public.finish_build to service_role;
 
-create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
+create or replace function greenlight.fail_build(
+    build_id uuid, attempt integer, message text, retry boolean, log text
+)
 returns public.build
 language plpgsql
 volatile
@@ -2089,6 +2128,8 @@ begin
     if v_build.status <> 'running' then
         return v_build;
     end if;
+
+    perform greenlight.write_log(v_build, log);
 
     if retry and attempt < v_build.max_attempts then
         update public.build as b
@@ -2119,7 +2160,7 @@ revoke all on function greenlight.fail_build from public, anon, authenticated, s
 grant execute on function greenlight.fail_build to service_role;
 
 create or replace function public.fail_build(
-    build_id uuid, attempt integer, message text, retry boolean default true
+    build_id uuid, attempt integer, message text, retry boolean default true, log text default null
 )
 returns public.build
 language plpgsql
@@ -2128,13 +2169,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.fail_build(build_id, attempt, message, retry);
+    return greenlight.fail_build(build_id, attempt, message, retry, log);
 end;
 $$;
 comment on function public.fail_build is
 'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and so on, at most 6 hours; without '
-'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are '
-'no-ops. For the service role.';
+'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one; log is as in '
+'renew_build(). Repeats are no-ops. For the service role.';
 revoke all on function public.fail_build from public, anon, authenticated, service_role;
 grant execute on function public.fail_build to service_role;
 
@@ -2187,6 +2228,67 @@ comment on function public.retry_build is
 'and the service role.';
 revoke all on function public.retry_build from public, anon, authenticated, service_role;
 grant execute on function public.retry_build to authenticated, service_role;
+
+-- The one case in which a failed agent's build is cancelled. keep_build() finds it closed already.
+create or replace function greenlight.stop_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_owner uuid := greenlight.human_or_service_role();
+    v_agent public.agent := greenlight.lock_agent(agent_id, v_owner);
+begin
+    perform greenlight.refuse_deleted(v_agent);
+
+    if v_agent.status = 'failed' then
+        return v_agent;
+    end if;
+
+    if v_agent.status <> 'building' then
+        perform greenlight.refuse(
+            'illegal_transition', format('The agent is %s; only a building agent can be stopped.', v_agent.status)
+        );
+    end if;
+
+    update public.build as b
+    set
+        status = 'cancelled',
+        message = case when v_owner is null then 'Stopped by the service.' else 'Stopped by the owner.' end,
+        finished_at = clock_timestamp()
+    where
+        b.agent_id = v_agent.id
+        and b.status in ('queued', 'running');
+
+    update public.agent as a
+    set status = 'failed'
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
+end;
+$$;
+revoke all on function greenlight.stop_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.stop_build to authenticated, service_role;
+
+create or replace function public.stop_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.stop_build(agent_id);
+end;
+$$;
+comment on function public.stop_build is
+'Stops the build of an agent that is building: the build is cancelled, its attempt has no effect any more, and the '
+'agent is failed. Of a failed agent nothing happens. For the owner (humans only) and the service role.';
+revoke all on function public.stop_build from public, anon, authenticated, service_role;
+grant execute on function public.stop_build to authenticated, service_role;
 
 -- Part 9: retention, for the service role --------------------------------------------------------------------
 
@@ -2403,6 +2505,60 @@ comment on function public.purge_closed_plans is
 'it until it returns 0; locked plans are left for the next call. For the service role.';
 revoke all on function public.purge_closed_plans from public, anon, authenticated, service_role;
 grant execute on function public.purge_closed_plans to service_role;
+
+-- Locked ones are skipped. A build ends after its logs were written, so what was written later is not looked at.
+create or replace function greenlight.purge_build_logs(ended_before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_purged bigint;
+begin
+    delete from public.build_log as l
+    using (
+        select
+            old.build_id,
+            old.attempt
+        from public.build_log as old
+        inner join public.build as b on old.build_id = b.id
+        where
+            old.updated_at < purge_build_logs.ended_before
+            and b.finished_at < purge_build_logs.ended_before
+        order by old.updated_at
+        limit least(greatest(batch_size, 1), 1000)
+        for update of old skip locked
+    ) as ended
+    where
+        l.build_id = ended.build_id
+        and l.attempt = ended.attempt;
+
+    get diagnostics v_purged = row_count;
+
+    return v_purged;
+end;
+$$;
+revoke all on function greenlight.purge_build_logs from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_build_logs to service_role;
+
+create or replace function public.purge_build_logs(ended_before timestamptz, batch_size integer default 100)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.purge_build_logs(ended_before, batch_size);
+end;
+$$;
+comment on function public.purge_build_logs is
+'Removes for good the logs of builds that ended before ended_before, at most 1,000 at a time, and returns how many. '
+'Call it until it returns 0; locked ones are left for the next call. For the service role.';
+revoke all on function public.purge_build_logs from public, anon, authenticated, service_role;
+grant execute on function public.purge_build_logs to service_role;
 
 -- Part 10: installation ---------------------------------------------------------------------------------------
 

@@ -30,13 +30,15 @@ public.delete_agent(uuid),
 public.restore_agent(uuid),
 public.deleted_agents(),
 public.claim_builds(text, integer, integer),
-public.renew_build(uuid, integer, integer, text, integer),
-public.finish_build(uuid, integer, jsonb),
-public.fail_build(uuid, integer, text, boolean),
+public.renew_build(uuid, integer, integer, text, integer, text),
+public.finish_build(uuid, integer, jsonb, text),
+public.fail_build(uuid, integer, text, boolean, text),
 public.retry_build(uuid),
+public.stop_build(uuid),
 public.orphaned_documents(interval, text, integer),
 public.purge_deleted_agents(timestamptz, integer),
 public.purge_closed_plans(timestamptz, integer),
+public.purge_build_logs(timestamptz, integer),
 public.installation();
 
 -- The functions in our own schema: those that take or return rows of ours go before the tables and types.
@@ -65,6 +67,7 @@ $$;
 -- These policies read one of the views, which read the tables.
 drop policy if exists select_own on public.plan;
 drop policy if exists select_own on public.agent_event;
+drop policy if exists select_own on public.build_log;
 drop policy if exists select_own on public.build;
 
 drop view if exists
@@ -72,6 +75,7 @@ greenlight.closed_plan,
 greenlight.own_agent;
 
 drop table if exists
+public.build_log,
 public.build,
 public.agent_event,
 public.agent,

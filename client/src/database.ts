@@ -182,6 +182,42 @@ export type Database = {
           },
         ];
       };
+      build_log: {
+        Row: {
+          attempt: number;
+          build_id: string;
+          content: string;
+          created_at: string;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          attempt: number;
+          build_id: string;
+          content: string;
+          created_at?: string;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          attempt?: number;
+          build_id?: string;
+          content?: string;
+          created_at?: string;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "build_log_build_fkey";
+            columns: ["build_id"];
+            isOneToOne: false;
+            referencedRelation: "build";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       plan: {
         Row: {
           comment: string | null;
@@ -321,7 +357,7 @@ export type Database = {
         };
       };
       fail_build: {
-        Args: { attempt: number; build_id: string; message: string; retry?: boolean };
+        Args: { attempt: number; build_id: string; log?: string; message: string; retry?: boolean };
         Returns: {
           agent_id: string;
           attempt: number;
@@ -348,7 +384,7 @@ export type Database = {
         };
       };
       finish_build: {
-        Args: { attempt: number; build_id: string; result?: Json };
+        Args: { attempt: number; build_id: string; log?: string; result?: Json };
         Returns: {
           created_at: string;
           deleted_at: string | null;
@@ -394,6 +430,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      purge_build_logs: { Args: { batch_size?: number; ended_before: string }; Returns: number };
       purge_closed_plans: { Args: { batch_size?: number; closed_before: string }; Returns: number };
       purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
       reject_plan: {
@@ -431,6 +468,7 @@ export type Database = {
           attempt: number;
           build_id: string;
           lease_seconds?: number;
+          log?: string;
           message?: string;
           progress?: number;
         };
@@ -510,6 +548,26 @@ export type Database = {
         };
       };
       retry_build: {
+        Args: { agent_id: string };
+        Returns: {
+          created_at: string;
+          deleted_at: string | null;
+          id: string;
+          name: string | null;
+          plan_id: string;
+          session_id: string;
+          status: string;
+          updated_at: string;
+          user_id: string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "agent";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      stop_build: {
         Args: { agent_id: string };
         Returns: {
           created_at: string;

@@ -177,7 +177,7 @@ def _amount(text: str | float) -> float:
 
 
 @app.command(short_help="Remove old deleted agents, closed proposals, unused documents.")
-def retention(
+def retention(  # noqa: PLR0913, PLR0917 -- each is an option
     apply: Annotated[
         bool, typer.Option("--apply", help="Remove. Without it, only report what would be removed.")
     ] = False,
@@ -200,6 +200,14 @@ def retention(
             help="Keep proposals for so long after they were refused, replaced or expired.",
         ),
     ] = 30,
+    keep_logs_days: Annotated[
+        float,
+        typer.Option(
+            parser=_amount,
+            metavar="DAYS",
+            help="Keep the logs of builds for so long after the build ended.",
+        ),
+    ] = 30,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Items in one request.")] = 200,
 ) -> None:
     """Purge agents deleted long ago and proposals closed long ago; remove documents that no plan refers to.
@@ -214,6 +222,7 @@ def retention(
         timedelta(hours=grace_hours),
         timedelta(days=keep_deleted_days),
         timedelta(days=keep_closed_days),
+        timedelta(days=keep_logs_days),
         batch_size,
     )
     raise typer.Exit(command.main(options))

@@ -52,13 +52,15 @@ RPCS = {
     "restore_agent": ("agent_id",),
     "deleted_agents": (),
     "claim_builds": ("worker", "max_builds", "lease_seconds"),
-    "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds"),
-    "finish_build": ("build_id", "attempt", "result"),
-    "fail_build": ("build_id", "attempt", "message", "retry"),
+    "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds", "log"),
+    "finish_build": ("build_id", "attempt", "result", "log"),
+    "fail_build": ("build_id", "attempt", "message", "retry", "log"),
     "retry_build": ("agent_id",),
+    "stop_build": ("agent_id",),
     "orphaned_documents": ("older_than", "after_name", "batch_size"),
     "purge_deleted_agents": ("deleted_before", "batch_size"),
     "purge_closed_plans": ("closed_before", "batch_size"),
+    "purge_build_logs": ("ended_before", "batch_size"),
     "installation": (),
 }
 

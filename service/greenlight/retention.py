@@ -44,6 +44,7 @@ class Options:
     grace: timedelta
     keep_deleted: timedelta
     keep_closed: timedelta
+    keep_logs: timedelta
     batch_size: int
 
 
@@ -54,6 +55,7 @@ class Stats:
     agents: int = 0
     locked: int = 0
     plans: int = 0
+    logs: int = 0
     documents: int = 0
     no_longer_orphans: int = 0  # approved, or removed by another run
     kept: dict[str, str] = field(default_factory=dict)  # still orphans: why, by name
@@ -86,6 +88,17 @@ def purge_plans(
     while purged := supabase.rpc("purge_closed_plans", arguments, _NUMBER):
         stats.plans += purged
         typer.echo(f"Purged {stats.plans} closed plans.")
+        _stop_if(stop)
+
+
+def purge_logs(
+    supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
+) -> None:
+    """Purge the logs of builds that ended before then."""
+    arguments = {"ended_before": before.isoformat(), "batch_size": batch_size}
+    while purged := supabase.rpc("purge_build_logs", arguments, _NUMBER):
+        stats.logs += purged
+        typer.echo(f"Purged {stats.logs} logs.")
         _stop_if(stop)
 
 
@@ -133,6 +146,9 @@ def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading
     before = now - options.keep_deleted
     agents, plans = (count_deleted(supabase, table, before) for table in ("agent", "plan"))
     closed = count_closed(supabase, now - options.keep_closed)
+    logs = supabase.count(
+        "build_log", select="build_id", updated_at=f"lt.{(now - options.keep_logs).isoformat()}"
+    )
     documents = 0
     for batch in supabase.orphans(options.grace, options.batch_size):
         documents += len(batch)
@@ -141,6 +157,7 @@ def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading
         f"Would purge {agents} agents with {plans} plans, whose documents would then be removed as well."
     )
     typer.echo(f"Would purge at most {closed} plans that were closed without an approval.")
+    typer.echo(f"Would purge at most {logs} logs of builds.")
     typer.echo(f"Would remove {documents} documents that no plan refers to.")
     typer.echo("Nothing was changed: this was a dry run. Use --apply to remove.")
 
@@ -149,6 +166,8 @@ def summarize(stats: Stats) -> None:
     typer.echo(
         f"Purged {stats.agents} agents and {stats.plans} closed plans, and removed {stats.documents} documents."
     )
+    if stats.logs:
+        typer.echo(f"Purged {stats.logs} logs of builds.")
     if stats.no_longer_orphans:
         typer.echo(
             f"{stats.no_longer_orphans} documents were approved or removed by another process in the meantime."
@@ -210,6 +229,7 @@ def _run(supabase: Supabase, options: Options, stats: Stats, stop: threading.Eve
     if options.apply:
         purge_agents(supabase, now - options.keep_deleted, options.batch_size, stats, stop)
         purge_plans(supabase, now - options.keep_closed, options.batch_size, stats, stop)
+        purge_logs(supabase, now - options.keep_logs, options.batch_size, stats, stop)
         remove_documents(supabase, options.grace, options.batch_size, stats, stop)
     else:
         dry_run(supabase, options, now, stop)

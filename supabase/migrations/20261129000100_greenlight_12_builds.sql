@@ -1,7 +1,48 @@
--- What became of a build: its result, and how often it is tried.
+-- What became of a build: its result, its log, its stop, and how often it is tried.
 
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
+
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(distinct 'public.' || names.name, ', ')
+    into v_taken
+    from (
+        select 'relation' as kind, relname as name
+        from pg_catalog.pg_class
+        where relnamespace = 'public'::regnamespace
+
+        union all
+        select 'type', typname
+        from pg_catalog.pg_type
+        where typnamespace = 'public'::regnamespace
+
+        union all
+        select 'function', proname
+        from pg_catalog.pg_proc
+        where pronamespace = 'public'::regnamespace
+    ) as names
+    where
+        (names.kind, names.name) in (
+            ('function', 'purge_build_logs'),
+            ('function', 'stop_build'),
+            ('relation', 'build_log'),
+            ('relation', 'build_log_owner_idx'),
+            ('relation', 'build_log_pkey'),
+            ('relation', 'build_log_updated_idx'),
+            ('type', 'build_log')
+        );
+
+    if v_taken is not null then
+        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
+            using
+                errcode = 'duplicate_object',
+                hint = 'Rename or remove what is named above, then push again.';
+    end if;
+end;
+$$;
 
 -- By hand: statements for tables.
 
@@ -31,14 +72,68 @@ comment on column public.build.result is
 alter type public.build_claim add attribute max_attempts integer;
 alter type public.build_claim add attribute comment text;
 
+create table public.build_log (
+    build_id uuid not null,
+    attempt integer not null,
+    user_id uuid not null,
+    content text not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+
+    constraint build_log_pkey primary key (build_id, attempt),
+
+    constraint build_log_build_fkey
+    foreign key (build_id) references public.build (id) on delete cascade,
+
+    constraint build_log_attempt_check check (attempt >= 1),
+    constraint build_log_content_check check (char_length(content) <= 65536)
+);
+
+comment on table public.build_log is
+'The end of what an attempt at a build wrote, if its builder shares that. Written by functions only.';
+comment on column public.build_log.content is
+'The last 65,536 characters. They are the builder''s: show them as text.';
+
+-- What purge_build_logs() looks for.
+create index build_log_updated_idx on public.build_log (updated_at);
+
+-- An owner's rows, for the policy; n_distinct as for the other tables.
+create index build_log_owner_idx on public.build_log (user_id);
+alter table public.build_log alter column user_id set (n_distinct = -0.5);
+
+alter table public.build_log enable row level security;
+revoke all on table public.build_log from public, anon, authenticated, service_role;
+grant select on table public.build_log to authenticated, service_role;
+
+-- Visible while its build is: build's own policy applies to the inner select, which finds it by its key.
+create policy select_own on public.build_log
+for select to authenticated
+using (
+    user_id = (select auth.uid())
+    and (
+        select build.id
+        from public.build
+        where build.id = build_log.build_id
+    ) is not null
+);
+
+create trigger touch
+before update on public.build_log
+for each row
+execute function greenlight.touch();
+
 -- Builds whose last attempt is running, for claim_builds() to fail when its lease has ended. Nearly empty.
 drop index public.build_last_attempt_idx;
 create index build_last_attempt_idx on public.build (run_after) where status = 'running' and attempt >= max_attempts;
 
 -- Written by `make migration` from supabase/functions.sql.
 
+drop function greenlight.fail_build(uuid, integer, text, boolean);
 drop function greenlight.finish_build(uuid, integer);
+drop function greenlight.renew_build(uuid, integer, integer, text, integer);
+drop function public.fail_build(uuid, integer, text, boolean);
 drop function public.finish_build(uuid, integer);
+drop function public.renew_build(uuid, integer, integer, text, integer);
 
 -- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
 -- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
@@ -288,7 +383,109 @@ comment on function public.claim_builds is
 revoke all on function public.claim_builds from public, anon, authenticated, service_role;
 grant execute on function public.claim_builds to service_role;
 
-create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb)
+-- Writes the end of what an attempt wrote, if it changed. The caller has checked that the attempt is the build's.
+create or replace function greenlight.write_log(build public.build, log text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_content text := right(log, 65536);
+begin
+    if v_content is null or exists (
+        select from public.build_log as l
+        where
+            l.build_id = build.id
+            and l.attempt = build.attempt
+            and l.content = v_content
+    ) then
+        return;
+    end if;
+
+    insert into public.build_log (build_id, attempt, user_id, content)
+    values (build.id, build.attempt, build.user_id, v_content)
+    on conflict on constraint build_log_pkey do update
+    set content = excluded.content;
+end;
+$$;
+revoke all on function greenlight.write_log from public, anon, authenticated, service_role;
+
+create or replace function greenlight.renew_build(
+    build_id uuid, attempt integer, progress integer, message text, lease_seconds integer, log text
+)
+returns public.build
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_lease interval;
+    v_build public.build;
+begin
+    if not (progress between 0 and 100) then
+        perform greenlight.refuse('invalid_progress', 'progress is not from 0 to 100.');
+    end if;
+
+    v_lease := greenlight.check_lease(lease_seconds);
+
+    update public.build as b
+    set
+        run_after = greatest(b.run_after, clock_timestamp() + v_lease),
+        progress = coalesce(renew_build.progress, b.progress),
+        message = coalesce(left(renew_build.message, 500), b.message)
+    where
+        b.id = build_id
+        and b.status = 'running'
+        and b.attempt = renew_build.attempt
+        and renew_build.attempt >= 1
+    returning * into v_build;
+
+    if not found then
+        select *
+        into v_build
+        from public.build as b
+        where b.id = build_id;
+
+        perform greenlight.refuse_attempt(v_build, attempt);
+    end if;
+
+    perform greenlight.write_log(v_build, log);
+
+    return v_build;
+end;
+$$;
+revoke all on function greenlight.renew_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.renew_build to service_role;
+
+create or replace function public.renew_build(
+    build_id uuid,
+    attempt integer,
+    progress integer default null,
+    message text default null,
+    lease_seconds integer default 60,
+    log text default null
+)
+returns public.build
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.renew_build(build_id, attempt, progress, message, lease_seconds, log);
+end;
+$$;
+comment on function public.renew_build is
+'Extends the lease of a running build to lease_seconds from now, never shortens it, and reports progress (0 to 100) '
+'and a message; what is left out stays. log replaces the attempt''s row in build_log; its last 65,536 characters are '
+'kept. For the service role.';
+revoke all on function public.renew_build from public, anon, authenticated, service_role;
+grant execute on function public.renew_build to service_role;
+
+create or replace function greenlight.finish_build(build_id uuid, attempt integer, result jsonb, log text)
 returns public.agent
 language plpgsql
 volatile
@@ -321,6 +518,8 @@ begin
             where b.id = v_build.id;
         end if;
 
+        perform greenlight.write_log(v_build, log);
+
         update public.agent as a
         set status = 'active'
         where a.id = v_build.agent_id
@@ -338,7 +537,9 @@ $$;
 revoke all on function greenlight.finish_build from public, anon, authenticated, service_role;
 grant execute on function greenlight.finish_build to service_role;
 
-create or replace function public.finish_build(build_id uuid, attempt integer, result jsonb default null)
+create or replace function public.finish_build(
+    build_id uuid, attempt integer, result jsonb default null, log text default null
+)
 returns public.agent
 language plpgsql
 volatile
@@ -346,17 +547,19 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.finish_build(build_id, attempt, result);
+    return greenlight.finish_build(build_id, attempt, result, log);
 end;
 $$;
 comment on function public.finish_build is
 'Finishes a running build: its agent becomes active. result is a JSON object of at most 16,384 bytes that says what '
-'was made; the agent''s page shows url and summary of it. A repeat returns the agent as it is now. For the service '
-'role.';
+'was made; the agent''s page shows url and summary of it. log is as in renew_build(). A repeat returns the agent as it '
+'is now. For the service role.';
 revoke all on function public.finish_build from public, anon, authenticated, service_role;
 grant execute on function public.finish_build to service_role;
 
-create or replace function greenlight.fail_build(build_id uuid, attempt integer, message text, retry boolean)
+create or replace function greenlight.fail_build(
+    build_id uuid, attempt integer, message text, retry boolean, log text
+)
 returns public.build
 language plpgsql
 volatile
@@ -384,6 +587,8 @@ begin
     if v_build.status <> 'running' then
         return v_build;
     end if;
+
+    perform greenlight.write_log(v_build, log);
 
     if retry and attempt < v_build.max_attempts then
         update public.build as b
@@ -414,7 +619,7 @@ revoke all on function greenlight.fail_build from public, anon, authenticated, s
 grant execute on function greenlight.fail_build to service_role;
 
 create or replace function public.fail_build(
-    build_id uuid, attempt integer, message text, retry boolean default true
+    build_id uuid, attempt integer, message text, retry boolean default true, log text default null
 )
 returns public.build
 language plpgsql
@@ -423,14 +628,129 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.fail_build(build_id, attempt, message, retry);
+    return greenlight.fail_build(build_id, attempt, message, retry, log);
 end;
 $$;
 comment on function public.fail_build is
 'Fails an attempt. With retry the build is queued again, after 10 s, 40 s, 160 s and so on, at most 6 hours; without '
-'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one. Repeats are '
-'no-ops. For the service role.';
+'it, or at the last attempt, the build fails, and its agent with it. A null message keeps the last one; log is as in '
+'renew_build(). Repeats are no-ops. For the service role.';
 revoke all on function public.fail_build from public, anon, authenticated, service_role;
 grant execute on function public.fail_build to service_role;
+
+-- The one case in which a failed agent's build is cancelled. keep_build() finds it closed already.
+create or replace function greenlight.stop_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_owner uuid := greenlight.human_or_service_role();
+    v_agent public.agent := greenlight.lock_agent(agent_id, v_owner);
+begin
+    perform greenlight.refuse_deleted(v_agent);
+
+    if v_agent.status = 'failed' then
+        return v_agent;
+    end if;
+
+    if v_agent.status <> 'building' then
+        perform greenlight.refuse(
+            'illegal_transition', format('The agent is %s; only a building agent can be stopped.', v_agent.status)
+        );
+    end if;
+
+    update public.build as b
+    set
+        status = 'cancelled',
+        message = case when v_owner is null then 'Stopped by the service.' else 'Stopped by the owner.' end,
+        finished_at = clock_timestamp()
+    where
+        b.agent_id = v_agent.id
+        and b.status in ('queued', 'running');
+
+    update public.agent as a
+    set status = 'failed'
+    where a.id = v_agent.id
+    returning * into v_agent;
+
+    return v_agent;
+end;
+$$;
+revoke all on function greenlight.stop_build from public, anon, authenticated, service_role;
+grant execute on function greenlight.stop_build to authenticated, service_role;
+
+create or replace function public.stop_build(agent_id uuid)
+returns public.agent
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.stop_build(agent_id);
+end;
+$$;
+comment on function public.stop_build is
+'Stops the build of an agent that is building: the build is cancelled, its attempt has no effect any more, and the '
+'agent is failed. Of a failed agent nothing happens. For the owner (humans only) and the service role.';
+revoke all on function public.stop_build from public, anon, authenticated, service_role;
+grant execute on function public.stop_build to authenticated, service_role;
+
+-- Locked ones are skipped. A build ends after its logs were written, so what was written later is not looked at.
+create or replace function greenlight.purge_build_logs(ended_before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_purged bigint;
+begin
+    delete from public.build_log as l
+    using (
+        select
+            old.build_id,
+            old.attempt
+        from public.build_log as old
+        inner join public.build as b on old.build_id = b.id
+        where
+            old.updated_at < purge_build_logs.ended_before
+            and b.finished_at < purge_build_logs.ended_before
+        order by old.updated_at
+        limit least(greatest(batch_size, 1), 1000)
+        for update of old skip locked
+    ) as ended
+    where
+        l.build_id = ended.build_id
+        and l.attempt = ended.attempt;
+
+    get diagnostics v_purged = row_count;
+
+    return v_purged;
+end;
+$$;
+revoke all on function greenlight.purge_build_logs from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_build_logs to service_role;
+
+create or replace function public.purge_build_logs(ended_before timestamptz, batch_size integer default 100)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.purge_build_logs(ended_before, batch_size);
+end;
+$$;
+comment on function public.purge_build_logs is
+'Removes for good the logs of builds that ended before ended_before, at most 1,000 at a time, and returns how many. '
+'Call it until it returns 0; locked ones are left for the next call. For the service role.';
+revoke all on function public.purge_build_logs from public, anon, authenticated, service_role;
+grant execute on function public.purge_build_logs to service_role;
 
 notify pgrst, 'reload schema';

@@ -88,7 +88,7 @@ INVARIANTS: dict[str, str] = {
             or (b.status = 'cancelled' and b.message is null)
             or b.finished_at < b.started_at
     """,
-    "an active or paused agent has a build that succeeded with its plan, and a failed one a build that failed": """
+    "an active or paused agent has a build of its plan that succeeded, a failed one one that failed or was stopped": """
         select a.id from public.agent a
         where case
             when a.status in ('active', 'paused') then not exists (
@@ -97,7 +97,8 @@ INVARIANTS: dict[str, str] = {
             )
             when a.status = 'failed' then not exists (
                 select from public.build b
-                where b.agent_id = a.id and b.plan_id = a.plan_id and b.status = 'failed'
+                where b.agent_id = a.id and b.plan_id = a.plan_id
+                    and (b.status = 'failed' or (b.status = 'cancelled' and starts_with(b.message, 'Stopped by ')))
             )
         end
     """,

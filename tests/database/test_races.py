@@ -215,6 +215,35 @@ def test_finish_and_fail_race_each_other_and_every_cancellation(project: Project
     assert broken_invariants(project) == []
 
 
+def test_a_stop_races_everything_that_a_builder_does(project: Project, race: Race) -> None:
+    """Either the build finished before, or nothing that the builder says afterwards has an effect."""
+    user = project.new_user()
+    met = {("done", "illegal_transition"), ("build_lost", "done")}
+    ends: set[tuple[str, str]] = set()
+    for number in race.rounds():
+        claimed = claimed_of(project, user, f"s{number}")
+        agent_id = claimed["agent_id"]
+        if number % 2:
+            project.make_due(claimed["build_id"])
+        answers = race(
+            finish=partial(project.finish, claimed, log="finished"),
+            stop=partial(project.call, user, "stop_build", agent_id=agent_id),
+            again=partial(project.call, None, "stop_build", agent_id=agent_id),
+            renew=partial(project.renew, claimed, log="renewed"),
+            claim=project.claim,
+        )
+        assert answers["again"] == answers["stop"]
+        (agent,) = project.rows("select status from public.agent where id = %s", agent_id)
+        (build,) = project.builds(agent_id)
+        if answers["finish"] == "done":
+            assert (agent["status"], build["status"]) == ("active", "succeeded")
+        else:
+            assert (agent["status"], build["status"]) == ("failed", "cancelled")
+        ends.add((answers["finish"], answers["stop"]))
+    assert ends <= met, race.seen
+    assert broken_invariants(project) == []
+
+
 def test_two_builders_on_a_lease_that_has_ended(project: Project, race: Race) -> None:
     """One of them claims it, or the one that held it comes back first; never two."""
     user = project.new_user()

@@ -31,7 +31,7 @@ MIGRATIONS = "\n".join(
     path.read_text() for path in sorted((PAGE.parents[1] / "supabase" / "migrations").glob("*.sql"))
 )
 ROLES = ("anon", "owner", "OAuth client", "stranger", "service_role", "expired", "forged")
-TABLES = ("plan", "agent", "agent_event", "build")
+TABLES = ("plan", "agent", "agent_event", "build", "build_log")
 Json = Any
 
 
@@ -102,6 +102,32 @@ class Scene:
         return str(self._world.stack.claim(self._world.owner.approved()["agent_id"])["build_id"])
 
     @cached_property
+    def log(self) -> str:
+        """Return what an attempt wrote that failed."""
+        return self._log(self._world.owner.approved()["agent_id"])
+
+    @cached_property
+    def deleted_log(self) -> str:
+        agent = self._world.owner.approved()["agent_id"]
+        log = self._log(agent)
+        assert self._world.owner.rpc("delete_agent", agent_id=agent).status_code == 200
+        return log
+
+    @cached_property
+    def logged(self) -> str:
+        """Return the time before which every build has ended that has a log."""
+        assert self.log
+        return "infinity"
+
+    def _log(self, agent: str) -> str:
+        log = str(uuid.uuid4())
+        build = self._world.stack.claim(agent)["build_id"]
+        self._world.stack.as_builder(
+            "fail_build", build_id=build, attempt=1, message="no", retry=False, log=log
+        )
+        return log
+
+    @cached_property
     def failed_agent(self) -> str:
         agent = str(self._world.owner.approved()["agent_id"])
         build = self._world.stack.claim(agent)["build_id"]
@@ -157,7 +183,7 @@ class World:
         """Return everything that this user has, documents without a plan (orphans) or not, and the bucket."""
         statements = (
             *(
-                f"select to_jsonb(t) from public.{table} as t where user_id = %(id)s order by id"
+                f"select to_jsonb(t) from public.{table} as t where user_id = %(id)s order by t::text"
                 for table in TABLES
             ),
             """
@@ -239,11 +265,12 @@ def of_the_spare_document(name: str) -> Attempt:
 
 def insert(table: str) -> Attempt:
     def attempt(world: World, role: str, scene: Scene) -> Request:
+        assert scene.log
         query = f"select to_jsonb(t) from public.{table} as t where user_id = %s limit 1"
         found = world.database.execute(query, [world.owner.id]).fetchone()
         assert found is not None
         row = {**found[0], "session_id": "another"} if "session_id" in found[0] else dict(found[0])
-        row.pop("id")
+        row.pop("id", None)
         return partial(world.ask, role, "POST", f"/rest/v1/{table}", json=row)
 
     return attempt
@@ -274,18 +301,21 @@ CHANGES = {
     "agent": {"status": "archived"},
     "agent_event": {"kind": "deleted"},
     "build": {"status": "cancelled"},
+    "build_log": {"content": "another"},
 }
 OF = {
     "plan": "id=eq.{plan}",
     "agent": "id=eq.{agent}",
     "agent_event": "agent_id=eq.{agent}",
     "build": "agent_id=eq.{agent}",
+    "build_log": "content=eq.{log}",
 }
 OF_DELETED = {
     "plan": "user_id=eq.{user}&deleted_at=not.is.null",
     "agent": "id=eq.{deleted_agent}",
     "agent_event": "agent_id=eq.{deleted_agent}",
     "build": "agent_id=eq.{deleted_agent}",
+    "build_log": "content=eq.{deleted_log}",
 }
 NEW = "{user}/{session}/{other}.md"
 OBJECT = "/storage/v1/object"
@@ -338,11 +368,13 @@ WRITES: dict[str, Attempt] = {
     "rpc withdraw_plan": for_the_user("withdraw_plan", session_id="{proposed}", version=1),
     "rpc transition_agent": rpc("transition_agent", agent_id="{agent}", to_status="archived"),
     "rpc retry_build": rpc("retry_build", agent_id="{failed_agent}"),
+    "rpc stop_build": rpc("stop_build", agent_id="{agent}"),
     "rpc claim_builds": rpc("claim_builds", worker="{due}"),
     "rpc renew_build": rpc("renew_build", build_id="{build}", attempt=1, progress=5),
     "rpc finish_build": rpc("finish_build", build_id="{build}", attempt=1),
     "rpc fail_build": rpc("fail_build", build_id="{build}", attempt=1, message="no"),
     "rpc purge_closed_plans": rpc("purge_closed_plans", closed_before="{withdrawn}", batch_size=1000),
+    "rpc purge_build_logs": rpc("purge_build_logs", ended_before="{logged}", batch_size=1000),
     "rpc delete_agent": rpc("delete_agent", agent_id="{agent}"),
     "rpc restore_agent": rpc("restore_agent", agent_id="{deleted_agent}"),
     "rpc purge_deleted_agents": rpc("purge_deleted_agents", deleted_before="infinity", batch_size=1000),

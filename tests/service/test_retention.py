@@ -289,6 +289,26 @@ def test_old_closed_proposals_are_purged_with_their_documents(project: Project, 
     assert {name.split("/")[1] for name in project.documents(user)} == {"with", "waiting"}
 
 
+def test_logs_of_builds_that_ended_long_ago_are_purged(project: Project, user: Caller, stack: Any) -> None:
+    project.run("--apply", "--keep-logs-days", "0")  # what other tests have left
+    ended, running = (stack.claim(user.approved()["agent_id"])["build_id"] for _ in range(2))
+    stack.as_builder("finish_build", build_id=ended, attempt=1, log="ended")
+    stack.as_builder("renew_build", build_id=running, attempt=1, log="running")
+
+    assert "logs of builds" not in project.run("--apply").out  # ended today
+    assert len(user.rows("build_log", order="build_id")) == 2
+
+    run = project.run("--keep-logs-days", "0")
+    assert "Would purge at most 2 logs of builds." in run.out
+    assert len(user.rows("build_log", order="build_id")) == 2
+
+    run = project.run("--apply", "--keep-logs-days", "0")
+    assert run.status == 0, run.text
+    assert "Purged 1 logs of builds." in run.out
+    assert [log["content"] for log in user.rows("build_log", order="build_id")] == ["running"]
+    assert len(user.rows("build")) == 2
+
+
 def test_how_long_deleted_agents_are_kept_can_be_said(project: Project, user: Caller) -> None:
     agent_id = user.approved()["agent_id"]
     project.delete_agent(user, agent_id, 5)
