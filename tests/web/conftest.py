@@ -292,6 +292,11 @@ def approve(page: Page) -> str:
     return redirected(page)
 
 
+def status_of(page: Page) -> Locator:
+    """Return what an agent's page says that the agent does."""
+    return page.get_by_role("region", name="Status").get_by_role("status")
+
+
 AGENT_ADDRESS = re.compile(r"/build/([0-9a-f-]{36})$")
 
 

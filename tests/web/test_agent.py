@@ -7,11 +7,16 @@ from playwright.sync_api import Page, Request, Response, expect
 
 from tests.conftest import RunningStack
 from tests.plan import new_session, sha256
-from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, sign_in
+from tests.web.conftest import PLAN, REFUSED, Account, OpenPage, sign_in, status_of
+
+
+def choose(page: Page, name: str) -> None:
+    """Choose what is done rarely."""
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name=name).click()
 
 
 def confirm(page: Page, name: str) -> None:
-    page.get_by_role("main").get_by_role("button", name=name).click()
     page.get_by_role("alertdialog").get_by_role("button", name=name).click()
 
 
@@ -59,11 +64,11 @@ def test_the_status_updates_by_itself(open_page: OpenPage, account: Account) -> 
     agent_id = account.approved()["agent_id"]
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
-    expect(page.locator(".agent-status")).to_have_text("building")
+    expect(status_of(page)).to_have_text("Building")
 
     account.finish_building(agent_id)
 
-    expect(page.locator(".agent-status")).to_have_text("active")
+    expect(status_of(page)).to_have_text("Active")
     expect(page.get_by_role("region", name="History").get_by_text("Now active")).to_be_visible()
 
 
@@ -87,7 +92,7 @@ def test_polling_is_quick_while_building_and_pauses_in_a_hidden_tab(
         asks_within(3)
     account.finish_building(agent_id)
     asks_within(3)
-    expect(page.locator(".agent-status")).to_have_text("active")
+    expect(status_of(page)).to_have_text("Active")
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request) if is_poll(request) else None)
     page.clock.run_for(15_000)
@@ -127,20 +132,26 @@ def test_pause_resume_and_archive(open_page: OpenPage, account: Account) -> None
     account.finish_building(agent_id)
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
-    status = page.locator(".agent-status")
+    status = status_of(page)
 
-    page.get_by_role("button", name="Pause").click()
+    choose(page, "Pause")
     page.get_by_role("alertdialog").get_by_role("button", name="Cancel").click()
     assert account.rows("agent")[0]["status"] == "active"
 
+    choose(page, "Pause")
     confirm(page, "Pause")
-    expect(status).to_have_text("paused")
+    expect(status).to_have_text("Paused")
+    page.get_by_role("button", name="Resume").click()
     confirm(page, "Resume")
-    expect(status).to_have_text("active")
+    expect(status).to_have_text("Active")
+    choose(page, "Archive")
     confirm(page, "Archive")
-    expect(status).to_have_text("archived")
-    for gone in ("Pause", "Resume", "Archive"):
-        expect(page.get_by_role("button", name=gone)).to_have_count(0)
+    expect(status).to_have_text("Archived")
+    for gone in ("Resume", "Revise"):
+        expect(page.get_by_role("main").get_by_text(gone, exact=True)).to_have_count(0)
+    page.get_by_role("button", name="More actions").click()
+    expect(page.get_by_role("menuitem")).to_have_text(["Delete"])
+    page.keyboard.press("Escape")
     expect(page.get_by_role("region", name="History").get_by_role("listitem")).to_have_text(
         [
             re.compile(what)
@@ -155,11 +166,12 @@ def test_a_button_that_comes_too_late_says_so(open_page: OpenPage, account: Acco
     account.finish_building(agent_id)
     page = open_page(user=account.user, expected=REFUSED)
     page.goto(f"/build/{agent_id}")
-    page.get_by_role("button", name="Pause").click()
+    choose(page, "Pause")
+    page.get_by_role("alertdialog").wait_for()
     account.done("transition_agent", agent_id=agent_id, to_status="archived")
-    page.get_by_role("alertdialog").get_by_role("button", name="Pause").click()
+    confirm(page, "Pause")
     expect(page.get_by_text("The agent's status has changed")).to_be_visible()
-    expect(page.locator(".agent-status")).to_have_text("archived")
+    expect(status_of(page)).to_have_text("Archived")
 
 
 def test_delete_and_undo(open_page: OpenPage, account: Account) -> None:
@@ -167,6 +179,7 @@ def test_delete_and_undo(open_page: OpenPage, account: Account) -> None:
     page = open_page(user=account.user)
     page.goto(f"/build/{agent_id}")
 
+    choose(page, "Delete")
     confirm(page, "Delete")
     page.wait_for_url("**/agents")
     assert account.rows("agent") == []
@@ -209,12 +222,27 @@ def test_versions_and_what_changed_between_them(open_page: OpenPage, account: Ac
     expect(page.get_by_role("heading", level=1)).to_have_text("Plan the move, revised")
     versions = page.get_by_role("region", name="Versions").get_by_role("listitem")
     expect(versions).to_have_text([re.compile("Version 2"), re.compile("Version 1")])
-    expect(page.locator(f'code[title="{sha256(revised)}"]')).to_be_visible()
+    fingerprint = page.get_by_title(sha256(revised))
+    expect(fingerprint).to_be_hidden()
+    page.get_by_text("Details", exact=True).click()
+    expect(fingerprint).to_be_visible()
     page.get_by_role("tab", name="Changes").click()
     expect(page.get_by_text("Changes since version 1, which was approved, are marked:")).to_be_visible()
     changes = page.get_by_role("article")
     expect(changes.get_by_role("deletion")).to_have_text("Two trips.")
     expect(changes.get_by_role("insertion")).to_have_text("Three trips.")
+
+
+def test_a_title_is_read_once_unless_another_one_differs(open_page: OpenPage, account: Account) -> None:
+    same, other = (account.approved(title=title)["agent_id"] for title in ("Plan the move", "The move"))
+    page = open_page(user=account.user)
+    page.goto(f"/build/{same}")
+    page.get_by_role("heading", name="Van").wait_for()
+    expect(page.get_by_role("main").get_by_text("Plan the move")).to_have_count(1)
+    # Here the document says something else than the title.
+    page.goto(f"/build/{other}")
+    page.get_by_role("heading", name="Van").wait_for()
+    expect(page.get_by_role("article").get_by_text("Plan the move")).to_have_count(1)
 
 
 def test_agents_are_listed_newest_first_by_status_and_page(open_page: OpenPage, account: Account) -> None:

@@ -24,6 +24,7 @@ from tests.web.conftest import (
     open_file,
     redirected,
     serve,
+    status_of,
 )
 
 
@@ -49,7 +50,7 @@ def test_from_sign_up_to_the_agents_page(open_page: OpenPage, via: Via) -> None:
 
     told(page, "Plan approved. Its agent is being built.")
     expect(page.get_by_role("heading", level=1)).to_have_text("Weekly support digest")
-    expect(page.locator(".agent-status")).to_have_text("building")
+    expect(status_of(page)).to_have_text("Building")
     expect(page.get_by_text("This is the approved document")).to_be_visible()
     expect(page.get_by_role("heading", name="Milestones")).to_be_visible()
     expect(page.get_by_role("region", name="History").get_by_text("Version 1 approved")).to_be_visible()

@@ -118,7 +118,8 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("tab", name="Changes").click()
     page.get_by_text("Changes since version").wait_for()
     yield "an agent's changes"
-    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("alertdialog").wait_for()
     yield "delete?"
     page.keyboard.press("Escape")
@@ -270,11 +271,13 @@ def test_a_plan_is_approved_by_keyboard_alone(open_page: OpenPage, account: Acco
     press("Enter")
     page.get_by_role("heading", name="History").wait_for()
     # And the question before an act: answered by keyboard, the focus where it was.
-    page.get_by_role("button", name="Archive").focus()
+    page.get_by_role("button", name="More actions").focus()
+    press("Enter")
+    expect(page.get_by_role("menuitem", name="Archive")).to_be_focused()
     press("Enter")
     expect(page.get_by_role("alertdialog").get_by_role("button", name="Cancel")).to_be_focused()
     press("Escape")
-    expect(page.get_by_role("button", name="Archive")).to_be_focused()
+    expect(page.get_by_role("button", name="More actions")).to_be_focused()
     assert account.rows("agent")[0]["status"] == "building"
 
 

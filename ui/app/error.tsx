@@ -3,19 +3,25 @@
 import { RotateCw } from "lucide-react";
 import { signOut } from "@/actions/auth";
 import { Notice } from "@/components/notice";
+import { Button } from "@/components/ui/button";
 
 export default function ErrorPage({ reset }: { reset: () => void }) {
   return (
-    <main id="content">
-      <Notice title="This page could not be loaded">
-        <p>The service is down or busy. Nothing is lost: your drafts are kept in this browser.</p>
-        <form action={signOut} className="notice-actions">
-          <button className="button" type="button" onClick={reset}>
+    <Notice
+      light="red"
+      title="This page could not be loaded"
+      actions={
+        <>
+          <Button type="button" variant="outline" onClick={reset}>
             <RotateCw aria-hidden /> Try again
-          </button>
-          <button className="button quiet">Sign out</button>
-        </form>
-      </Notice>
-    </main>
+          </Button>
+          <form action={signOut}>
+            <Button variant="ghost">Sign out</Button>
+          </form>
+        </>
+      }
+    >
+      The service is down or busy. Nothing is lost: your drafts are kept in this browser.
+    </Notice>
   );
 }

@@ -1,6 +1,6 @@
 import type { Metadata, Viewport } from "next";
 import { headers } from "next/headers";
-import { Toaster } from "sonner";
+import { Toasts } from "@/components/toasts";
 import { publicSettings } from "@/lib/env";
 import "@fontsource-variable/geist";
 import "@fontsource-variable/geist-mono";
@@ -30,7 +30,7 @@ export default async function RootLayout({ children }: { children: React.ReactNo
       </head>
       <body>
         {children}
-        <Toaster theme="system" position="bottom-right" closeButton duration={6000} />
+        <Toasts />
       </body>
     </html>
   );

@@ -1,14 +1,14 @@
 "use client";
 
 import { listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
-import Link from "next/link";
-import { loadClient } from "@/lib/greenlight/load-client";
-import { useWatch } from "@/hooks/use-watch";
-import { visibleText } from "@/lib/greenlight/visible";
+import { agentStatusTexts } from "@/components/greenlight/agent-status-texts";
 import { Progress } from "@/components/greenlight/progress";
-import { PlainText } from "@/components/greenlight/plain-text";
 import { Status } from "@/components/greenlight/status";
 import { Time } from "@/components/greenlight/time";
+import { useWatch } from "@/hooks/use-watch";
+import { loadClient } from "@/lib/greenlight/load-client";
+import { visibleText } from "@/lib/greenlight/visible";
+import { Row, Rows } from "./rows";
 
 interface Props {
   initial: AgentSummary[];
@@ -25,26 +25,21 @@ export function AgentRows({ initial, status, page, pageSize }: Props) {
     (agents) => agents.some(({ status }) => status === "building"),
   );
   return (
-    <ul className="rows">
+    <Rows>
       {agents.map(({ id, name, status, created_at, plan, build }) => (
-        <li key={id}>
-          <Link href={`/build/${id}`}>
-            <strong>
-              <PlainText>{name ?? ""}</PlainText>
-            </strong>
-            <span className="rows-facts">
-              {status === "building" && build && (
-                <Progress build={build} label={`Progress of ${visibleText(name ?? "")}`} />
-              )}
-              <Status status={status} />
-              <span className="muted">Version {plan.version}</span>
-              <span className="muted">
-                <Time at={created_at} />
-              </span>
-            </span>
-          </Link>
-        </li>
+        <Row key={id} href={`/build/${id}`} title={name ?? ""}>
+          {status === "building" && build && (
+            <Progress
+              build={build}
+              label={`Progress of ${visibleText(name ?? "")}`}
+              className="w-32 max-sm:w-full"
+            />
+          )}
+          <Status status={status}>{agentStatusTexts.status[status]}</Status>
+          <span>Version {plan.version}</span>
+          <Time at={created_at} />
+        </Row>
       ))}
-    </ul>
+    </Rows>
   );
 }

@@ -4,7 +4,10 @@ import Link from "next/link";
 import { useSearchParams } from "next/navigation";
 import { useActionState } from "react";
 import type { AuthState } from "@/actions/auth";
-import { Logo } from "./logo";
+import { Button } from "@/components/ui/button";
+import { Input } from "@/components/ui/input";
+import { Label } from "@/components/ui/label";
+import { AuthCard } from "./auth-card";
 
 interface Props {
   action: (state: AuthState, form: FormData) => Promise<AuthState>;
@@ -26,61 +29,73 @@ export function AuthForm({ action, title, submit, fields, other }: Props) {
   const withNext = (href: string) => (next ? `${href}?next=${encodeURIComponent(next)}` : href);
   const newPassword = fields.includes("new-password");
   return (
-    <main id="content" className="auth">
-      <div className="auth-card">
-        <div className="auth-logo">
-          <Logo />
-          <span>Greenlight</span>
-        </div>
-        <h1>{title}</h1>
-        <form action={submitForm}>
-          <input type="hidden" name="next" value={next} />
-          {fields.includes("email") && (
-            <label>
-              Email
-              <input
-                name="email"
-                type="email"
-                autoComplete="email"
-                required
-                defaultValue={state.email}
-                key={state.email}
-              />
-            </label>
-          )}
-          {(fields.includes("password") || newPassword) && (
-            <label>
-              {fields.length === 1 ? "New password" : "Password"}
-              <input
-                name="password"
-                type="password"
-                autoComplete={newPassword ? "new-password" : "current-password"}
-                minLength={newPassword ? 8 : undefined}
-                required
-              />
-            </label>
-          )}
-          {newPassword && <p className="hint">At least 8 characters.</p>}
-          {fields.includes("password") && (
-            <p className="auth-forgot">
-              <Link href={withNext("/forgot-password")}>Forgot your password?</Link>
-            </p>
-          )}
-          <p role="alert" className="form-error">
-            {state.error}
-          </p>
-          <p role="status" className="form-notice">
-            {state.notice}
-          </p>
-          <button className="button primary wide" disabled={pending}>
-            {pending ? "One moment…" : submit}
-          </button>
-        </form>
-        <p className="auth-other">
-          {other.question} <Link href={withNext(other.href)}>{other.label}</Link>
+    <AuthCard
+      title={title}
+      footer={
+        <>
+          {other.question}{" "}
+          <Link href={withNext(other.href)} className="font-medium text-primary underline underline-offset-4">
+            {other.label}
+          </Link>
+        </>
+      }
+    >
+      <form action={submitForm} className="grid gap-4">
+        <input type="hidden" name="next" value={next} />
+        {fields.includes("email") && (
+          <div className="grid gap-2">
+            <Label htmlFor="email">Email</Label>
+            <Input
+              id="email"
+              name="email"
+              type="email"
+              autoComplete="email"
+              required
+              defaultValue={state.email}
+              key={state.email}
+            />
+          </div>
+        )}
+        {(fields.includes("password") || newPassword) && (
+          <div className="grid gap-2">
+            <Label htmlFor="password">{fields.length === 1 ? "New password" : "Password"}</Label>
+            <Input
+              id="password"
+              name="password"
+              type="password"
+              autoComplete={newPassword ? "new-password" : "current-password"}
+              minLength={newPassword ? 8 : undefined}
+              aria-describedby={newPassword ? "password-rule" : undefined}
+              required
+            />
+            {newPassword && (
+              <p id="password-rule" className="text-[13px] text-muted-foreground">
+                At least 8 characters.
+              </p>
+            )}
+            {fields.includes("password") && (
+              <Link
+                href={withNext("/forgot-password")}
+                className="justify-self-start text-[13px] text-muted-foreground underline underline-offset-4"
+              >
+                Forgot your password?
+              </Link>
+            )}
+          </div>
+        )}
+        <p
+          role="alert"
+          className="rounded-md bg-destructive/10 px-3 py-2 text-sm text-destructive empty:hidden"
+        >
+          {state.error}
         </p>
-      </div>
-      <p className="auth-tagline">Read the plan. Approve it. Watch its agent.</p>
-    </main>
+        <p role="status" className="rounded-md bg-success/10 px-3 py-2 text-sm text-success empty:hidden">
+          {state.notice}
+        </p>
+        <Button size="lg" disabled={pending}>
+          {pending ? "One moment…" : submit}
+        </Button>
+      </form>
+    </AuthCard>
   );
 }

@@ -59,16 +59,9 @@ export function ConsentForm({ id }: { id: string }) {
   );
 }
 
-/** What went wrong, as the page's heading or above the buttons. */
-export function ProblemNotice({ problem, heading = false }: { problem: Problem; heading?: boolean }) {
+/** What went wrong. */
+export function ProblemNotice({ problem }: { problem: Problem }) {
   const { title, text } = PROBLEMS[problem];
-  if (heading)
-    return (
-      <>
-        <h1 className="font-heading text-2xl font-semibold tracking-[-0.01em]">{title}</h1>
-        <p className="text-sm text-muted-foreground">{text}</p>
-      </>
-    );
   return (
     <Alert variant="destructive">
       <AlertTitle>{title}</AlertTitle>

@@ -4,7 +4,6 @@ import { ClipboardPaste, FileText, FileUp, Trash2, type LucideIcon } from "lucid
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useRef, useState } from "react";
-import { toast } from "sonner";
 import EXAMPLE_PLAN from "../../docs/example-plan.md";
 import { titleOf } from "@/components/greenlight/document/read";
 import { PlainText } from "@/components/greenlight/plain-text";
@@ -17,6 +16,8 @@ import { decodeDocument, documentProblem } from "@/lib/greenlight/client";
 import { errorMessage } from "@/lib/greenlight/errors";
 import { visibleText } from "@/lib/greenlight/visible";
 import { useUser } from "./user";
+import { PageTitle } from "./page-title";
+import { toast } from "./toasts";
 
 /** Opens a plan from a file, the clipboard or the example, in `sessionId` or in a new session. */
 export function OpenPlan({ sessionId }: { sessionId?: string }) {
@@ -49,7 +50,7 @@ export function OpenPlan({ sessionId }: { sessionId?: string }) {
 
   return (
     <div className="mx-auto max-w-3xl">
-      <h1 className="font-heading text-2xl font-semibold tracking-[-0.01em] md:text-3xl">Open a plan</h1>
+      <PageTitle>Open a plan</PageTitle>
       <p className="mt-3 text-pretty text-muted-foreground">
         {sessionId
           ? `You have no plan in this planning session. If you were sent this link, sign in with the account it was meant for (you are signed in as ${user.email}). Or start a plan here.`
@@ -188,7 +189,7 @@ function DraftRow({ userId, sessionId }: { userId: string; sessionId: string }) 
         title="Discard this draft"
         onClick={() => {
           discard();
-          toast("Draft discarded", {
+          toast.success("Draft discarded", {
             action: {
               label: "Undo",
               onClick: () => {

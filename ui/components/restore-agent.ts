@@ -1,7 +1,7 @@
 import { restoreAgent as restore } from "@/lib/greenlight/client";
-import { toast } from "sonner";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { toast } from "./toasts";
 
 /** Restores a deleted agent and shows a toast. Returns false if it failed. */
 export async function restoreAgent(id: string): Promise<boolean> {

@@ -3,15 +3,16 @@
 import { Undo2 } from "lucide-react";
 import { useRouter } from "next/navigation";
 import { useTransition } from "react";
+import { Button } from "@/components/ui/button";
 import { restoreAgent } from "./restore-agent";
 
 export function RestoreButton({ id, label = "Restore" }: { id: string; label?: string }) {
   const router = useRouter();
   const [pending, start] = useTransition();
   return (
-    <button
+    <Button
       type="button"
-      className="button"
+      variant="outline"
       aria-label={label}
       disabled={pending}
       onClick={() => {
@@ -22,6 +23,6 @@ export function RestoreButton({ id, label = "Restore" }: { id: string; label?: s
       }}
     >
       <Undo2 aria-hidden /> Restore
-    </button>
+    </Button>
   );
 }

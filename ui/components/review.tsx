@@ -2,13 +2,13 @@
 
 import { useRouter } from "next/navigation";
 import { useCallback } from "react";
-import { toast } from "sonner";
 import { approvePlan } from "@/actions/approve-plan";
 import { PlanReview } from "@/components/greenlight/plan-review";
 import type { Session } from "@/components/greenlight/plan-review/session";
 import type { ApproveOwn } from "@/components/greenlight/plan-review/use-own-version";
 import { OpenPlan } from "./open-plan";
 import { useUser } from "./user";
+import { toast } from "./toasts";
 
 const approveOwn: ApproveOwn = async ({ sessionId, sha256, ...plan }, onStep) => {
   const result = await approvePlan({ ...plan, plan_id: sessionId, content_sha256: sha256 }, onStep);

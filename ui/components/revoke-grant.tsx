@@ -2,11 +2,11 @@
 
 import { useRouter } from "next/navigation";
 import { useTransition } from "react";
-import { toast } from "sonner";
 import { Confirm } from "@/components/greenlight/confirm";
 import { PlainText } from "@/components/greenlight/plain-text";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { problemOf, PROBLEMS } from "@/lib/oauth";
+import { toast } from "./toasts";
 
 /** Takes a planner's access away, once the user has confirmed it. */
 export function RevokeGrant({ clientId, name }: { clientId: string; name: string }) {

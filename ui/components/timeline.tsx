@@ -1,11 +1,23 @@
 import { listEvents, type AgentEvent, type Plan } from "greenlight-client";
 import { useState } from "react";
-import { toast } from "sonner";
+import { Button } from "@/components/ui/button";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
 import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { cn } from "@/lib/utils";
 import { Quote } from "@/components/greenlight/quote";
 import { Time } from "@/components/greenlight/time";
+import { toast } from "./toasts";
+
+// A light, as in the mark: what went well, and what did not.
+const LIGHTS: Partial<Record<string, string>> = {
+  approved: "bg-success",
+  revised: "bg-success",
+  active: "bg-success",
+  deleted: "bg-destructive",
+  failed: "bg-destructive",
+  rejected: "bg-destructive",
+};
 
 interface Entry {
   key: string;
@@ -32,11 +44,19 @@ export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[
   const end = hasOlder ? entries.findLastIndex(({ key }) => key.startsWith("event ")) + 1 : entries.length;
   return (
     <>
-      <ol className="timeline">
+      <ol className="text-sm leading-snug">
         {entries.slice(0, end).map(({ key, at, kind, what, who, comment }) => (
-          <li key={key} data-kind={kind}>
-            <span className="timeline-what">{what}</span>
-            <span className="timeline-who">
+          <li key={key} className="group relative pb-4.5 pl-6">
+            <span
+              aria-hidden
+              className={cn("absolute top-[5px] left-0.5 size-2.5 rounded-full bg-input", LIGHTS[kind])}
+            />
+            <span
+              aria-hidden
+              className="absolute top-5 bottom-0 left-[6.5px] w-px bg-border group-last:hidden"
+            />
+            <span className="block">{what}</span>
+            <span className="text-[13px] text-muted-foreground">
               {who}, <Time at={at} />
             </span>
             {comment && <Quote label="Comment:">{comment}</Quote>}
@@ -44,9 +64,9 @@ export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[
         ))}
       </ol>
       {hasOlder && (
-        <button type="button" className="button" onClick={() => void loadOlder()}>
+        <Button type="button" variant="outline" size="sm" onClick={() => void loadOlder()}>
           Show older
-        </button>
+        </Button>
       )}
     </>
   );

@@ -1,10 +1,16 @@
 import { deletedAgents, listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
-import { Sprout } from "lucide-react";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
+import { EmptyNote } from "@/components/empty-note";
+import { agentStatusTexts } from "@/components/greenlight/agent-status-texts";
+import { Logo } from "@/components/logo";
+import { Page } from "@/components/page";
+import { PageTitle } from "@/components/page-title";
 import { Pager, pageNumber } from "@/components/greenlight/pager";
 import { RestoreButton } from "@/components/restore-button";
+import { Row, Rows } from "@/components/rows";
+import { Button } from "@/components/ui/button";
 import { Time } from "@/components/greenlight/time";
 import { requireUser } from "@/lib/supabase/server";
 
@@ -26,20 +32,26 @@ export default async function AgentsPage({ searchParams }: Props) {
   const page = pageNumber(params.page);
 
   return (
-    <main id="content" className="page narrow">
-      <div className="list-head">
-        <h1>Agents</h1>
-        <Link className="button primary" href="/build">
-          Open a plan
-        </Link>
-      </div>
-      <nav className="filters" aria-label="Filter by status">
+    <Page className="max-w-3xl">
+      <PageTitle
+        action={
+          <Button asChild>
+            <Link href="/build">Open a plan</Link>
+          </Button>
+        }
+      >
+        Agents
+      </PageTitle>
+      <nav
+        aria-label="Filter by status"
+        className="mt-6 mb-4 flex gap-1 overflow-x-auto py-1 [scrollbar-width:none]"
+      >
         <Filter href="/agents" current={!status && !showDeleted}>
           All
         </Filter>
         {STATUSES.map((value) => (
           <Filter key={value} href={`/agents?status=${value}`} current={status === value}>
-            <span className="capital">{value}</span>
+            {agentStatusTexts.status[value]}
           </Filter>
         ))}
         {(deleted.length > 0 || showDeleted) && (
@@ -50,21 +62,22 @@ export default async function AgentsPage({ searchParams }: Props) {
       </nav>
       {showDeleted ? (
         deleted.length === 0 ? (
-          <p className="empty-note">There are no deleted agents.</p>
+          <EmptyNote>There are no deleted agents.</EmptyNote>
         ) : (
-          <ul className="rows">
+          <Rows>
             {deleted.map(({ id, name, deleted_at }) => (
-              <li key={id}>
-                <Link href={`/build/${id}`}>
-                  <strong>{name}</strong>
-                  <span className="muted">
-                    deleted <Time at={deleted_at ?? ""} />
-                  </span>
-                </Link>
-                <RestoreButton id={id} label={`Restore ${name}`} />
-              </li>
+              <Row
+                key={id}
+                href={`/build/${id}`}
+                title={name ?? ""}
+                action={<RestoreButton id={id} label={`Restore ${name}`} />}
+              >
+                <span>
+                  deleted <Time at={deleted_at ?? ""} />
+                </span>
+              </Row>
             ))}
-          </ul>
+          </Rows>
         )
       ) : (
         <Agents
@@ -73,7 +86,7 @@ export default async function AgentsPage({ searchParams }: Props) {
           page={page}
         />
       )}
-    </main>
+    </Page>
   );
 }
 
@@ -86,19 +99,19 @@ interface AgentsProps {
 
 function Agents({ agents, more, status, page }: AgentsProps) {
   if (agents.length === 0) {
-    if (page > 1) return <p className="empty-note">There are no more agents.</p>;
-    if (status) return <p className="empty-note">No agent is {status}.</p>;
+    if (page > 1) return <EmptyNote>There are no more agents.</EmptyNote>;
+    if (status) return <EmptyNote>No agent is {status}.</EmptyNote>;
     return (
-      <div className="empty">
-        <Sprout aria-hidden />
-        <h2>No agents yet</h2>
-        <p>
+      <div className="grid justify-items-center gap-3 rounded-xl border border-dashed border-input px-6 py-14 text-center">
+        <Logo className="h-12 w-6" />
+        <h2 className="font-heading text-xl font-semibold">No agents yet</h2>
+        <p className="mb-2 max-w-[44ch] text-sm text-balance text-muted-foreground">
           When you approve a plan, an agent is built from it. Open a plan of your own, or start from the
           example.
         </p>
-        <Link className="button" href="/build">
-          Open your first plan
-        </Link>
+        <Button variant="outline" asChild>
+          <Link href="/build">Open your first plan</Link>
+        </Button>
       </div>
     );
   }
@@ -123,7 +136,11 @@ function Agents({ agents, more, status, page }: AgentsProps) {
 
 function Filter({ href, current, children }: { href: string; current: boolean; children: React.ReactNode }) {
   return (
-    <Link href={href} aria-current={current ? "page" : undefined}>
+    <Link
+      href={href}
+      aria-current={current ? "page" : undefined}
+      className="rounded-full border px-3 py-1 text-[13px] font-medium whitespace-nowrap text-muted-foreground hover:bg-accent hover:text-foreground aria-[current]:border-foreground aria-[current]:bg-foreground aria-[current]:text-background"
+    >
       {children}
     </Link>
   );

@@ -27,16 +27,17 @@ export default async function BuildPage({ searchParams }: Props) {
     );
   if (!isSessionId(session))
     return (
-      <Page>
-        <Notice title="Planning session not found">
-          <p>{errorMessage("invalid_session_id")}</p>
-          <p>
-            <Button asChild>
-              <Link href="/build">Open a plan</Link>
-            </Button>
-          </p>
-        </Notice>
-      </Page>
+      <Notice
+        light="amber"
+        title="Planning session not found"
+        actions={
+          <Button variant="outline" asChild>
+            <Link href="/build">Open a plan</Link>
+          </Button>
+        }
+      >
+        {errorMessage("invalid_session_id")}
+      </Notice>
     );
   const { supabase } = await requireUser(`/build?session=${session}`);
   return (

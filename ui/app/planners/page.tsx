@@ -2,6 +2,8 @@ import type { Metadata } from "next";
 import { ProblemNotice } from "@/components/consent-form";
 import { PlainText } from "@/components/greenlight/plain-text";
 import { Time } from "@/components/greenlight/time";
+import { Page } from "@/components/page";
+import { PageTitle } from "@/components/page-title";
 import { RevokeGrant } from "@/components/revoke-grant";
 import { destination, problemOf } from "@/lib/oauth";
 import { requireUser } from "@/lib/supabase/server";
@@ -13,11 +15,9 @@ export default async function PlannersPage() {
   const { supabase } = await requireUser("/planners");
   const { data: grants, error } = await supabase.auth.oauth.listGrants();
   return (
-    <main id="content" className="mx-auto grid w-full max-w-3xl gap-6 px-4 py-8 sm:px-6">
+    <Page className="grid max-w-3xl content-start gap-6">
       <header className="grid gap-2">
-        <h1 className="font-heading text-2xl font-semibold tracking-[-0.01em] sm:text-3xl">
-          Connected planners
-        </h1>
+        <PageTitle>Connected planners</PageTitle>
         <p className="text-sm text-muted-foreground">
           These programs may propose plans to you, withdraw them, and read your plans and agents. None of them
           can approve.
@@ -45,6 +45,6 @@ export default async function PlannersPage() {
           ))}
         </ul>
       )}
-    </main>
+    </Page>
   );
 }

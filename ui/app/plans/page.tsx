@@ -3,6 +3,7 @@ import Link from "next/link";
 import { pageNumber } from "@/components/greenlight/pager";
 import { loadPlans } from "@/components/greenlight/plan-inbox/load-plans";
 import { Page } from "@/components/page";
+import { PageTitle } from "@/components/page-title";
 import { Plans } from "@/components/plans";
 import { Button } from "@/components/ui/button";
 import { requireUser } from "@/lib/supabase/server";
@@ -22,13 +23,16 @@ export default async function PlansPage({ searchParams }: Props) {
     decided: pageNumber(decided),
   };
   return (
-    <Page className="max-w-3xl">
-      <div className="mb-8 flex flex-wrap items-center justify-between gap-3">
-        <h1 className="font-heading text-3xl font-semibold">Plans</h1>
-        <Button variant="outline" asChild>
-          <Link href="/build">Open a plan</Link>
-        </Button>
-      </div>
+    <Page className="grid max-w-3xl content-start gap-8">
+      <PageTitle
+        action={
+          <Button variant="outline" asChild>
+            <Link href="/build">Open a plan</Link>
+          </Button>
+        }
+      >
+        Plans
+      </PageTitle>
       <Plans pages={pages} plans={await loadPlans(supabase, pages)} />
     </Page>
   );

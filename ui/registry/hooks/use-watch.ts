@@ -3,7 +3,7 @@ import { useEffect, useEffectEvent, useState } from "react";
 
 /**
  * Keeps a value from the server up to date: loads it again every 2 seconds while something changes, else every 20.
- * It pauses in a hidden tab, and keeps the last value if a load fails. (Realtime would need the tables in its publication, which is
+ * It pauses in a hidden tab, and keeps the last value if a load fails; `error` is the last failure. (Realtime would need the tables in its publication, which is
  * the project's to decide.)
  */
 export function useWatch<Value>(
@@ -14,6 +14,7 @@ export function useWatch<Value>(
   const [value, setValue] = useState(initial);
   const [rendered, setRendered] = useState(initial);
   const [round, setRound] = useState(0);
+  const [error, setError] = useState<unknown>();
   // The server rendered the page again: its value is newer.
   if (rendered !== initial) {
     setRendered(initial);
@@ -27,6 +28,7 @@ export function useWatch<Value>(
     () =>
       watch(() => onLoad(current()), setValue, {
         initial: current(),
+        onError: setError,
         intervalMs: (value) => (isMovingNow(value) ? CHANGING_MS : SETTLED_MS),
       }),
     [round],
@@ -42,5 +44,5 @@ export function useWatch<Value>(
     setRound((round) => round + 1);
   }
 
-  return { value, reload };
+  return { value, reload, error };
 }

@@ -1,7 +1,8 @@
 import type { Metadata } from "next";
 import { redirect } from "next/navigation";
 import { confirm } from "@/actions/auth";
-import { Logo } from "@/components/logo";
+import { AuthCard } from "@/components/auth-card";
+import { Button } from "@/components/ui/button";
 import { LINK_TYPES } from "@/lib/links";
 import { safePath } from "@/lib/paths";
 import { currentUser } from "@/lib/supabase/server";
@@ -25,31 +26,24 @@ export default async function ConfirmPage({ searchParams }: Props) {
   if (!hash || !known.success) redirect(`/sign-in?confirm=failed&next=${encodeURIComponent(next)}`);
   const user = await currentUser();
   return (
-    <main id="content" className="auth">
-      <div className="auth-card">
-        <div className="auth-logo">
-          <Logo />
-          <span>Greenlight</span>
-        </div>
-        <h1>{TITLES[known.data] ?? "Sign in with this link"}</h1>
-        <form action={confirm}>
-          <p className="auth-note">
-            Continue only if you asked for the mail with this link. It signs you in to the account that the
-            mail was sent to.
+    <AuthCard title={TITLES[known.data] ?? "Sign in with this link"}>
+      <form action={confirm} className="grid gap-4 text-sm [overflow-wrap:anywhere] text-muted-foreground">
+        <p>
+          Continue only if you asked for the mail with this link. It signs you in to the account that the mail
+          was sent to.
+        </p>
+        {user && (
+          <p>
+            You are signed in as <strong className="text-foreground">{user.email}</strong>. If the link is for
+            another account, you change to that one.
           </p>
-          {user && (
-            <p className="auth-note">
-              You are signed in as <strong>{user.email}</strong>. If the link is for another account, you
-              change to that one.
-            </p>
-          )}
-          <input type="hidden" name="token_hash" value={hash} />
-          <input type="hidden" name="type" value={known.data} />
-          <input type="hidden" name="next" value={next} />
-          <button className="button primary wide">Continue</button>
-        </form>
-      </div>
-    </main>
+        )}
+        <input type="hidden" name="token_hash" value={hash} />
+        <input type="hidden" name="type" value={known.data} />
+        <input type="hidden" name="next" value={next} />
+        <Button size="lg">Continue</Button>
+      </form>
+    </AuthCard>
   );
 }
 

@@ -1,17 +1,19 @@
 import Link from "next/link";
 import { Notice } from "@/components/notice";
+import { Button } from "@/components/ui/button";
 
 export default function AgentNotFound() {
   return (
-    <main id="content">
-      <Notice title="Agent not found">
-        <p>There is no agent at this address, or it belongs to someone else.</p>
-        <p>
-          <Link className="button" href="/agents">
-            Go to your agents
-          </Link>
-        </p>
-      </Notice>
-    </main>
+    <Notice
+      light="amber"
+      title="Agent not found"
+      actions={
+        <Button variant="outline" asChild>
+          <Link href="/agents">Go to your agents</Link>
+        </Button>
+      }
+    >
+      There is no agent at this address, or it belongs to someone else.
+    </Notice>
   );
 }

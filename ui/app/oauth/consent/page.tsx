@@ -2,10 +2,18 @@ import { Check, X } from "lucide-react";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { redirect } from "next/navigation";
-import { ConsentForm, ProblemNotice } from "@/components/consent-form";
+import { AuthCard } from "@/components/auth-card";
+import { ConsentForm } from "@/components/consent-form";
 import { PlainText } from "@/components/greenlight/plain-text";
-import { Logo } from "@/components/logo";
-import { AUTHORIZATION_ID, destination, mayOpen, problemOf, scopesInWords, type Problem } from "@/lib/oauth";
+import {
+  AUTHORIZATION_ID,
+  destination,
+  mayOpen,
+  problemOf,
+  PROBLEMS,
+  scopesInWords,
+  type Problem,
+} from "@/lib/oauth";
 import { requireUser } from "@/lib/supabase/server";
 
 export const metadata: Metadata = { title: "Connect a planner" };
@@ -29,8 +37,7 @@ export default async function ConsentPage({ searchParams }: Props) {
   if (!mayOpen(data.redirect_uri)) return <Failed problem="unsafe" />;
   const name = <PlainText>{data.client.name || "A planner without a name"}</PlainText>;
   return (
-    <Frame>
-      <h1 className="font-heading text-2xl font-semibold tracking-[-0.01em]">Let {name} plan for you?</h1>
+    <AuthCard title={<>Let {name} plan for you?</>}>
       <p className="text-sm text-muted-foreground">
         It asks to act for <strong className="font-medium text-foreground">{user.email}</strong>. If this is
         not your account, deny, sign out, and connect again.
@@ -65,31 +72,22 @@ export default async function ConsentPage({ searchParams }: Props) {
         The planner has chosen its name itself. Allow it only if you have just connected it.
       </p>
       <ConsentForm id={id} />
-    </Frame>
+    </AuthCard>
   );
 }
 
 function Failed({ problem }: { problem: Problem }) {
+  const { title, text } = PROBLEMS[problem];
   return (
-    <Frame>
-      <ProblemNotice problem={problem} heading />
-      <p className="text-sm">
+    <AuthCard
+      title={title}
+      footer={
         <Link className="text-primary underline underline-offset-4" href="/planners">
           Connected planners
         </Link>
-      </p>
-    </Frame>
-  );
-}
-
-function Frame({ children }: { children: React.ReactNode }) {
-  return (
-    <main id="content" className="mx-auto grid w-full max-w-md gap-5 px-4 py-12 sm:py-20">
-      <div className="flex items-center gap-2 text-sm font-semibold [&_svg]:size-6">
-        <Logo />
-        <span>Greenlight</span>
-      </div>
-      {children}
-    </main>
+      }
+    >
+      <p className="text-sm text-muted-foreground">{text}</p>
+    </AuthCard>
   );
 }

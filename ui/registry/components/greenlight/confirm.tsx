@@ -1,91 +1,65 @@
 "use client";
 
-import { useId, useRef } from "react";
+import { useRef, useState } from "react";
+import { Button } from "@/components/ui/button";
+import { errorMessage } from "@/lib/greenlight/errors";
+import type { Question } from "./confirm-dialog";
 
-interface Props {
+interface Props extends Question {
   children: React.ReactNode;
-  title: React.ReactNode;
-  question: string;
-  confirm: string;
-  /** Asks for a comment, too. */
-  comment?: "required" | "optional";
-  danger?: boolean;
   disabled?: boolean;
-  onConfirm: (comment?: string) => void;
 }
 
-/** A button that asks before it acts. The browser's own dialog keeps the focus inside, and returns it afterwards. */
-export function Confirm({
-  children,
-  title,
-  question,
-  confirm,
-  comment,
-  danger = false,
-  disabled,
-  onConfirm,
-}: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const field = useRef<HTMLTextAreaElement>(null);
-  const id = useId();
+/** A button that asks before it acts. */
+export function Confirm({ children, disabled, ...question }: Props) {
+  const button = useRef<HTMLButtonElement>(null);
+  const { dialog, ask } = useConfirm(button);
   return (
     <>
-      <button
+      <Button
+        ref={button}
         type="button"
-        className="button"
+        variant="outline"
         disabled={disabled}
-        onClick={() => dialog.current?.showModal()}
+        aria-haspopup="dialog"
+        onPointerEnter={preload}
+        onFocus={preload}
+        onClick={() => void ask()}
       >
         {children}
-      </button>
-      <dialog
-        ref={dialog}
-        role={comment ? "dialog" : "alertdialog"}
-        aria-labelledby={`${id}t`}
-        aria-describedby={`${id}q`}
-      >
-        <h2 id={`${id}t`}>{title}</h2>
-        <p id={`${id}q`}>{question}</p>
-        <form
-          method="dialog"
-          onSubmit={() => {
-            // What was typed stays in the dialog, in case the call fails.
-            onConfirm(field.current?.value.trim() ? field.current.value : undefined);
-          }}
-        >
-          {comment && (
-            <label>
-              {comment === "required" ? "Comment" : "Comment (optional)"}
-              <textarea
-                ref={field}
-                rows={5}
-                required={comment === "required"}
-                autoFocus
-                onInput={({ currentTarget }) => {
-                  currentTarget.setCustomValidity(commentProblem(currentTarget.value, comment));
-                }}
-              />
-            </label>
-          )}
-          <div className="dialog-actions">
-            <button
-              type="button"
-              className="button"
-              autoFocus={!comment}
-              onClick={() => dialog.current?.close()}
-            >
-              Cancel
-            </button>
-            <button className={danger ? "button danger" : "button primary"}>{confirm}</button>
-          </div>
-        </form>
-      </dialog>
+      </Button>
+      {dialog(question)}
     </>
   );
 }
 
-/** Checks the database's rule in the form. */
-function commentProblem(text: string, comment: "required" | "optional"): string {
-  if (Array.from(text).length > 4_000) return "Use at most 4,000 characters.";
-  return comment === "required" && text.trim() === "" ? "Write a comment." : "";
+const load = () => import("./confirm-dialog");
+const preload = () => void load().catch(() => undefined);
+
+/**
+ * A dialog that asks, and returns the focus to `opener` afterwards. Its code is loaded when it may be needed: most
+ * visits end without a question.
+ */
+export function useConfirm(opener: React.RefObject<HTMLElement | null>) {
+  const [Dialog, setDialog] = useState<Awaited<ReturnType<typeof load>>["ConfirmDialog"]>();
+  const [open, setOpen] = useState(false);
+  const [failed, setFailed] = useState(false);
+
+  async function ask() {
+    setFailed(false);
+    try {
+      const { ConfirmDialog } = await load();
+      setDialog(() => ConfirmDialog);
+      setOpen(true);
+    } catch {
+      setFailed(true);
+    }
+  }
+
+  function dialog(question: Question) {
+    if (failed) return <p role="alert">{errorMessage("unknown")}</p>;
+    return Dialog && <Dialog {...question} open={open} onOpenChange={setOpen} opener={opener} />;
+  }
+
+  return { ask, dialog };
 }

@@ -209,10 +209,7 @@ function Row({ plan, href, isTwin, facts, children }: RowProps) {
   const texts = use(PlanInboxContext);
   return (
     <li>
-      <AppLink
-        href={href}
-        className="grid gap-1 px-4 py-3.5 outline-none hover:bg-accent/60 focus-visible:ring-[3px] focus-visible:ring-ring/50 focus-visible:ring-inset"
-      >
+      <AppLink href={href} className="grid gap-1 px-4 py-3.5 -outline-offset-2! hover:bg-accent/60">
         <strong className="font-semibold [overflow-wrap:anywhere]">
           <PlainText>{plan.title}</PlainText>
         </strong>

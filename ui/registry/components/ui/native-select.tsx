@@ -7,7 +7,7 @@ function NativeSelect({ className, ...props }: React.ComponentProps<"select">) {
       <select
         data-slot="native-select"
         className={cn(
-          "h-9 w-full min-w-0 appearance-none truncate rounded-md border py-1 pr-9 pl-3 text-sm border-input bg-card shadow-xs outline-none placeholder:text-muted-foreground focus-visible:border-ring focus-visible:ring-[3px] focus-visible:ring-ring/50 disabled:cursor-not-allowed disabled:opacity-50 aria-invalid:border-destructive dark:bg-input/30",
+          "h-9 w-full min-w-0 appearance-none truncate rounded-md border py-1 pr-9 pl-3 text-sm border-input bg-card shadow-xs outline-none placeholder:text-muted-foreground focus-visible:border-ring focus-visible:ring-1 focus-visible:ring-ring disabled:cursor-not-allowed disabled:opacity-50 aria-invalid:border-destructive dark:bg-input/30",
           className,
         )}
         {...props}
