@@ -29,7 +29,7 @@ from tests.web.conftest import PATIENCE_MS, PLAN, Account, serve
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 DOCS = (ROOT / "docs/react.md").read_text()
-BLOCKS = ["greenlight", "plan-review", "plan-inbox", "greenlight-nextjs"]
+BLOCKS = ["greenlight", "plan-review", "plan-inbox", "agent-status", "greenlight-nextjs"]
 
 # `npx shadcn@latest init` is what tests/registry is made with, and the packages are locked there.
 NOT_HERE = r"npx shadcn@latest init|npm install"
@@ -202,9 +202,10 @@ def test_a_plan_is_sent_back_and_its_next_version_approved_in_the_adopters_app(
         expect(page.get_by_text("Label every box.").first).to_be_visible()
         page.get_by_role("button", name="Approve plan").click()
 
-        expect(page.get_by_role("button", name="Approve plan")).to_have_count(0)
-    (plan,) = account.rows("plan", session_id="eq.move", status="eq.approved")
-    assert plan["version"] == 2
+        page.wait_for_url(re.compile(r"/agents/[0-9a-f-]{36}$"))
+        expect(page.get_by_text("Building").first).to_be_visible()
+        account.finish_building(page.url.rsplit("/", 1)[-1])
+        expect(page.get_by_text("Active").first).to_be_visible()
 
 
 def test_the_page_that_the_docs_show_reviews_a_plan(
@@ -221,7 +222,7 @@ def test_the_page_that_the_docs_show_reviews_a_plan(
         page.wait_for_url("**/plans")
         page.goto("/review/own-page")
         page.get_by_role("button", name="Approve plan").click()
-        page.wait_for_url(re.compile(r"/\?agent=[0-9a-f-]{36}$"))
+        page.wait_for_url(re.compile(r"/agents/[0-9a-f-]{36}$"))
 
 
 def test_no_other_registry_is_needed(app: tuple[Path, str], registry: Registry) -> None:
@@ -233,7 +234,7 @@ def test_each_block_lands_where_the_docs_say(app: tuple[Path, str]) -> None:
     directory, _ = app
     config = json.loads((directory / "components.json").read_text())
     assert config == json.loads((HERE / "components.json").read_text())
-    for name in ("plan-review", "plan-inbox"):
+    for name in ("plan-review", "plan-inbox", "agent-status"):
         assert (directory / f"components/greenlight/{name}.tsx").is_file()
     assert (directory / "lib/greenlight/client/index.ts").is_file()
     assert (directory / "app/plans/[sessionId]/page.tsx").is_file()

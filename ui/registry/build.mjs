@@ -36,10 +36,16 @@ const ITEMS = [
     entries: ["@/components/greenlight/plan-inbox"],
   },
   {
+    name: "agent-status",
+    title: "Agent status",
+    description: "One agent: its status, its progress, and another try.",
+    entries: ["@/components/greenlight/agent-status"],
+  },
+  {
     name: "greenlight-nextjs",
     title: "Greenlight pages for the Next.js app router",
-    description: "/plans and /plans/[sessionId], made of the blocks.",
-    entries: ["@/nextjs/plans/page", "@/nextjs/plans/[sessionId]/page"],
+    description: "/plans, /plans/[sessionId] and /agents/[agentId], made of the three blocks.",
+    entries: ["@/nextjs/plans/page", "@/nextjs/plans/[sessionId]/page", "@/nextjs/agents/[agentId]/page"],
   },
 ];
 

@@ -39,8 +39,9 @@ export default async function ConsentPage({ searchParams }: Props) {
   return (
     <AuthCard title={<>Let {name} plan for you?</>}>
       <p className="text-sm text-muted-foreground">
-        It asks to act for <strong className="font-medium text-foreground">{user.email}</strong>. If this is
-        not your account, deny, sign out, and connect again.
+        It asks to act for{" "}
+        <strong className="font-medium [overflow-wrap:anywhere] text-foreground">{user.email}</strong>. If
+        this is not your account, deny, sign out, and connect again.
       </p>
       <ul className="grid gap-2 text-sm [&_svg]:mt-0.5 [&_svg]:size-4 [&_svg]:shrink-0 [&>li]:flex [&>li]:gap-2">
         <li>

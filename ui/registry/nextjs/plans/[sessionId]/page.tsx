@@ -4,7 +4,7 @@ import { useParams, useRouter } from "next/navigation";
 import { Suspense } from "react";
 import { PlanReview } from "@/components/greenlight/plan-review";
 
-const HREFS = { plans: "/plans" };
+const HREFS = { plans: "/plans", agent: (agentId: string) => `/agents/${agentId}` };
 
 export default function PlanPage() {
   return (
@@ -24,6 +24,9 @@ function Review() {
       key={sessionId}
       sessionId={sessionId}
       hrefs={HREFS}
+      onApproved={({ agent_id }) => {
+        router.push(HREFS.agent(agent_id));
+      }}
       onNewSession={(id) => {
         router.push(`/plans/${id}`);
       }}
