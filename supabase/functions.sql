@@ -1429,9 +1429,11 @@ set search_path = ''
 as $$
 declare
     v_newest integer := greenlight.lock_session(user_id, session_id);
-    v_agent public.agent := greenlight.lock_session_agent(user_id, session_id);
-    v_plan public.plan := greenlight.find_plan(user_id, session_id, version);
+    v_plan public.plan;
 begin
+    perform greenlight.lock_session_agent(user_id, session_id);
+    v_plan := greenlight.find_plan(user_id, session_id, version);
+
     if v_plan.id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;

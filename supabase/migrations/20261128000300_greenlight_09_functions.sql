@@ -9,65 +9,6 @@ drop function greenlight.check_document(uuid, text, integer, text, text, text, b
 drop function greenlight.proposer();
 drop function greenlight.user_or_named(uuid);
 
--- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
--- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
--- the code and nothing else.
-create or replace function greenlight.refuse(code text, details text)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_status text;
-    v_hint text;
-begin
-    select error.status, error.hint
-    into strict v_status, v_hint
-    from (
-        values
-        ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
-        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
-        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
-        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
-        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
-        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
-        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
-        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
-        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
-        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
-        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
-        ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
-        ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
-        ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
-        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
-        ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
-        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
-        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
-        ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
-        (
-            'invalid_document_url',
-            'PT422',
-            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
-        ),
-        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
-        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
-        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
-        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
-        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
-        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
-        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
-        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
-        ('invalid_retry', 'PT422', 'Use true or false.')
-    ) as error (code, status, hint)
-    where error.code = refuse.code;
-
-    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
-end;
-$$;
-revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
-
 -- The session in Supabase Auth that a token with these claims names: its row of auth.sessions. Returns null if there is
 -- none. As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not
 -- look at the query before it runs it.
@@ -857,9 +798,11 @@ set search_path = ''
 as $$
 declare
     v_newest integer := greenlight.lock_session(user_id, session_id);
-    v_agent public.agent := greenlight.lock_session_agent(user_id, session_id);
-    v_plan public.plan := greenlight.find_plan(user_id, session_id, version);
+    v_plan public.plan;
 begin
+    perform greenlight.lock_session_agent(user_id, session_id);
+    v_plan := greenlight.find_plan(user_id, session_id, version);
+
     if v_plan.id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;
@@ -941,8 +884,8 @@ $$;
 revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
 grant execute on function greenlight.withdraw_plan to authenticated, service_role;
 
--- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), and retry_build() change
--- an agent's status.
+-- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), stop_build() and
+-- retry_build() change an agent's status.
 create or replace function greenlight.transition_agent(agent_id uuid, to_status text)
 returns public.agent
 language plpgsql
@@ -1073,113 +1016,6 @@ end;
 $$;
 revoke all on function greenlight.deleted_agents from public, anon, authenticated, service_role;
 grant execute on function greenlight.deleted_agents to authenticated;
-
--- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
-create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
-returns setof public.build_claim
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-declare
-    v_now timestamptz := clock_timestamp();
-    v_lease_end timestamptz;
-    v_build public.build;
-    v_claim public.build_claim;
-begin
-    if (char_length(worker) between 1 and 200) is not true then
-        perform greenlight.refuse('invalid_worker', 'worker is not 1 to 200 characters.');
-    end if;
-
-    if (max_builds between 1 and 100) is not true then
-        perform greenlight.refuse('invalid_max_builds', 'max_builds is not from 1 to 100.');
-    end if;
-
-    v_lease_end := v_now + greenlight.check_lease(lease_seconds);
-
-    -- If the lease of the fifth attempt has ended, a build is not tried again: it fails, and its agent with it.
-    for v_build in
-        select *
-        from public.build as b
-        where
-            b.status = 'running'
-            and b.attempt >= 5
-            and b.run_after <= v_now
-    loop
-        -- All locks in one statement, in their order; the event refers to the plan. Only here, because a join in the
-        -- statement above would make every claim slower.
-        perform
-        from public.build as b
-        inner join public.plan as p on b.plan_id = p.id
-        inner join public.agent as a on b.agent_id = a.id
-        inner join auth.users as u on b.user_id = u.id
-        where
-            b.id = v_build.id
-            and b.status = 'running'
-            and b.run_after <= v_now
-        for key share of u skip locked
-        for no key update of a skip locked
-        for key share of p skip locked
-        for no key update of b skip locked;
-
-        continue when not found;
-
-        update public.build as b
-        set message = coalesce(b.message, 'No builder finished it in five attempts.')
-        where b.id = v_build.id;
-
-        update public.agent as a
-        set status = 'failed'
-        where a.id = v_build.agent_id;
-    end loop;
-
-    -- One at a time, because a limit that is a constant lets Postgres keep the plan; with max_builds as the limit it
-    -- plans again at each call, which costs more than the claims.
-    for v_number in 1..max_builds loop
-        update public.build as b
-        set
-            status = 'running',
-            attempt = b.attempt + 1,
-            run_after = v_lease_end,
-            worker = claim_builds.worker,
-            progress = null,
-            started_at = v_now
-        from public.plan as p
-        where
-            b.id = (
-                select due.id
-                from public.build as due
-                where
-                    due.status in ('queued', 'running')
-                    and due.run_after <= v_now
-                    and due.attempt < 5
-                order by due.run_after
-                limit 1
-                for no key update skip locked
-            )
-            and p.id = b.plan_id
-        returning
-            b.id,
-            b.attempt,
-            b.agent_id,
-            b.plan_id,
-            b.user_id,
-            p.session_id,
-            p.version,
-            p.title,
-            p.document_path,
-            p.document_sha256,
-            b.run_after
-        into v_claim;
-
-        exit when not found;
-        return next v_claim;
-    end loop;
-end;
-$$;
-revoke all on function greenlight.claim_builds from public, anon, authenticated, service_role;
-grant execute on function greenlight.claim_builds to service_role;
 
 create or replace function greenlight.retry_build(agent_id uuid)
 returns public.agent
