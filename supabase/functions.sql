@@ -66,6 +66,8 @@ begin
         ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
         ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
         ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_comments', 'PT422', 'Use 1 to 200 objects with start, end, exact and body, as the documentation says.'),
+        ('invalid_message', 'PT422', 'Use 1 to 4,000 characters, not only white space, or leave it out.'),
         ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
         ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
         ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
@@ -491,7 +493,21 @@ end;
 $$;
 revoke all on function greenlight.check_document from public, anon, authenticated, service_role;
 
--- A comment is stored as given. Null means that there is none.
+-- A text as it is stored: as given, 1 to 4,000 code points, not only white space.
+create or replace function greenlight.is_text(value text)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.trim_space(value) <> '' and char_length(value) <= 4000;
+end;
+$$;
+revoke all on function greenlight.is_text from public, anon, authenticated, service_role;
+
+-- Null means that there is none.
 create or replace function greenlight.check_comment(comment text)
 returns void
 language plpgsql
@@ -500,12 +516,103 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if greenlight.trim_space(comment) = '' or char_length(comment) > 4000 then
+    if not greenlight.is_text(comment) then
         perform greenlight.refuse('invalid_comment', 'comment is blank or longer than 4,000 characters.');
     end if;
 end;
 $$;
 revoke all on function greenlight.check_comment from public, anon, authenticated, service_role;
+
+-- Says what is wrong with comments on passages: of the first wrong one, by its index. Returns null if nothing is.
+create or replace function greenlight.fault_of_comments(comments jsonb)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_comment jsonb;
+    v_start numeric;
+    v_end numeric;
+    v_index integer := 0;
+begin
+    if jsonb_typeof(comments) <> 'array' or comments = '[]' then
+        return 'comments is not an array of comments.';
+    end if;
+
+    for v_comment in
+        select element from jsonb_array_elements(comments) as element
+    loop
+        if v_index = 200 then
+            return 'comments[200] is one too many: at most 200.';
+        end if;
+
+        if
+            jsonb_typeof(v_comment) <> 'object'
+            or v_comment - array['start', 'end', 'exact', 'body'] <> '{}'
+            or (
+                jsonb_typeof(v_comment -> 'start'),
+                jsonb_typeof(v_comment -> 'end'),
+                jsonb_typeof(v_comment -> 'exact'),
+                jsonb_typeof(v_comment -> 'body')
+            ) is distinct from ('number', 'number', 'string', 'string')
+        then
+            return format('comments[%s] is not an object of the numbers start and end and the texts exact and body.', v_index);
+        end if;
+
+        v_start := (v_comment -> 'start')::numeric;
+        v_end := (v_comment -> 'end')::numeric;
+
+        if not (v_start >= 0 and v_start < v_end and v_end <= 1048576 and v_start % 1 = 0 and v_end % 1 = 0) then
+            return format('comments[%s]: start and end are not whole numbers, 0 <= start < end <= 1,048,576.', v_index);
+        end if;
+
+        if char_length(v_comment ->> 'exact') <> v_end - v_start or v_end - v_start > 4000 then
+            return format('comments[%s]: exact has not end - start characters, or more than 4,000.', v_index);
+        end if;
+
+        if not greenlight.is_text(v_comment ->> 'body') then
+            return format('comments[%s]: body is blank or longer than 4,000 characters.', v_index);
+        end if;
+
+        v_index := v_index + 1;
+    end loop;
+
+    if octet_length(comments::text) > 65536 then
+        return 'comments is longer than 65,536 bytes.';
+    end if;
+
+    return null;
+end;
+$$;
+revoke all on function greenlight.fault_of_comments from public, anon, authenticated, service_role;
+
+-- Returns comments on passages as they are stored. Null, JSON null and an empty array mean that there is none.
+create or replace function greenlight.check_comments(comments jsonb)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_fault text;
+begin
+    if comments in ('[]', 'null') then
+        return null;
+    end if;
+
+    v_fault := greenlight.fault_of_comments(comments);
+
+    if v_fault is not null then
+        perform greenlight.refuse('invalid_comments', v_fault);
+    end if;
+
+    return comments;
+end;
+$$;
+revoke all on function greenlight.check_comments from public, anon, authenticated, service_role;
 
 -- Returns the lease as an interval.
 create or replace function greenlight.check_lease(lease_seconds integer)
@@ -1080,6 +1187,24 @@ end;
 $$;
 revoke all on function greenlight.refuse_closed from public, anon, authenticated, service_role;
 
+-- What the human wrote with a decision, for the details of a refusal.
+create or replace function greenlight.words(plan public.plan)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return case
+        when plan.comment is not null then 'Comment: ' || plan.comment
+        when plan.comments is not null then format('Comments on %s passages.', jsonb_array_length(plan.comments))
+        else 'There is no comment.'
+    end;
+end;
+$$;
+revoke all on function greenlight.words from public, anon, authenticated, service_role;
+
 -- Supersedes the newest version of a session if it is an undecided proposal.
 create or replace function greenlight.supersede_proposal(user_id uuid, session_id text, newest integer)
 returns void
@@ -1110,7 +1235,10 @@ create or replace function greenlight.insert_plan(
     document_sha256 text,
     document_url text,
     status text,
-    expires_at timestamptz default null
+    expires_at timestamptz default null,
+    message text default null,
+    comment text default null,
+    comments jsonb default null
 )
 returns public.plan
 language plpgsql
@@ -1125,7 +1253,7 @@ declare
 begin
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, status,
-        proposed_by, expires_at, decided_at, decided_aal, decided_via
+        proposed_by, expires_at, message, decided_at, decided_aal, decided_via, comment, comments
     )
     values (
         user_id,
@@ -1139,9 +1267,12 @@ begin
         status,
         case when not v_decided then v_caller end,
         expires_at,
+        message,
         case when v_decided then clock_timestamp() end,
         case when v_decided then greenlight.claims() ->> 'aal' end,
-        case when v_decided then v_caller end
+        case when v_decided then v_caller end,
+        comment,
+        comments
     )
     returning * into v_plan;
 
@@ -1151,7 +1282,7 @@ $$;
 revoke all on function greenlight.insert_plan from public, anon, authenticated, service_role;
 
 -- Writes a decision on a proposal.
-create or replace function greenlight.write_decision(plan_id uuid, decision text, comment text default null)
+create or replace function greenlight.write_decision(plan_id uuid, decision text, comment text, comments jsonb)
 returns public.plan
 language plpgsql
 volatile
@@ -1167,7 +1298,8 @@ begin
         decided_at = clock_timestamp(),
         decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
         decided_via = greenlight.caller(),
-        comment = write_decision.comment
+        comment = write_decision.comment,
+        comments = write_decision.comments
     where p.id = plan_id
     returning * into v_plan;
 
@@ -1183,7 +1315,8 @@ create or replace function greenlight.propose_plan(
     document_sha256 text,
     document_url text,
     expires_at timestamptz,
-    user_id uuid
+    user_id uuid,
+    message text
 )
 returns public.plan_proposal
 language plpgsql
@@ -1202,6 +1335,10 @@ begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_title(v_user, session_id, version, title);
     v_path := greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
+
+    if message is not null and not greenlight.is_text(message) then
+        perform greenlight.refuse('invalid_message', 'message is blank or longer than 4,000 characters.');
+    end if;
 
     v_newest := greenlight.lock_session(v_user, session_id);
 
@@ -1252,7 +1389,7 @@ begin
                 'Version %s has the same document and was decided: %s. %s',
                 v_refused.version,
                 v_refused.status,
-                coalesce('Comment: ' || v_refused.comment, 'There is no comment.')
+                greenlight.words(v_refused)
             )
         );
     end if;
@@ -1263,7 +1400,7 @@ begin
     end if;
 
     v_plan := greenlight.insert_plan(
-        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', expires_at
+        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', expires_at, message
     );
     return (v_plan.id, version, v_plan.status, true)::public.plan_proposal;
 end;
@@ -1278,7 +1415,8 @@ create or replace function public.propose_plan(
     document_sha256 text,
     document_url text,
     expires_at timestamptz default null,
-    user_id uuid default null
+    user_id uuid default null,
+    message text default null
 )
 returns public.plan_proposal
 language plpgsql
@@ -1287,18 +1425,27 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.propose_plan(session_id, version, title, document_sha256, document_url, expires_at, user_id);
+    return greenlight.propose_plan(
+        session_id, version, title, document_sha256, document_url, expires_at, user_id, message
+    );
 end;
 $$;
 comment on function public.propose_plan is
 'Proposes the stored document of a planning session to its user, who approves it, rejects it or requests changes. '
 'An undecided earlier proposal is superseded. The same session, version and hash again is a replay: created is false '
-'and status is its current status. Only the service role names a user_id.';
+'and status is its current status. message is what the planner says to the human. Only the service role names a '
+'user_id.';
 revoke all on function public.propose_plan from public, anon, authenticated, service_role;
 grant execute on function public.propose_plan to authenticated, service_role;
 
 create or replace function greenlight.approve_plan(
-    session_id text, version integer, title text, document_sha256 text, document_url text
+    session_id text,
+    version integer,
+    title text,
+    document_sha256 text,
+    document_url text,
+    comment text,
+    comments jsonb
 )
 returns public.plan_approval
 language plpgsql
@@ -1310,6 +1457,7 @@ declare
     v_user uuid := greenlight.require_human();
     v_path text;
     v_newest integer;
+    v_comments jsonb;
     v_agent public.agent;
     v_plan public.plan;
 begin
@@ -1320,6 +1468,14 @@ begin
     end if;
 
     v_path := greenlight.check_document(v_user, session_id, document_sha256, document_url);
+
+    if comment is not null then
+        perform greenlight.check_comment(comment);
+    end if;
+
+    if comments is not null then
+        v_comments := greenlight.check_comments(comments);
+    end if;
     v_newest := greenlight.lock_session(v_user, session_id);
 
     if v_newest is not null then
@@ -1366,11 +1522,12 @@ begin
 
     if v_plan.id is null then
         v_plan := greenlight.insert_plan(
-            v_user, session_id, version, title, v_path, document_sha256, document_url, 'approved'
+            v_user, session_id, version, title, v_path, document_sha256, document_url, 'approved',
+            comment => comment, comments => v_comments
         );
     else
         perform greenlight.lock_document(v_path);
-        v_plan := greenlight.write_decision(v_plan.id, 'approved');
+        v_plan := greenlight.write_decision(v_plan.id, 'approved', comment, v_comments);
     end if;
 
     if v_agent.id is null then
@@ -1398,7 +1555,9 @@ create or replace function public.approve_plan(
     version integer,
     title text default null,
     document_sha256 text default null,
-    document_url text default null
+    document_url text default null,
+    comment text default null,
+    comments jsonb default null
 )
 returns public.plan_approval
 language plpgsql
@@ -1407,19 +1566,20 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.approve_plan(session_id, version, title, document_sha256, document_url);
+    return greenlight.approve_plan(session_id, version, title, document_sha256, document_url, comment, comments);
 end;
 $$;
 comment on function public.approve_plan is
 'Approves a version of a planning session: the plan, its agent, the event and the build, together or not at all. For a '
 'proposed version session_id, version and document_sha256 are enough; otherwise all five are needed. The same session, '
-'version and hash again is a replay: the same answer, created is false, nothing is written. Humans only.';
+'version and hash again is a replay: the same answer, created is false, nothing is written. comment, and comments on '
+'passages, are a note for the builder. Humans only.';
 revoke all on function public.approve_plan from public, anon, authenticated, service_role;
 grant execute on function public.approve_plan to authenticated;
 
 -- Decides on a proposal of the user, who is locked already.
 create or replace function greenlight.decide_plan(
-    user_id uuid, session_id text, version integer, decision text, comment text
+    user_id uuid, session_id text, version integer, decision text, comment text, comments jsonb
 )
 returns public.plan
 language plpgsql
@@ -1440,15 +1600,13 @@ begin
 
     -- A repeat. Other words would be lost: they are refused.
     if v_plan.status = decision then
-        if comment is not null and comment is distinct from v_plan.comment then
+        if
+            coalesce(comment, comments::text) is not null
+            and (comment, comments) is distinct from (v_plan.comment, v_plan.comments)
+        then
             perform greenlight.refuse(
                 'plan_decided',
-                format(
-                    'Version %s was decided: %s. %s',
-                    version,
-                    v_plan.status,
-                    coalesce('Comment: ' || v_plan.comment, 'There is no comment.')
-                )
+                format('Version %s was decided: %s. %s', version, v_plan.status, greenlight.words(v_plan))
             );
         end if;
 
@@ -1459,12 +1617,14 @@ begin
         perform greenlight.refuse_closed(v_plan, null, version, v_newest);
     end if;
 
-    return greenlight.write_decision(v_plan.id, decision, comment);
+    return greenlight.write_decision(v_plan.id, decision, comment, comments);
 end;
 $$;
 revoke all on function greenlight.decide_plan from public, anon, authenticated, service_role;
 
-create or replace function greenlight.request_changes(session_id text, version integer, comment text)
+create or replace function greenlight.request_changes(
+    session_id text, version integer, comment text, comments jsonb
+)
 returns public.plan
 language plpgsql
 volatile
@@ -1473,16 +1633,25 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.require_human();
+    v_comments jsonb;
 begin
     perform greenlight.check_version(session_id, version);
-    perform greenlight.check_comment(coalesce(comment, ''));
-    return greenlight.decide_plan(v_user, session_id, version, 'changes_requested', comment);
+    perform greenlight.check_comment(comment);
+    v_comments := greenlight.check_comments(comments);
+
+    if comment is null and v_comments is null then
+        perform greenlight.refuse('invalid_comment', 'There is neither a comment nor a comment on a passage.');
+    end if;
+
+    return greenlight.decide_plan(v_user, session_id, version, 'changes_requested', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.request_changes from public, anon, authenticated, service_role;
 grant execute on function greenlight.request_changes to authenticated;
 
-create or replace function public.request_changes(session_id text, version integer, comment text)
+create or replace function public.request_changes(
+    session_id text, version integer, comment text default null, comments jsonb default null
+)
 returns public.plan
 language plpgsql
 volatile
@@ -1490,16 +1659,17 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.request_changes(session_id, version, comment);
+    return greenlight.request_changes(session_id, version, comment, comments);
 end;
 $$;
 comment on function public.request_changes is
-'Sends a proposed plan back to its planner, with a comment that says what to change. Final; the planner proposes a '
-'higher version. Humans only. The same again is a no-op; with another comment it is plan_decided.';
+'Sends a proposed plan back to its planner, with a comment that says what to change, comments on passages, or both. '
+'Final; the planner proposes a higher version. Humans only. The same again is a no-op; with other words it is '
+'plan_decided.';
 revoke all on function public.request_changes from public, anon, authenticated, service_role;
 grant execute on function public.request_changes to authenticated;
 
-create or replace function greenlight.reject_plan(session_id text, version integer, comment text)
+create or replace function greenlight.reject_plan(session_id text, version integer, comment text, comments jsonb)
 returns public.plan
 language plpgsql
 volatile
@@ -1508,16 +1678,20 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.require_human();
+    v_comments jsonb;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
-    return greenlight.decide_plan(v_user, session_id, version, 'rejected', comment);
+    v_comments := greenlight.check_comments(comments);
+    return greenlight.decide_plan(v_user, session_id, version, 'rejected', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.reject_plan from public, anon, authenticated, service_role;
 grant execute on function greenlight.reject_plan to authenticated;
 
-create or replace function public.reject_plan(session_id text, version integer, comment text default null)
+create or replace function public.reject_plan(
+    session_id text, version integer, comment text default null, comments jsonb default null
+)
 returns public.plan
 language plpgsql
 volatile
@@ -1525,12 +1699,12 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.reject_plan(session_id, version, comment);
+    return greenlight.reject_plan(session_id, version, comment, comments);
 end;
 $$;
 comment on function public.reject_plan is
-'Rejects a proposed plan, with a comment if there is one. Final. Humans only. The same again is a no-op; with another '
-'comment it is plan_decided.';
+'Rejects a proposed plan, with a comment and comments on passages if there are any. Final. Humans only. The same again '
+'is a no-op; with other words it is plan_decided.';
 revoke all on function public.reject_plan from public, anon, authenticated, service_role;
 grant execute on function public.reject_plan to authenticated;
 
@@ -1545,7 +1719,7 @@ declare
     v_user uuid := greenlight.user_or_named(user_id, active => false);
 begin
     perform greenlight.check_version(session_id, version);
-    return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null);
+    return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null, null);
 end;
 $$;
 revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
@@ -1870,7 +2044,8 @@ begin
             p.document_sha256,
             b.run_after,
             b.max_attempts,
-            p.comment
+            p.comment,
+            p.comments
         into v_claim;
 
         exit when not found;

@@ -20,10 +20,10 @@ greenlight.keep_bucket()
 cascade;
 
 drop function if exists
-public.propose_plan(text, integer, text, text, text, timestamptz, uuid),
-public.approve_plan(text, integer, text, text, text),
-public.request_changes(text, integer, text),
-public.reject_plan(text, integer, text),
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid, text),
+public.approve_plan(text, integer, text, text, text, text, jsonb),
+public.request_changes(text, integer, text, jsonb),
+public.reject_plan(text, integer, text, jsonb),
 public.withdraw_plan(text, integer, uuid),
 public.transition_agent(uuid, text),
 public.delete_agent(uuid),

@@ -221,6 +221,7 @@ export type Database = {
       plan: {
         Row: {
           comment: string | null;
+          comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
@@ -232,6 +233,7 @@ export type Database = {
           document_url: string;
           expires_at: string | null;
           id: string;
+          message: string | null;
           proposed_by: string | null;
           session_id: string;
           status: string;
@@ -243,6 +245,7 @@ export type Database = {
         ComputedFields: never;
         Insert: {
           comment?: string | null;
+          comments?: Json | null;
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
@@ -254,6 +257,7 @@ export type Database = {
           document_url: string;
           expires_at?: string | null;
           id?: string;
+          message?: string | null;
           proposed_by?: string | null;
           session_id: string;
           status?: string;
@@ -264,6 +268,7 @@ export type Database = {
         };
         Update: {
           comment?: string | null;
+          comments?: Json | null;
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
@@ -275,6 +280,7 @@ export type Database = {
           document_url?: string;
           expires_at?: string | null;
           id?: string;
+          message?: string | null;
           proposed_by?: string | null;
           session_id?: string;
           status?: string;
@@ -292,6 +298,8 @@ export type Database = {
     Functions: {
       approve_plan: {
         Args: {
+          comment?: string;
+          comments?: Json;
           document_sha256?: string;
           document_url?: string;
           session_id: string;
@@ -417,6 +425,7 @@ export type Database = {
           document_sha256: string;
           document_url: string;
           expires_at?: string;
+          message?: string;
           session_id: string;
           title: string;
           user_id?: string;
@@ -434,9 +443,10 @@ export type Database = {
       purge_closed_plans: { Args: { batch_size?: number; closed_before: string }; Returns: number };
       purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
       reject_plan: {
-        Args: { comment?: string; session_id: string; version: number };
+        Args: { comment?: string; comments?: Json; session_id: string; version: number };
         Returns: {
           comment: string | null;
+          comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
@@ -448,6 +458,7 @@ export type Database = {
           document_url: string;
           expires_at: string | null;
           id: string;
+          message: string | null;
           proposed_by: string | null;
           session_id: string;
           status: string;
@@ -498,9 +509,10 @@ export type Database = {
         };
       };
       request_changes: {
-        Args: { comment: string; session_id: string; version: number };
+        Args: { comment?: string; comments?: Json; session_id: string; version: number };
         Returns: {
           comment: string | null;
+          comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
@@ -512,6 +524,7 @@ export type Database = {
           document_url: string;
           expires_at: string | null;
           id: string;
+          message: string | null;
           proposed_by: string | null;
           session_id: string;
           status: string;
@@ -611,6 +624,7 @@ export type Database = {
         Args: { session_id: string; user_id?: string; version: number };
         Returns: {
           comment: string | null;
+          comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
@@ -622,6 +636,7 @@ export type Database = {
           document_url: string;
           expires_at: string | null;
           id: string;
+          message: string | null;
           proposed_by: string | null;
           session_id: string;
           status: string;
@@ -656,6 +671,7 @@ export type Database = {
         lease_expires_at: string | null;
         max_attempts: number | null;
         comment: string | null;
+        comments: Json | null;
       };
       plan_approval: {
         plan_id: string | null;

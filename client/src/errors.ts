@@ -25,6 +25,8 @@ export type DatabaseErrorCode =
   | "invalid_expires_at"
   | "invalid_user_id"
   | "invalid_comment"
+  | "invalid_comments"
+  | "invalid_message"
   | "invalid_status"
   | "invalid_worker"
   | "invalid_max_builds"

@@ -1,6 +1,7 @@
 """claim_builds(): what it hands out, in which order, and that it waits for no lock."""
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.plan import sha256
 
@@ -28,6 +29,7 @@ def test_a_claim_hands_out_what_a_builder_needs(project: Project) -> None:
         "lease_expires_at": build["run_after"],
         "max_attempts": 5,
         "comment": None,
+        "comments": None,
     }
     assert (build["status"], build["attempt"], build["worker"]) == ("running", 1, "w" * 200)
     assert build["started_at"] is not None
@@ -37,6 +39,15 @@ def test_a_claim_hands_out_what_a_builder_needs(project: Project) -> None:
     assert agent_of(project, approval["agent_id"])["status"] == "building"
     assert len(project.events(approval["agent_id"])) == 1
     assert is_sound(project)
+
+
+def test_a_claim_hands_out_the_words_of_the_approval(project: Project) -> None:
+    user = project.new_user()
+    project.store_and_propose(user)
+    note = {"start": 0, "end": 1, "exact": "#", "body": "Keep this heading."}
+    project.approve_proposed(user, comment="Ship it on Monday.", comments=Jsonb([note]))
+    (claimed,) = project.claim(1)
+    assert (claimed["comment"], claimed["comments"]) == ("Ship it on Monday.", [note])
 
 
 def test_claims_come_in_the_order_of_run_after_and_no_more_than_asked_for(project: Project) -> None:

@@ -65,10 +65,10 @@ def ours(line: str) -> bool:
             r"class (plan|agent|agent_event|build|(plan|agent|agent_event|build)_\w+|greenlight\.\w+) "
             r"|function (greenlight\.|(propose_plan|approve_plan|request_changes|reject_plan|withdraw_plan"
             r"|transition_agent|delete_agent|restore_agent|deleted_agents"
-            r"|claim_builds|renew_build|finish_build|fail_build|retry_build"
+            r"|claim_builds|renew_build|finish_build|fail_build|stop_build|retry_build|purge_build_logs"
             r"|orphaned_documents|purge_deleted_agents|purge_closed_plans|installation)\()"
-            r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build)) "
-            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|greenlight\.setting)$"
+            r"|policy (greenlight_\w+ storage\.objects|select_own (plan|agent|agent_event|build|build_log)) "
+            r"|schema greenlight |trigger \w+ (plan|agent|agent_event|build|build_log|greenlight\.setting)$"
             r"|trigger greenlight_\w+ storage\.(objects|buckets)$|bucket \(plans,",
             line,
         )
@@ -139,6 +139,7 @@ def test_04_foreign_key_from_agent_plan_id_to_plan_id(any_project: Project) -> N
         ("agent_event", "plan", 1),
         ("build", "agent", 1),
         ("build", "plan", 1),
+        ("build_log", "build", 1),
         ("plan", "auth.users", 1),
         ("plan", "storage.objects", 1),
     ]

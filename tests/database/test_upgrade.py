@@ -2,8 +2,10 @@
 
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from local.migration import RELEASED
 from tests.plan import INVALID_TITLES
@@ -55,7 +57,7 @@ def test_rows_of_0_2_keep_their_meaning(old_project: Project) -> None:
 
     after = old_project.everything()
     assert without_new_columns(after, before) == before
-    assert {row["decided_via"] for row in after["plan"]} == {None}
+    assert {(row["decided_via"], row["comments"], row["message"]) for row in after["plan"]} == {(None,) * 3}
     assert {(row["max_attempts"], row["result"]) for row in after["build"]} == {(5, None)}
     # A replay answers as it did, and adds nothing.
     for state in ("approved", "directly-approved", "superseded", "archived"):
@@ -63,9 +65,12 @@ def test_rows_of_0_2_keep_their_meaning(old_project: Project) -> None:
     assert old_project.decide(user, "request_changes", "changes_requested")["decided_via"] is None
     assert old_project.decide(user, "withdraw_plan", "withdrawn")["decided_via"] is None
     assert old_project.everything() == after
-    # What waited is decided, and says by whom.
-    assert old_project.approve_proposed(user, "proposed")["created"] is True
-    assert old_project.plan(user, "proposed")["decided_via"] == "user"
+    # What waited is decided, and says by whom, with comments.
+    comments = [{"start": 0, "end": 1, "exact": "#", "body": "Why?"}]
+    note: dict[str, Any] = {"comment": "Go.", "comments": Jsonb(comments)}
+    assert old_project.approve_proposed(user, "proposed", **note)["created"] is True
+    plan = old_project.plan(user, "proposed")
+    assert (plan["decided_via"], plan["comment"], plan["comments"]) == ("user", "Go.", comments)
     old_project.store_and_approve(user, "approved", 2)
     assert old_project.plan(user, "approved")["decided_via"] is None
     assert old_project.plan(user, "approved", 2)["decided_via"] == "user"

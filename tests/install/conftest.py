@@ -183,7 +183,7 @@ class Account:
     id: str
     headers: dict[str, str]
 
-    def approve(self, session: str, document: bytes, version: int = 1) -> dict[str, Any]:
+    def approve(self, session: str, document: bytes, version: int = 1, **words: Any) -> dict[str, Any]:
         digest = sha256(document)
         path = f"plans/{self.id}/{session}/{digest}.md"
         markdown = {**self.headers, "Content-Type": "text/markdown"}
@@ -200,6 +200,7 @@ class Account:
                 "title": "A plan",
                 "document_sha256": digest,
                 "document_url": f"{self.http.base_url}storage/v1{signed.raise_for_status().json()['signedURL']}",
+                **words,
             },
         )
         approved: dict[str, Any] = answer.raise_for_status().json()

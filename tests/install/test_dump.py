@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from pytest_postgresql import factories
 
 from greenlight import installation
@@ -81,6 +82,9 @@ def move(
         user = source.new_user()
         for number, state in enumerate(database.STATES):
             source.plan_in(user, state, f"s{number}")
+        source.store_and_propose(user, "comments", message="Please read.")
+        comment = {"start": 0, "end": 1, "exact": "#", "body": "Why?"}
+        source.decide(user, "reject_plan", "comments", comments=Jsonb([comment]))
         agent = source.store_and_approve(user, "deleted")
         source.call(user, "delete_agent", agent_id=agent["agent_id"])
         with source.as_superuser() as connection:

@@ -16,6 +16,7 @@ from tests.plan import sha256
 from .conftest import Account, Adopter
 
 FIRST, SECOND = b"# First\n", "# Zweites, 計画\r\n".encode()
+NOTE = {"start": 11, "end": 13, "exact": "計画", "body": "Which one?"}
 
 
 def lines(folder: Path, table: str) -> list[dict[str, Any]]:
@@ -32,7 +33,7 @@ def ada(adopter: Adopter) -> Account:
     """A user with two versions of one session, and another session that was deleted."""
     account = adopter.sign_up()
     account.approve("s1", FIRST)
-    account.approve("s1", SECOND, version=2)
+    account.approve("s1", SECOND, version=2, comment="Go.", comments=[NOTE])
     gone = account.approve("s2", FIRST)
     account.http.post(
         "/rest/v1/rpc/delete_agent", json={"agent_id": gone["agent_id"]}, headers=account.headers
@@ -54,6 +55,7 @@ def test_rows_and_documents(adopter: Adopter, ada: Account, tmp_path: Path) -> N
         ("s2", 1, "approved"),
     ]
     assert all(plan["decided_at"] and plan["decided_aal"] == "aal1" for plan in plans)
+    assert (plans[1]["comment"], plans[1]["comments"]) == ("Go.", [NOTE])
     assert plans[2]["deleted_at"]
     assert [event["kind"] for event in lines(folder, "agent_event")] == [
         "approved",

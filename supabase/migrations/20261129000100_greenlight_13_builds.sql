@@ -71,6 +71,7 @@ comment on column public.build.result is
 
 alter type public.build_claim add attribute max_attempts integer;
 alter type public.build_claim add attribute comment text;
+alter type public.build_claim add attribute comments jsonb;
 
 create table public.build_log (
     build_id uuid not null,
@@ -91,6 +92,10 @@ create table public.build_log (
 
 comment on table public.build_log is
 'The end of what an attempt at a build wrote, if its builder shares that. Written by functions only.';
+comment on column public.build_log.build_id is
+'The build.';
+comment on column public.build_log.attempt is
+'Which attempt at the build wrote this, from 1.';
 comment on column public.build_log.content is
 'The last 65,536 characters. They are the builder''s: show them as text.';
 
@@ -180,6 +185,8 @@ begin
         ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
         ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
         ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_comments', 'PT422', 'Use 1 to 200 objects with start, end, exact and body, as the documentation says.'),
+        ('invalid_message', 'PT422', 'Use 1 to 4,000 characters, not only white space, or leave it out.'),
         ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
         ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
         ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
@@ -351,7 +358,8 @@ begin
             p.document_sha256,
             b.run_after,
             b.max_attempts,
-            p.comment
+            p.comment,
+            p.comments
         into v_claim;
 
         exit when not found;
