@@ -40,34 +40,32 @@ export function locateComment(
 
 /**
  * The comments of a decision as one Markdown text, for the planner's model: each passage with its line, if `text` is the
- * document. Every line of a passage and of a comment is quoted, so that it cannot pass for anything else. Null without
- * comments.
+ * document. What the human wrote, or the plan says, stands in a fence that is longer than any in it, so that it cannot end
+ * its quotation. Null without comments. MCP's get_decision answers the same text.
  */
 export function feedback(
   { comment, comments }: { comment: string | null; comments: readonly PlanComment[] | null },
   text?: string | null,
 ): string | null {
   const parts: string[] = [];
-  if (comment !== null) parts.push("Comment on the whole plan:", quote(comment));
+  if (comment !== null) parts.push("On the whole plan:", quote(comment));
   const ends = Array.from((text ?? "").matchAll(/\r\n|\r|\n/g), (found) => found.index + found[0].length);
   for (const [index, passage] of (comments ?? []).entries()) {
     const number = (index + 1).toString();
     const place = locateComment(text ?? "", passage);
     // A line break belongs to the line that it ends.
-    const line = place && `, line ${(ends.filter((end) => end <= place.start).length + 1).toString()}`;
-    parts.push(`Passage ${number}${line ?? ""}:`, quote(passage.exact));
-    parts.push(`Comment on passage ${number}:`, quote(passage.body));
+    const where = place
+      ? `line ${(ends.filter((end) => end <= place.start).length + 1).toString()}`
+      : "a passage that could not be found in the stored plan";
+    parts.push(`${number}. On ${where}:`, quote(passage.exact), "the human writes:", quote(passage.body));
   }
   return parts.length > 0 ? parts.join("\n\n") : null;
 }
 
-// Where any reader may see a new line: as Python's str.splitlines.
-const LINE_BREAK = /\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]/;
-
 function quote(text: string): string {
-  const lines = text.split(LINE_BREAK);
-  if (lines.at(-1) === "") lines.pop();
-  return lines.map((line) => `> ${line}`).join("\n");
+  const longest = Math.max(0, ...Array.from(text.matchAll(/`+/g), ([run]) => run.length));
+  const fence = "`".repeat(Math.max(3, longest + 1));
+  return `${fence}text\n${text}\n${fence}`;
 }
 
 /** Whether a position is between the two code units of one code point. */

@@ -41,8 +41,6 @@ export type ErrorCode =
   | "invalid_request"
   /** Other bytes are stored under the document's hash, and cannot be replaced. */
   | "document_conflict"
-  /** The selection, the passage or the words do not make a comment. */
-  | "invalid_comments"
   /** The content's hash is not the `sha256` that was given with it. Nothing was sent. */
   | "document_changed"
   /** Supabase could not be reached, or is restarting or busy. */

@@ -31,7 +31,7 @@ export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./wat
 
 export type { Selection } from "./comments";
 export type { DatabaseErrorCode, ErrorCode } from "./errors";
-export type { NewDocument, PlanVersion } from "./plans";
+export type { NewDocument, PlanVersion, Remarks } from "./plans";
 export type {
   Agent,
   AgentDetails,

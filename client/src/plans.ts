@@ -1,7 +1,7 @@
 import { call, checked, typed } from "./data-api";
 import { assertText, read, store } from "./documents";
 import { GreenlightError } from "./errors";
-import type { Agent, Approval, Plan, PlanStatus, Proposal, Supabase } from "./types";
+import type { Agent, Approval, Plan, PlanComment, PlanStatus, Proposal, Supabase } from "./types";
 
 /** A planning session's id, as the database accepts it. */
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/;
@@ -16,7 +16,7 @@ const SEEN =
   /[^\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e007f}]/u;
 /** In Unicode code points, without white space around it. */
 export const MAX_TITLE_LENGTH = 500;
-/** In Unicode code points: a comment, and the passage that it is on. */
+/** In Unicode code points: a comment, the passage that it is on, and a planner's message. */
 export const MAX_COMMENT_LENGTH = 4000;
 
 /** Names one version of a planning session. */
@@ -35,6 +35,14 @@ export interface NewDocument extends PlanVersion {
   userId?: string | undefined;
 }
 
+/** What the human says with a decision. The first decision on a version keeps its remarks. */
+export interface Remarks {
+  /** On the whole plan. */
+  comment?: string | undefined;
+  /** On passages of the document: see `commentOn`. */
+  comments?: readonly PlanComment[] | undefined;
+}
+
 /**
  * Approves a plan: creates its agent, or moves the session's agent to this version.
  *
@@ -42,6 +50,8 @@ export interface NewDocument extends PlanVersion {
  * `plan_conflict` if that is not the proposal's document, and with `invalid_title` if the version was not proposed.
  *
  * With a title, the version does not have to be proposed. The document is stored first.
+ *
+ * Remarks reach the builder.
  */
 export async function approvePlan(
   supabase: Supabase,
@@ -53,15 +63,18 @@ export async function approvePlan(
     sha256: expected,
     userId,
     onStep,
-  }: NewDocument & {
-    title?: string | undefined;
-    onStep?: ((step: "uploading" | "creating") => void) | undefined;
-  },
+    ...remarks
+  }: NewDocument &
+    Remarks & {
+      title?: string | undefined;
+      onStep?: ((step: "uploading" | "creating") => void) | undefined;
+    },
 ): Promise<Approval> {
   assertVersion(sessionId, version);
   if (title !== undefined) assertTitle(title);
+  const said = remarkArguments(remarks);
   const { bytes, sha256 } = await read(content, expected);
-  const approval = { session_id: sessionId, version, document_sha256: sha256 };
+  const approval = { session_id: sessionId, version, document_sha256: sha256, ...said };
   if (title === undefined) {
     onStep?.("creating");
     return call(supabase, "approve_plan", approval);
@@ -84,14 +97,18 @@ export async function proposePlan(
     sha256: expected,
     userId,
     expiresAt,
+    message,
   }: NewDocument & {
     title: string;
+    /** What the human should know: what has changed, what you ask. */
+    message?: string | undefined;
     /** Until when it can be approved. Without it there is no limit. */
     expiresAt?: Date | string | null | undefined;
   },
 ): Promise<Proposal> {
   assertVersion(sessionId, version);
   assertTitle(title);
+  assertText(message);
   const { bytes, sha256 } = await read(content, expected);
   const expires_at = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
   return store(supabase, { userId, sessionId, bytes, sha256 }, (document_url) =>
@@ -103,31 +120,30 @@ export async function proposePlan(
       document_url,
       ...(expires_at && { expires_at }),
       ...(userId && { user_id: userId }),
+      ...(message !== undefined && { message }),
     }),
   );
 }
 
-/** Sends a proposal back. The comment reaches the planner, which may then propose a higher version. */
+/** Sends a proposal back. The remarks reach the planner, which may then propose a higher version. */
 export async function requestChanges(
   supabase: Supabase,
-  { sessionId, version, comment }: PlanVersion & { comment: string },
+  {
+    sessionId,
+    version,
+    ...remarks
+  }: PlanVersion & Remarks & ({ comment: string } | { comments: readonly PlanComment[] }),
 ): Promise<Plan> {
   assertVersion(sessionId, version);
-  assertText(comment);
-  return call(supabase, "request_changes", { session_id: sessionId, version, comment });
+  return call(supabase, "request_changes", { session_id: sessionId, version, ...remarkArguments(remarks) });
 }
 
 export async function rejectPlan(
   supabase: Supabase,
-  { sessionId, version, comment }: PlanVersion & { comment?: string | undefined },
+  { sessionId, version, ...remarks }: PlanVersion & Remarks,
 ): Promise<Plan> {
   assertVersion(sessionId, version);
-  assertText(comment);
-  return call(supabase, "reject_plan", {
-    session_id: sessionId,
-    version,
-    ...(comment !== undefined && { comment }),
-  });
+  return call(supabase, "reject_plan", { session_id: sessionId, version, ...remarkArguments(remarks) });
 }
 
 /** Takes a proposal back. Only the service role names a user. */
@@ -246,6 +262,21 @@ function assertVersion(sessionId: string, version: number): void {
     });
   if (!Number.isInteger(version) || version < 1 || version > MAX_INTEGER)
     throw new GreenlightError("invalid_version", { details: "A version is a whole number from 1." });
+}
+
+function remarkArguments({ comment, comments }: Remarks) {
+  assertText(comment);
+  for (const { exact, body } of comments ?? []) {
+    assertText(exact);
+    assertText(body);
+  }
+  return {
+    ...(comment !== undefined && { comment }),
+    // The database takes these keys only; a page may keep more with a comment.
+    ...(comments && {
+      comments: comments.map(({ start, end, exact, body }) => ({ start, end, exact, body })),
+    }),
+  };
 }
 
 /** By the database's rule. */

@@ -25,7 +25,9 @@ export interface PlanComment {
 }
 
 /** A row of `plan`: one version of a planning session's document. */
-export type Plan = WithStatus<Tables<"plan">, PlanStatus>;
+export type Plan = Omit<WithStatus<Tables<"plan">, PlanStatus>, "comments"> & {
+  comments: PlanComment[] | null;
+};
 /** A row of `agent`. */
 export type Agent = WithStatus<Tables<"agent">, AgentStatus>;
 /** A row of `build`: the work on an agent. */

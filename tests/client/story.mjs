@@ -7,8 +7,11 @@ import { createClient } from "@supabase/supabase-js";
 import {
   approvePlan,
   archiveAgent,
+  commentOn,
+  decodeDocument,
   deleteAgent,
   deletedAgents,
+  feedback,
   getAgent,
   getDocument,
   getPlan,
@@ -17,6 +20,7 @@ import {
   GreenlightError,
   listAgents,
   listProposals,
+  locateComment,
   pauseAgent,
   proposePlan,
   rejectPlan,
@@ -124,27 +128,64 @@ const altered = { ...waiting.plans[0], document_sha256: sha256(second) };
 assert.equal((await getDocument(ada.supabase, altered)).verified, false);
 await refused(getDocument(stranger.supabase, waiting.plans[0]), "document_not_found");
 await refused(requestChanges(ada.supabase, of(1, { comment: " \n" })), "invalid_comment");
-const sentBack = await requestChanges(ada.supabase, of(1, { comment: "Name the van.\nAnd the driver." }));
+const text = decodeDocument(shown.bytes);
+const at = text.indexOf("計画");
+const comments = [
+  commentOn(text, { start: at, end: at + 2 }, "Which plan?"),
+  commentOn(text, { start: 0, end: text.length }, '*All* "of" it\\ 🚀'),
+];
+await refused(requestChanges(ada.supabase, of(1, { comments: [] })), "invalid_comment");
+for (const wrong of [
+  { ...comments[1], start: 1 },
+  { ...comments[1], body: " " },
+]) {
+  const refusal = await refused(
+    requestChanges(ada.supabase, of(1, { comments: [comments[0], wrong] })),
+    "invalid_comments",
+  );
+  assert.match(refusal.details, /1/);
+}
+await refused(requestChanges(stranger.supabase, of(1, { comments })), "plan_not_found");
+const said = { comment: "Name the van.\nAnd the driver.", comments };
+const sentBack = await requestChanges(ada.supabase, of(1, said));
 assert.equal(sentBack.status, "changes_requested");
 const answer = await decision.until((found) => found?.status === "changes_requested");
 decision.stop();
 assert.equal(answer.comment, "Name the van.\nAnd the driver.");
+assert.deepEqual(answer.comments, comments);
+assert.deepEqual(locateComment(text, answer.comments[0]), { start: at, end: at + 2 });
+assert.equal(locateComment(second, answer.comments[1])?.end, text.length);
+assert.match(
+  feedback(answer, text),
+  /^On the whole plan:\n\n```text\nName the van.\nAnd the driver.\n```\n\n1. On line 3:\n\n```text\n計画\n/,
+);
 
 // The planner comes with a changed one. The human approves what was shown, and nothing else.
 const returned = await refused(proposePlan(planner, plan(2, first)), "plan_decided");
 assert.match(returned.details, /Name the van/);
-await proposePlan(planner, { ...plan(2, second), expiresAt: new Date(Date.now() + 3_600_000) });
+await refused(proposePlan(planner, { ...plan(2, second), message: " \n" }), "invalid_message");
+const message = "It says now what has changed. 🚐";
+await proposePlan(planner, { ...plan(2, second), message, expiresAt: new Date(Date.now() + 3_600_000) });
+assert.equal((await getPlan(ada.supabase, of(2))).message, message);
 await refused(approvePlan(ada.supabase, of(2, { content: first })), "plan_conflict");
 await refused(
   approvePlan(ada.supabase, of(2, { content: first, sha256: sha256(second) })),
   "document_changed",
 );
-const approval = await approvePlan(ada.supabase, of(2, { content: new TextEncoder().encode(second) }));
+const note = { comment: "The blue one.", comments: [commentOn(second, { start: at, end: at + 2 }, "Good.")] };
+const approval = await approvePlan(
+  ada.supabase,
+  of(2, { content: new TextEncoder().encode(second), ...note }),
+);
 assert.deepEqual([approval.created, approval.agent_status], [true, "building"]);
 assert.deepEqual(await approvePlan(ada.supabase, of(2, { content: second })), {
   ...approval,
   created: false,
 });
+// A note goes with the approval, and a replay does not replace it.
+await approvePlan(ada.supabase, of(2, { content: second, comment: "The red one." }));
+const noted = await getPlan(ada.supabase, of(2));
+assert.deepEqual([noted.comment, noted.comments], [note.comment, note.comments]);
 await refused(rejectPlan(ada.supabase, of(2)), "plan_decided");
 await refused(withdrawPlan(planner, of(2)), "plan_decided");
 assert.equal((await listProposals(ada.supabase)).count, 0);
@@ -208,7 +249,8 @@ assert.equal(await before(3, stranger), undefined);
 
 // A plan that is rejected, and one that its planner takes back.
 await proposePlan(planner, plan(3, `${second}3`));
-assert.equal((await rejectPlan(ada.supabase, of(3))).status, "rejected");
+const rejected = await rejectPlan(ada.supabase, of(3, { comments }));
+assert.deepEqual([rejected.status, rejected.comment, rejected.comments.length], ["rejected", null, 2]);
 await proposePlan(planner, plan(4, `${second}4`));
 await refused(withdrawPlan(planner, of(5)), "plan_not_found");
 assert.equal((await withdrawPlan(planner, of(4))).status, "withdrawn");

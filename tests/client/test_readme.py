@@ -42,10 +42,10 @@ console.log(JSON.stringify(shown));
 """
 
 
-def lines(page: Path, language: str) -> str:
-    """Return the one block of that language which uses the package."""
+def lines(page: Path, language: str, use: str = "greenlight-client") -> str:
+    """Return the one block of that language which uses the package, or a name of it."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if "greenlight-client" in block]
+    (block,) = [block for block in blocks if use in block]
     return str(block)
 
 
@@ -90,6 +90,26 @@ def test_the_ten_lines_of_the_package(stack: RunningStack, node: Run, project: P
     propose(node, project, user)
     (project / "lines.mjs").write_text(GIVEN + shown + THEN)
     assert json.loads(node("lines.mjs", email=user.email, password=user.password)) == [PLAN, "building"]
+
+
+def test_the_lines_that_comment_on_a_passage(stack: RunningStack, node: Run, project: Path) -> None:
+    user = stack.sign_up()
+    session = propose(node, project, user)
+    (project / "comment.mjs").write_text(f"""
+import {{ createClient }} from "@supabase/supabase-js";
+import * as greenlight from "greenlight-client";
+const {{ commentOn, decodeDocument, getDocument, getPlan, locateComment, requestChanges }} = greenlight;
+{GIVEN}
+const supabase = createClient(SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY);
+await supabase.auth.signInWithPassword({{ email, password }});
+const sessionId = {json.dumps(session)}, version = 1;
+const {{ bytes }} = await getDocument(supabase, await getPlan(supabase, {{ sessionId, version }}));
+const mark = (place, body) => show([text.slice(place.start, place.end), body]);
+{lines(PACKAGE, "js", "commentOn")}
+console.log(JSON.stringify(shown));
+""")
+    marked = json.loads(node("comment.mjs", email=user.email, password=user.password))
+    assert marked == [["the van", "Which one?"]]
 
 
 def test_the_ten_lines_show_a_stranger_nothing(stack: RunningStack, node: Run, project: Path) -> None:

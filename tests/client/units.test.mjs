@@ -13,6 +13,7 @@ const {
   locateComment,
   pauseAgent,
   proposePlan,
+  rejectPlan,
   requestChanges,
   watch,
   watchAgent,
@@ -650,23 +651,73 @@ suite(`comments on passages, SEED=${SEED}`, () => {
       const comments = Array.from({ length: 1 + random(3) }, () =>
         commentOn(document, { start: random(document.length), end: document.length }, `x${text(10)}`),
       );
-      const said = feedback({ comment: `x${text(10)}`, comments }, document);
+      const comment = `x${text(10)}`;
+      const said = feedback({ comment, comments }, document);
       const why = JSON.stringify({ SEED, document, comments, said });
-      const labels = 1 + 2 * comments.length;
-      // For a renderer of Markdown,
       const { children } = fromMarkdown(said);
       const kinds = children.map(({ type }) => type);
-      assert.deepEqual(kinds, Array(labels).fill(["paragraph", "blockquote"]).flat(), why);
-      // and for a reader of lines.
-      const outside = said
-        .split(/[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]/)
-        .filter((line) => !line.startsWith("> "));
-      assert.equal(outside.filter((line) => line !== "").length, labels, why);
-      assert.match(
-        outside.join("\n"),
-        /^Comment on the whole plan:(\s+(Passage \d, line \d+|Comment on passage \d):)+\s*$/,
+      const each = ["list", "code", "paragraph", "code"];
+      assert.deepEqual(kinds, ["paragraph", "code", ...comments.flatMap(() => each)], why);
+      const lines = (value) => `${value}\n`.split(/\r\n|\r|\n/).slice(0, -1);
+      assert.deepEqual(
+        children.filter(({ type }) => type === "code").map(({ value }) => lines(value)),
+        [comment, ...comments.flatMap(({ exact, body }) => [exact, body])].map(lines),
         why,
       );
+    }
+  });
+});
+
+suite("what goes along with a decision", () => {
+  const passage = { start: 2, end: 6, exact: "Plan", body: "Which?" };
+  const of = (more = {}) => ({ sessionId: "s", version: 1, ...more });
+  const PLAN = json(200, { id: AGENT, status: "rejected" });
+  const sent = ({ bodies }) => {
+    const { comment, comments, message } = JSON.parse(bodies.rpc);
+    return { comment, comments, message };
+  };
+  const remarks = { comment: "Name it.", comments: [passage] };
+
+  for (const [what, act, plan] of [
+    ["a proposal that is approved", approvePlan, { content: "# Plan\n" }],
+    ["a document that is approved", approvePlan, { content: "# Plan\n", title: "Plan", userId: USER }],
+    ["a request for changes", requestChanges, {}],
+    ["a rejection", rejectPlan, {}],
+  ])
+    test(`${what}: comments, without what a page keeps beside them`, async () => {
+      const backend = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [PLAN] });
+      const own = { ...passage, id: 7, draft: true };
+      await act(backend.supabase, of({ ...plan, ...remarks, comments: [own] }));
+      assert.deepEqual(sent(backend), { ...remarks, message: undefined });
+      await act(backend.supabase, of({ ...plan, comments: [passage] }));
+      assert.deepEqual(sent(backend), { comment: undefined, comments: [passage], message: undefined });
+      await act(backend.supabase, of({ ...plan, comment: "Name it." }));
+      assert.deepEqual(sent(backend), { comment: "Name it.", comments: undefined, message: undefined });
+    });
+
+  test("a proposal: the planner's message, and none", async () => {
+    const backend = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [PLAN] });
+    await proposePlan(backend.supabase, { ...plan(), message: "The van has a name." });
+    assert.equal(sent(backend).message, "The van has a name.");
+    await proposePlan(backend.supabase, plan());
+    assert.equal(sent(backend).message, undefined);
+  });
+
+  test("what cannot be stored is refused before anything is sent", async () => {
+    const nothing = fake({}).supabase;
+    const refused = failsWith("invalid_request", { retryable: false });
+    for (const text of ["\0", "half of a pair: \ud83d"]) {
+      for (const said of [
+        { comment: text },
+        { comments: [passage, { ...passage, exact: text }] },
+        { comments: [passage, { ...passage, body: text }] },
+      ]) {
+        await assert.rejects(approvePlan(nothing, { ...plan(), ...said }), refused);
+        await assert.rejects(approvePlan(nothing, of({ content: "# Plan\n", ...said })), refused);
+        await assert.rejects(requestChanges(nothing, of(said)), refused);
+        await assert.rejects(rejectPlan(nothing, of(said)), refused);
+      }
+      await assert.rejects(proposePlan(nothing, { ...plan(), message: text }), refused);
     }
   });
 });

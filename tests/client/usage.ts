@@ -12,6 +12,7 @@ import {
   locateComment,
   type Plan,
   type PlanComment,
+  requestChanges,
   watch,
   watchProposal,
 } from "greenlight-client";
@@ -56,10 +57,13 @@ export async function review(): Promise<Plan["status"][]> {
   return plans.map(({ status }) => status);
 }
 
-export function say(text: string): string | null {
+export async function sendBack(text: string): Promise<string | null> {
   const comments: PlanComment[] = [commentOn(text, { start: 2, end: 6 }, "Which?")];
-  const places = comments.map((comment) => locateComment(text, comment)?.start.toFixed());
-  return feedback({ comment: places.join(), comments }, text);
+  const version = { sessionId: "s", version: 1 };
+  await requestChanges(ours, { ...version, comments });
+  const plan = await requestChanges(theirs, { ...version, comment: "Name it.", comments });
+  const places = plan.comments?.map((comment) => locateComment(text, comment)?.start.toFixed());
+  return places?.join() ?? plan.message ?? feedback(plan, text);
 }
 
 export function explain(error: unknown): string {
@@ -78,6 +82,8 @@ export function explain(error: unknown): string {
 
 // @ts-expect-error a decision needs the document that was shown
 void approvePlan(ours, { sessionId: "s", version: 1 });
+// @ts-expect-error a planner needs to be told what to change
+void requestChanges(ours, { sessionId: "s", version: 1 });
 // @ts-expect-error there is no such status
 void listProposals(ours, { status: "decided" });
 // @ts-expect-error an agent may be null
