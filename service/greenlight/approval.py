@@ -1,13 +1,14 @@
 """Approve or propose a plan as its user: store the document, sign its URL, call the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from greenlight.comments import Comment
 from greenlight.errors import Problem
 from greenlight.submission import Submission
 from greenlight.upstream import DocumentMissingError, Refusal, Upstream
@@ -40,20 +41,32 @@ class ProposePlanResponse(BaseModel):
     review_url: str | None = Field(description="Where the user reviews it; null if UI_URL is not set.")
 
 
-async def approve(submission: Submission, upstream: Upstream) -> ApprovePlanResponse:
-    """Create the document's plan and agent. A repeat gets the same answer."""
-    url, approved = await submit(submission, upstream, upstream.approve)
+async def approve(
+    submission: Submission,
+    upstream: Upstream,
+    *,
+    comment: str | None = None,
+    comments: Sequence[Comment] | None = None,
+) -> ApprovePlanResponse:
+    """Create the document's plan and agent, with the human's notes. A repeat gets the same answer."""
+    call = partial(upstream.approve, comment=comment, comments=comments)
+    url, approved = await submit(submission, upstream, call)
     return ApprovePlanResponse(document_url=url, **approved.model_dump())
 
 
 async def propose(
-    submission: Submission, upstream: Upstream, *, expires_in_seconds: int | None = None
+    submission: Submission,
+    upstream: Upstream,
+    *,
+    expires_in_seconds: int | None = None,
+    message: str | None = None,
 ) -> ProposePlanResponse:
     """Propose the document to the user. A repeat gets the proposal's current status."""
     expires_at = None
     if expires_in_seconds is not None:
         expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
-    url, proposed = await submit(submission, upstream, partial(upstream.propose, expires_at=expires_at))
+    call = partial(upstream.propose, expires_at=expires_at, message=message)
+    url, proposed = await submit(submission, upstream, call)
     review_url = upstream.settings.review_url(submission.session_id)
     return ProposePlanResponse(document_url=url, review_url=review_url, **proposed.model_dump())
 

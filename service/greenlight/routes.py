@@ -50,7 +50,12 @@ class DocumentResponse(BaseModel):
 
 
 def _request_body(model: type[PlanRequest]) -> dict[str, Any]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
+    schema = model.model_json_schema()
+    # A reference would be looked for at the top of the whole OpenAPI document.
+    if definitions := schema.pop("$defs", None):
+        comments, _ = schema["properties"]["comments"]["anyOf"]
+        comments["items"] = definitions["Comment"]
+    content = {"application/json": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -58,7 +63,9 @@ def _request_body(model: type[PlanRequest]) -> dict[str, Any]:
     "/plan/approve",
     summary="Approve a plan and get its agent",
     response_model=ApprovePlanResponse,
-    responses=error_responses(*_SUBMISSION_ERRORS, "human_required", "plan_expired"),
+    responses=error_responses(
+        *_SUBMISSION_ERRORS, "human_required", "plan_expired", "invalid_comment", "invalid_comments"
+    ),
     openapi_extra=_request_body(ApprovePlanRequest),
 )
 async def approve_plan(request: Request, upstream: CurrentUpstream) -> Response:
@@ -66,20 +73,23 @@ async def approve_plan(request: Request, upstream: CurrentUpstream) -> Response:
     # the same agent.
     plan = parse(ApprovePlanRequest, await json_body(request))
     submission = submission_of(plan, upstream.settings.max_document_bytes)
-    return _answer(await approve(submission, upstream))
+    return _answer(await approve(submission, upstream, comment=plan.comment, comments=plan.comments))
 
 
 @router.post(
     "/plan/propose",
     summary="Propose a plan for its user to decide",
     response_model=ProposePlanResponse,
-    responses=error_responses(*_SUBMISSION_ERRORS, "invalid_expires_at"),
+    responses=error_responses(*_SUBMISSION_ERRORS, "invalid_expires_at", "invalid_message"),
     openapi_extra=_request_body(ProposePlanRequest),
 )
 async def propose_plan(request: Request, upstream: CurrentUpstream) -> Response:
     plan = parse(ProposePlanRequest, await json_body(request))
     submission = submission_of(plan, upstream.settings.max_document_bytes)
-    return _answer(await propose(submission, upstream, expires_in_seconds=plan.expires_in_seconds))
+    answer = await propose(
+        submission, upstream, expires_in_seconds=plan.expires_in_seconds, message=plan.message
+    )
+    return _answer(answer)
 
 
 @router.get(

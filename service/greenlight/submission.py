@@ -17,18 +17,14 @@ from pydantic import (
 )
 
 from greenlight import SESSION_ID
+from greenlight.comments import MAX_COMMENTS, SPACE, WHITE_SPACE, Comment, Text, without_nul
 from greenlight.errors import Problem
 
 MAX_VERSION = 2**31 - 1  # Postgres integer
 MAX_TITLE = 500  # code points, trimmed
-# Unicode White_Space, exactly: str.strip() without it trims U+001C to U+001F as well.
-WHITE_SPACE = (
-    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-)
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # with line breaks and bidi controls
-_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_EDGE = f"[^{_CONTROL}{_SPACE}]"
+_EDGE = f"[^{_CONTROL}{SPACE}]"
 # What is not one of these can be seen: they are of the categories C and Z, or blank. As in the database.
 _UNSEEN = (
     r"\x00-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u180e\u2000-\u200f"
@@ -37,7 +33,7 @@ _UNSEEN = (
 )
 # The edge is looked for first: what follows it would be read again for each white space before it.
 _SEEN = f"(?={_EDGE})(?=[^{_CONTROL}]{{0,{MAX_TITLE - 1}}}[^{_UNSEEN}])"
-TITLE_PATTERN = f"^[{_SPACE}]*{_SEEN}{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{_SPACE}]*$"
+TITLE_PATTERN = f"^[{SPACE}]*{_SEEN}{_EDGE}(?:[^{_CONTROL}]{{0,{MAX_TITLE - 2}}}{_EDGE})?[{SPACE}]*$"
 # Python's own engine, because pydantic's needs seconds for this pattern on a title of megabytes.
 _TITLE = re.compile(TITLE_PATTERN.removesuffix("$"))
 
@@ -50,13 +46,6 @@ def _trimmed(title: str) -> str:
     return title.strip(WHITE_SPACE)
 
 
-def _without_nul(content: str) -> str:
-    # As a pattern it would take most of the time that reading a large request takes.
-    if "\x00" in content:
-        raise ValueError("must not contain U+0000")
-    return content
-
-
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
@@ -66,7 +55,7 @@ Title = Annotated[str, AfterValidator(_trimmed), WithJsonSchema({"type": "string
 Content = Annotated[
     str,
     StringConstraints(min_length=1),
-    AfterValidator(_without_nul),
+    AfterValidator(without_nul),
     Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
 ]
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
@@ -80,6 +69,9 @@ FIELD_CODES = {
     "title": "invalid_title",
     "content_sha256": "invalid_document_sha256",
     "expires_in_seconds": "invalid_expires_at",
+    "comment": "invalid_comment",
+    "comments": "invalid_comments",
+    "message": "invalid_message",
 }
 _WRONG_VALUE = {"string_pattern_mismatch", "greater_than_equal", "less_than_equal", "value_error"}
 
@@ -108,12 +100,20 @@ class PlanRequest(BaseModel):
 class ApprovePlanRequest(PlanRequest):
     """What the user approves."""
 
+    comment: Text | None = Field(None, description="A note for the builder.")
+    comments: Annotated[list[Comment], Field(max_length=MAX_COMMENTS)] | None = Field(
+        None, description="Notes on passages of the document."
+    )
+
 
 class ProposePlanRequest(PlanRequest):
     """What the planner proposes."""
 
     expires_in_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = Field(
         None, description="How long the proposal can be approved; without it there is no limit."
+    )
+    message: Text | None = Field(
+        None, description="What the planner says to the human: what changed, what it asks."
     )
 
 
@@ -175,20 +175,26 @@ def submission_of(request: PlanRequest, max_document_bytes: int) -> Submission:
 
 
 def _invalid(error: ValidationError) -> Problem:
-    malformed, wrong = {}, {}
+    malformed: dict[str, str] = {}
+    wrong: dict[str, tuple[str, str]] = {}
     for fault in error.errors():
-        name = ".".join(map(str, fault["loc"])) or "body"
+        field, *inside = [*map(str, fault["loc"])] or ["body"]
+        name = ".".join([field, *inside])
         message = fault["msg"].removeprefix("Value error, ")
         if isinstance(fault["input"], str) and "\x00" in fault["input"]:
             malformed[name] = "must not contain U+0000"
+        elif field == "comments":  # one code for all that can be wrong with them, as in the database
+            index = "".join(f"[{part}]" for part in inside[:1])
+            key = "".join(f".{part}" for part in inside[1:] if part in Comment.model_fields)
+            wrong.setdefault(field, (f"comments{index}{key}", message))
         elif fault["type"] in _WRONG_VALUE and name in FIELD_CODES:
-            wrong[name] = message
+            wrong[name] = (name, message)
         else:
             malformed[name] = message
     if malformed:
         return _invalid_request(malformed)
     first = min(wrong, key=list(FIELD_CODES).index)
-    return Problem(FIELD_CODES[first], f"{first}: {wrong[first]}.")
+    return Problem(FIELD_CODES[first], "{}: {}.".format(*wrong[first]))
 
 
 def _invalid_request(fields: dict[str, str]) -> Problem:

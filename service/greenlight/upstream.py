@@ -7,8 +7,8 @@ for each request, with that user's token among their own headers, and never chan
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -21,8 +21,9 @@ from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
-from greenlight import BUCKET, logs
+from greenlight import BUCKET, MAX_DOCUMENT_BYTES, logs
 from greenlight.auth import User
+from greenlight.comments import Comment
 from greenlight.errors import ERRORS, Problem, challenge
 from greenlight.settings import Settings
 from greenlight.submission import Submission
@@ -33,7 +34,7 @@ MAX_CONNECTIONS = 256
 SMALL_DOCUMENT_BYTES = 100_000
 # PostgREST (12 and 14) answers 500 to these, although the database is only restarting.
 DATABASE_STOPS = frozenset({"57P01", "57P02", "57P03"})
-STORAGE_STAGES = frozenset({"upload", "sign", "compare", "remove"})
+STORAGE_STAGES = frozenset({"upload", "sign", "compare", "read", "remove"})
 STATEMENT_TIMEOUT = "57014"  # hosted projects limit how long a statement of each role may take
 
 Answer = TypeVar("Answer")
@@ -70,6 +71,8 @@ class Revision(_Row):
     version: int
     status: str
     comment: str | None
+    comments: list[Comment] | None
+    document_path: str
     document_sha256: str
     expires_at: Annotated[datetime, Field(strict=False)] | None
 
@@ -283,17 +286,13 @@ class Upstream:
         """
 
         async def compare() -> bool:
-            url = f"{self._url}/storage/v1/object/authenticated/{BUCKET}/{path}"
-            headers = {**self._headers, "Accept-Encoding": "identity"}
-            async with self._http.stream("GET", url, headers=headers) as answer:
-                if answer.status_code != 200:
-                    raise _storage_error(answer.status_code, await answer.aread())
-                size = 0
-                async for piece in answer.aiter_bytes():
+            size = 0
+            async with self._bytes(path) as pieces:
+                async for piece in pieces:
                     if piece != document[size : size + len(piece)]:
                         return False
                     size += len(piece)
-                return size == len(document)
+            return size == len(document)
 
         try:
             return await self._call("compare", compare())
@@ -301,6 +300,35 @@ class Upstream:
             if refusal.status == 404:
                 raise DocumentMissingError from refusal
             raise
+
+    async def text(self, path: str) -> str | None:
+        """Return a document's text, or None if it cannot be read."""
+
+        async def read() -> bytes:
+            content = b""
+            async with self._bytes(path) as pieces:
+                async for piece in pieces:
+                    content += piece
+                    if len(content) > MAX_DOCUMENT_BYTES:
+                        break
+            return content
+
+        try:
+            return (await self._call("read", read())).decode()
+        except (Problem, UnicodeDecodeError) as error:
+            logs.log.warning(
+                "document not read", request_id=logs.current().request_id, cause=logs.describe(error)
+            )
+            return None
+
+    @asynccontextmanager
+    async def _bytes(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        url = f"{self._url}/storage/v1/object/authenticated/{BUCKET}/{path}"
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        async with self._http.stream("GET", url, headers=headers) as answer:
+            if answer.status_code != 200:
+                raise _storage_error(answer.status_code, await answer.aread())
+            yield answer.aiter_bytes()
 
     async def sign(self, path: str) -> str:
         """Return a URL under which the document can be read without a token, for a limited time."""
@@ -334,15 +362,24 @@ class Upstream:
 
     # Data API
 
-    async def approve(self, submission: Submission, document_url: str) -> Approved:
-        return _parse("rpc", Approved, await self._rpc("approve_plan", _arguments(submission, document_url)))
+    async def approve(
+        self,
+        submission: Submission,
+        document_url: str,
+        *,
+        comment: str | None,
+        comments: Sequence[Comment] | None,
+    ) -> Approved:
+        arguments = _arguments(submission, document_url, comment=comment)
+        if comments:
+            arguments["comments"] = [each.model_dump() for each in comments]
+        return _parse("rpc", Approved, await self._rpc("approve_plan", arguments))
 
     async def propose(
-        self, submission: Submission, document_url: str, expires_at: datetime | None
+        self, submission: Submission, document_url: str, *, expires_at: datetime | None, message: str | None
     ) -> Proposed:
-        arguments = _arguments(submission, document_url)
-        if expires_at is not None:
-            arguments["expires_at"] = expires_at.isoformat()
+        moment = expires_at.isoformat() if expires_at else None
+        arguments = _arguments(submission, document_url, expires_at=moment, message=message)
         return _parse("rpc", Proposed, await self._rpc("propose_plan", arguments))
 
     async def withdraw(self, session_id: str, version: int) -> Revision:
@@ -395,13 +432,14 @@ class Upstream:
         return await _timed(stage, self._seconds, call)
 
 
-def _arguments(submission: Submission, document_url: str) -> dict[str, Any]:
+def _arguments(submission: Submission, document_url: str, **optional: str | None) -> dict[str, Any]:
     return {
         "session_id": submission.session_id,
         "version": submission.version,
         "title": submission.title,
         "document_sha256": submission.sha256,
         "document_url": document_url,
+        **{name: value for name, value in optional.items() if value is not None},
     }
 
 

@@ -48,21 +48,35 @@ def headers(stack: RunningStack, user: User) -> dict[str, str]:
 def test_the_planner_on_the_sdk_waits_for_its_human(
     stack: RunningStack, user: User, headers: dict[str, str]
 ) -> None:
-    def approve() -> None:
-        rest = f"{stack.supabase_url}/rest/v1"
+    rest = f"{stack.supabase_url}/rest/v1"
+
+    def proposed(version: int) -> Json:
         until = time.monotonic() + 30
-        while not (plans := httpx.get(f"{rest}/plan?status=eq.proposed", headers=headers).json()):
+        query = {"status": "eq.proposed", "version": f"eq.{version}"}
+        while not (plans := httpx.get(f"{rest}/plan", params=query, headers=headers).json()):
             assert time.monotonic() < until
             time.sleep(0.1)
-        decision = {name: plans[0][name] for name in ("session_id", "version", "document_sha256")}
-        httpx.post(f"{rest}/rpc/approve_plan", json=decision, headers=headers).raise_for_status()
+        return plans[0]
 
-    human = threading.Thread(target=approve)
+    def decide(function: str, plan: Json, **more: Json) -> None:
+        decision = {"session_id": plan["session_id"], "version": plan["version"], **more}
+        httpx.post(f"{rest}/rpc/{function}", json=decision, headers=headers).raise_for_status()
+
+    def review() -> None:
+        passage = {"start": 14, "end": 19, "exact": "Drive", "body": "With what car?"}
+        decide("request_changes", proposed(1), comments=[passage])
+        second = proposed(2)
+        messages.append(second["message"])
+        decide("approve_plan", second, document_sha256=second["document_sha256"])
+
+    messages: list[str] = []
+    human = threading.Thread(target=review)
     human.start()
     program = block("python", "from mcp import Client").replace("http://127.0.0.1:8000", stack.service_url)
     printed = run_python(f"token = {user.token!r}\n{program}")
     human.join()
-    assert printed.splitlines()[-1] == "approved None"
+    assert printed.splitlines()[-1] == "approved version 2"
+    assert messages == ["Now it says with what car."]
 
 
 def test_the_planner_on_supabase_py_proposes(stack: RunningStack, user: User) -> None:
@@ -89,4 +103,4 @@ def test_the_planner_on_curl_proposes_and_looks(stack: RunningStack, user: User)
         ["bash", "-euc", script], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert '"status":"proposed"' in done.stdout, done.stdout + done.stderr
-    assert '[{"status":"proposed","comment":null}]' in done.stdout.replace(" ", "")
+    assert '[{"status":"proposed","comment":null,"comments":null}]' in done.stdout.replace(" ", "")

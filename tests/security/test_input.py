@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from greenlight.submission import WHITE_SPACE
+from greenlight.comments import WHITE_SPACE
 from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.faults.proxy import Proxy

@@ -81,6 +81,24 @@ def test_a_second_approval_of_the_same_is_a_replay(user: Caller) -> None:
     assert [event["kind"] for event in user.rows("agent_event")] == ["approved"]
 
 
+def test_an_approval_carries_notes_and_a_repeat_keeps_the_first(user: Caller) -> None:
+    passage = {"start": 2, "end": 6, "exact": "Plan", "body": "Whose? \U0001f600"}
+    request = body(content="# Plan\n", comment="Go.", comments=[passage])
+    assert user.approved(**request)["created"] is True
+    assert user.approved(**{**request, "comment": "Stop.", "comments": None})["created"] is False
+
+    (plan,) = user.rows("plan")
+    assert (plan["comment"], plan["comments"]) == ("Go.", [passage])
+
+    # What the service cannot judge, the database does.
+    many = [{**passage, "body": "x" * 4000}] * 20
+    for wrong in ([{**passage, "end": 7}], many):
+        other = body(comments=wrong)
+        expect_problem(user.approve(**other), 422, "invalid_comments")
+        assert user.objects(other["plan_id"]) == []
+    assert len(user.rows("plan")) == 1
+
+
 def test_a_hash_that_is_the_documents_is_accepted(user: Caller) -> None:
     assert user.approved(content="seen", content_sha256=sha256("seen"))["created"] is True
     assert user.approved(content="seen", content_sha256=None)["created"] is True

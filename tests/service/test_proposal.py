@@ -97,6 +97,16 @@ def test_the_first_proposal_says_until_when_it_can_be_approved(user: Caller) -> 
     assert user.rows("plan")[0]["expires_at"] == plan["expires_at"]
 
 
+def test_a_proposal_carries_the_planners_message_and_a_repeat_keeps_the_first(user: Caller) -> None:
+    request = body(message="Shorter now.")
+    assert user.proposed(**request)["created"] is True
+    assert user.proposed(**{**request, "message": "Longer now."})["created"] is False
+    (plan,) = user.rows("plan")
+    assert plan["message"] == "Shorter now."
+    expect_problem(user.propose(**body(message=" \n")), 422, "invalid_message")
+    assert len(user.rows("plan")) == 1
+
+
 def test_a_wrong_time_is_refused_before_anything_is_stored(user: Caller) -> None:
     for seconds in (59, 0, -1, 31_536_001, 10**30):
         expect_problem(user.propose(expires_in_seconds=seconds), 422, "invalid_expires_at")

@@ -9,11 +9,12 @@ import pytest
 
 from greenlight import logs, upstream
 from greenlight.approval import ProposePlanResponse, propose
+from greenlight.comments import Comment
 from greenlight.settings import Settings
 from greenlight.submission import Submission
 from greenlight.upstream import Upstream
 from tests.plan import sha256
-from tests.unit.test_upstream import URL, USER, Supabase
+from tests.unit.test_upstream import URL, USER, Supabase, approve
 
 PROPOSED = {
     "plan_id": "5e6d7c58-0000-4000-8000-000000000001",
@@ -24,11 +25,15 @@ PROPOSED = {
 SUBMISSION = Submission("session", 3, "Title", b"words", sha256("words"))
 
 
-async def proposed(supabase: Supabase, seconds: int | None = None, **changed: Any) -> ProposePlanResponse:
+async def proposed(
+    supabase: Supabase, seconds: int | None = None, message: str | None = None, **changed: Any
+) -> ProposePlanResponse:
     settings = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x", **changed)
     logs.begin("test")
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
-        return await propose(SUBMISSION, Upstream(settings, http, USER), expires_in_seconds=seconds)
+        return await propose(
+            SUBMISSION, Upstream(settings, http, USER), expires_in_seconds=seconds, message=message
+        )
 
 
 @pytest.mark.anyio
@@ -67,3 +72,25 @@ async def test_the_review_url_is_that_of_the_web_app() -> None:
     answer = await proposed(supabase, ui_url="https://example.com/greenlight/")
 
     assert answer.review_url == "https://example.com/greenlight/build?session=session"
+
+
+@pytest.mark.anyio
+async def test_the_planners_message_goes_along() -> None:
+    supabase = Supabase(rpc=httpx.Response(200, json=PROPOSED))
+
+    await proposed(supabase, message="Shorter now.")
+
+    assert json.loads(supabase.requests[2].content)["message"] == "Shorter now."
+
+
+@pytest.mark.anyio
+async def test_the_humans_notes_go_along_with_the_approval() -> None:
+    supabase = Supabase()
+    comment = Comment(start=0, end=5, exact="words", body="Which?")
+
+    await approve(supabase, comment="Go.", comments=[comment])
+    sent = json.loads(supabase.requests[2].content)
+    assert (sent["comment"], sent["comments"]) == ("Go.", [comment.model_dump()])
+
+    await approve(supabase, comments=[])
+    assert {"comment", "comments"} & json.loads(supabase.requests[5].content).keys() == set()

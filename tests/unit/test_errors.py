@@ -37,6 +37,9 @@ PROMISED = {
         "invalid_document_sha256",
         "invalid_expires_at",
         "invalid_plan_id",
+        "invalid_comment",
+        "invalid_comments",
+        "invalid_message",
     },
     500: {"internal_error"},
     502: {"upstream_error"},
@@ -76,18 +79,27 @@ def test_the_openapi_document_names_every_answer() -> None:
     approve = documented(paths["/plan/approve"]["post"])
     assert approve == {
         **{status: PROMISED[status] for status in (401, 403, 409, 413, 415)},
-        422: PROMISED[422] - {"invalid_plan_id", "invalid_expires_at"},
+        422: PROMISED[422] - {"invalid_plan_id", "invalid_expires_at", "invalid_message"},
         **everywhere,
     }
     propose = documented(paths["/plan/propose"]["post"])
     assert propose == {
         **{status: PROMISED[status] for status in (401, 413, 415)},
         409: PROMISED[409] - {"plan_expired"},
-        422: PROMISED[422] - {"invalid_plan_id"},
+        422: PROMISED[422] - {"invalid_plan_id", "invalid_comment", "invalid_comments"},
         **everywhere,
     }
     document = documented(paths["/plan/{plan_id}/document"]["get"])
     assert document == {401: PROMISED[401], 404: PROMISED[404], 422: {"invalid_plan_id"}, **everywhere}
+
+
+def test_the_openapi_document_has_the_whole_body_in_its_place() -> None:
+    operation = create_app(SETTINGS).openapi()["paths"]["/plan/approve"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    comment = schema["properties"]["comments"]["anyOf"][0]["items"]
+    assert {*comment["properties"]} == {*comment["required"]} == {"start", "end", "exact", "body"}
+    assert comment["additionalProperties"] is False
+    assert "$ref" not in json.dumps(schema)
 
 
 @pytest.mark.parametrize("code", ERRORS)

@@ -10,6 +10,7 @@ import pytest
 
 from greenlight import approval, logs, upstream
 from greenlight.auth import User
+from greenlight.comments import Comment
 from greenlight.errors import ERRORS, Problem
 from greenlight.settings import Settings
 from greenlight.submission import Submission
@@ -79,13 +80,19 @@ SETTINGS = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x
 
 
 async def approve(
-    supabase: Supabase, document: bytes = b"words", **changed: Any
+    supabase: Supabase,
+    document: bytes = b"words",
+    comment: str | None = None,
+    comments: list[Comment] | None = None,
+    **changed: Any,
 ) -> approval.ApprovePlanResponse:
     settings = SETTINGS.model_copy(update=changed)
     logs.begin("test")
     wanted = Submission("session", 1, "Title", document, sha256(document))
     async with upstream.connect(httpx.MockTransport(supabase)) as http:
-        return await approval.approve(wanted, Upstream(settings, http, USER))
+        return await approval.approve(
+            wanted, Upstream(settings, http, USER), comment=comment, comments=comments
+        )
 
 
 async def problem_of(supabase: Supabase, **changed: Any) -> Problem:
@@ -628,7 +635,7 @@ async def test_a_large_document_that_was_removed_in_between_is_uploaded_again() 
 async def test_a_fault_of_our_own_is_not_taken_for_an_answer_of_supabase(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    def faulty(*_: object) -> None:
+    def faulty(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(upstream, "_arguments", faulty)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from greenlight import MAX_DOCUMENT_BYTES, SESSION_ID, __version__, logs, submission
 from greenlight.approval import propose
+from greenlight.comments import MAX_TEXT, CommentOnLine, feedback, on_lines
 from greenlight.errors import Problem
 from greenlight.mcp import texts
 from greenlight.requests import share_of
@@ -80,7 +81,12 @@ class Decision(BaseModel):
     created: bool | None = Field(None, description="False if this version was already proposed.")
     expires_at: datetime | None = Field(None, description="Until when it can be approved; null: no limit.")
     review_url: str | None = Field(None, description="Where the human reads the plan and decides.")
-    comment: str | None = Field(None, description="What the human wrote with the decision.")
+    feedback: str | None = Field(
+        None,
+        description="All that the human wrote with the decision, as Markdown, each passage with its line.",
+    )
+    comment: str | None = Field(None, description="Of it, what is said on the whole plan.")
+    comments: list[CommentOnLine] | None = Field(None, description="Of it, what is said on passages.")
     newest_version: int | None = Field(None, description="The session's newest version.")
     newest_status: Status | None = None
     agent_id: str | None = Field(None, description="The agent that is built from this session.")
@@ -117,6 +123,13 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
         _schema({"type": "integer", "minimum": 60, "maximum": 31_536_000}, nullable=True),
         Field(description="For how long the human can approve it, 60 to 31,536,000; null: no limit."),
     ] = None,
+    message: Annotated[
+        str | None,
+        _schema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT}, nullable=True),
+        Field(
+            description="What you say to the human with it: what changed since the last version, what you ask."
+        ),
+    ] = None,
 ) -> Decision:
     planner = Planner(context)
     session_id = f"mcp-{uuid.uuid4()}" if session_id is None else session_id
@@ -129,11 +142,12 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
             "content": content,
             "version": 1 if version is None else version,
             "expires_in_seconds": expires_in_seconds,
+            "message": message,
         },
     )
     plan = submission_of(request, planner.settings.max_document_bytes)
     if version is not None:
-        return await planner.propose(plan, expires_in_seconds)
+        return await planner.propose(plan, request)
     for _ in range(ATTEMPTS):
         newest = await planner.upstream.revision(session_id)
         if newest is not None:
@@ -142,7 +156,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
             if plan.version > MAX_VERSION:
                 raise Problem("invalid_version", "This session has the highest version there can be.")
         try:
-            return await planner.propose(plan, expires_in_seconds)
+            return await planner.propose(plan, request)
         except Problem as problem:
             if problem.code not in {"plan_stale", "plan_conflict"}:
                 raise
@@ -180,8 +194,10 @@ class Planner:
         self._share = share_of(request)
         self._cannot_wait = False
 
-    async def propose(self, plan: Submission, expires_in_seconds: int | None) -> Decision:
-        answer = await propose(plan, self.upstream, expires_in_seconds=expires_in_seconds)
+    async def propose(self, plan: Submission, request: ProposePlanRequest) -> Decision:
+        answer = await propose(
+            plan, self.upstream, expires_in_seconds=request.expires_in_seconds, message=request.message
+        )
         decision = await self.decision(plan.session_id, plan.version)
         return decision.model_copy(update={"created": answer.created})
 
@@ -192,6 +208,9 @@ class Planner:
             self.upstream.revision(session_id), self.upstream.agent(session_id)
         )
         newest = newest or plan  # deleted in between
+        comments = None
+        if plan.comments:
+            comments = on_lines(plan.comments, await self.upstream.text(plan.document_path))
         next_step = texts.NEXT_STEP[plan.status]
         if plan.status == "proposed" and _is_past(plan.expires_at):
             next_step = texts.EXPIRED
@@ -205,7 +224,9 @@ class Planner:
                 "next_step": next_step,
                 "expires_at": plan.expires_at,
                 "review_url": self.settings.review_url(session_id),
+                "feedback": feedback(plan.comment, comments or []),
                 "comment": plan.comment,
+                "comments": comments and [each.model_dump() for each in comments],
                 "newest_version": newest.version,
                 "newest_status": newest.status,
                 "agent_id": agent.id if agent else None,

@@ -28,6 +28,8 @@ export const ERROR_MESSAGES = {
   invalid_version: "The version must be a whole number from 1.",
   invalid_title: "The title needs 1 to 500 characters in a single line.",
   invalid_comment: "The comment needs 1 to 4,000 characters.",
+  invalid_comments: "The comments on passages are not valid.",
+  invalid_message: "The planner's message needs 1 to 4,000 characters.",
   invalid_document_sha256: "The document's fingerprint could not be read. Reload the page and approve again.",
   invalid_document_url: "The document's address was not accepted. Reload the page and approve again.",
   invalid_expires_at: "A proposal must expire in the future.",
