@@ -1,12 +1,17 @@
 """What a planner reads of the human's comments: lines, and quotations that nothing inside can end."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.comments import Comment, CommentOnLine, feedback, on_lines
+from local import ROOT
+
+CASES = json.loads((ROOT / "tests" / "feedback.json").read_text())
 
 
 def line_of(comment: Comment, document: str | None) -> int | None:
@@ -106,3 +111,11 @@ def test_nothing_ends_its_quotation(attack: str) -> None:
 def test_no_text_ends_its_quotation(body: str, exact: str) -> None:
     text = feedback(body, [CommentOnLine.model_construct(exact=exact, body=body, line=1)])
     assert outside(str(text)) == ["On the whole plan:", "1. On line 1:", "the human writes:"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])
+def test_the_client_says_the_same(case: dict[str, Any]) -> None:
+    """tests/client reads the same table."""
+    comments = [Comment.model_construct(**each) for each in case["comments"] or []]
+    assert feedback(case["comment"], on_lines(comments, case["document"])) == case["feedback"]
+    assert [each.line for each in on_lines(comments, case["document"])] == case["lines"]
