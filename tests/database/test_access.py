@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Project, User, denied, refused
 
-TABLES = ("plan", "agent", "agent_event", "build")
+TABLES = ("plan", "agent", "agent_event", "build", "build_log")
 
 
 def count(connection: psycopg.Connection[Any], table: str) -> int:
@@ -21,7 +21,8 @@ def count(connection: psycopg.Connection[Any], table: str) -> int:
 
 def test_01_the_owner_reads_their_own_rows_and_a_stranger_reads_none(any_project: Project) -> None:
     owner, stranger = any_project.new_user(), any_project.new_user()
-    any_project.store_and_approve(owner)
+    agent_id = any_project.store_and_approve(owner)["agent_id"]
+    any_project.renew(any_project.claim_agent(agent_id), log="Building.")
     for table in TABLES:
         with any_project.as_user(owner) as connection:
             assert count(connection, table) == 1, table
@@ -38,6 +39,7 @@ def test_02_deleted_rows_are_hidden_from_owners_but_not_the_service_role(
 ) -> None:
     owner = any_project.new_user()
     agent_id = any_project.store_and_approve(owner)["agent_id"]
+    any_project.renew(any_project.claim_agent(agent_id), log="Building.")
     any_project.store_and_approve(owner, version=2)
     any_project.call(owner, "delete_agent", agent_id=agent_id)
     for table in TABLES:
@@ -103,6 +105,7 @@ SERVICE_CALLS: dict[str, dict[str, Any]] = {
     "finish_build": BUILD,
     "fail_build": {**BUILD, "message": "m"},
     "orphaned_documents": {"older_than": "1 day"},
+    "purge_build_logs": {"ended_before": "2020-01-01"},
     "purge_deleted_agents": {"deleted_before": "2020-01-01"},
     "purge_closed_plans": {"closed_before": "2020-01-01"},
     "installation": {},
@@ -112,6 +115,7 @@ SHARED_CALLS: dict[str, dict[str, Any]] = {
     "withdraw_plan": PLAN,
     "transition_agent": {**AGENT, "to_status": "paused"},
     "retry_build": AGENT,
+    "stop_build": AGENT,
 }
 ALL_CALLS = {**USERS_CALLS, **SERVICE_CALLS, **SHARED_CALLS}
 AGENTS_CALLS = ("propose_plan", "withdraw_plan", "deleted_agents")
@@ -186,7 +190,7 @@ def test_06_no_other_function_of_the_api_is_there(any_project: Project) -> None:
     assert sorted(row["proname"] for row in there) == sorted(ALL_CALLS)
 
 
-def test_06_no_api_role_has_a_privilege_on_a_table_but_to_read_the_four(any_project: Project) -> None:
+def test_06_no_api_role_has_a_privilege_on_a_table_but_to_read_the_five(any_project: Project) -> None:
     held = any_project.rows(
         """
         select distinct r.rolname as role, c.relname as name, privilege

@@ -376,7 +376,7 @@ def test_with_require_session_a_trusted_client_and_the_service_role_go_on(projec
 
 
 def test_the_settings_are_one_row(project: Project) -> None:
-    row = {"only_row": True, "anonymous_may_decide": False, "require_session": False}
+    row = {"only_row": True, "anonymous_may_decide": False, "require_session": False, "max_attempts": 5}
     assert project.rows("select * from greenlight.setting") == [row]
     for statement in (
         "insert into greenlight.setting default values",

@@ -177,7 +177,7 @@ def test_tables_embed_without_a_hint(user: Caller) -> None:
 
 # What we ourselves embed in an agent: in the client, the web app, the commands and the docs.
 OURS = (
-    "client/*.js",
+    "client/src/*.ts",
     "client/*.md",
     "ui/[a-z]*/**/*.ts*",
     "service/**/*.py",

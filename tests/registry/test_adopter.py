@@ -125,7 +125,8 @@ def app(
         for command in commands():
             run(directory, *filled_in(command).split(), REGISTRY_URL=f"{registry.url}/r", **proxy)
         next_bin = directory / "node_modules/next/dist/bin/next"
-        built = run(directory, str(NODE), str(next_bin), "build")
+        # In CI it would miss a cache.
+        built = run(directory, str(NODE), str(next_bin), "build", CI="")
         assert not re.search(r"warn|⚠|deprecat", built, re.IGNORECASE), built
         (port,) = free_ports(1)
         start: list[str | Path] = [NODE, next_bin, "start", "--hostname", "127.0.0.1", "--port", str(port)]

@@ -495,7 +495,8 @@ def test_every_error_code_has_its_sentence() -> None:
     from_database = set(re.findall(r"'(\w+)',\s*'PT4\d\d'", functions))
     # Only builders call the functions that answer these.
     for_builders = {"build_lost", "build_not_found"} | {
-        f"invalid_{argument}" for argument in ("worker", "max_builds", "lease_seconds", "progress", "retry")
+        f"invalid_{argument}"
+        for argument in ("worker", "max_builds", "lease_seconds", "progress", "retry", "result")
     }
     # Only wrong addresses, and programs that speak MCP, are answered with these.
     for_wrong_addresses = {"not_found", "method_not_allowed", "host_not_allowed", "origin_not_allowed"}

@@ -415,7 +415,8 @@ def test_an_oauth_client_decides_nothing(open_page: OpenPage, account: Account) 
         page.reload()
     page.goto(f"/build/{agent_id}")
     for name in ("Pause", "Archive", "Delete"):
-        page.get_by_role("main").get_by_role("button", name=name).click()
+        page.get_by_role("button", name="More actions").click()
+        page.get_by_role("menuitem", name=name).click()
         page.get_by_role("alertdialog").get_by_role("button", name=name).click()
         expect(
             page.locator("[data-sonner-toast]").get_by_text("Only you can decide this").first
@@ -485,7 +486,7 @@ def test_hostile_titles_comments_and_messages_are_text(open_page: OpenPage, acco
     build = account.claim(agent_id)
     attempt = {"build_id": build["id"], "attempt": build["attempt"]}
     service_role(account.stack, "rpc/renew_build", **attempt, message=HOSTILE)
-    expect(page.locator(".build-facts").get_by_text(SEEN)).to_be_visible()
+    expect(page.get_by_role("main").get_by_text(SEEN)).to_be_visible()
     is_text()
     service_role(account.stack, "rpc/fail_build", **attempt, message=HOSTILE, retry=False)
     expect(page.get_by_role("alert").get_by_text(SEEN)).to_be_visible()
