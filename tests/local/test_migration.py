@@ -29,16 +29,8 @@ def edit(file: Path, old: str, new: str) -> None:
 def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
     functions = supabase / "functions.sql"
     edit(functions, "octet_length(session_id) <= 128", "octet_length(session_id) <= 127")
-    edit(
-        functions,
-        "reject_plan(session_id text, version integer, comment text",
-        "reject_plan(session_id text, comment text",
-    )
-    edit(
-        functions,
-        "greenlight.reject_plan(session_id, version, comment)",
-        "greenlight.reject_plan(session_id, comment)",
-    )
+    edit(functions, "withdraw_plan(session_id text, version integer, ", "withdraw_plan(session_id text, ")
+    edit(functions, "withdraw_plan(session_id, version, user_id)", "withdraw_plan(session_id, user_id)")
     edit(functions, "grant execute on function public.retry_build to authenticated, service_role;\n", "")
     edit(
         functions,
@@ -48,15 +40,15 @@ def test_what_differs_is_written_and_nothing_else(supabase: Path) -> None:
     ((path, written),) = migration.write("x").items()
     assert written == [
         "greenlight.check_version",
-        "greenlight.reject_plan",
-        "public.reject_plan",
+        "greenlight.withdraw_plan",
+        "public.withdraw_plan",
         "public.retry_build",
         "public.stop",
     ]
     text = path.read_text()
     assert re.findall(r"^drop function .*$", text, re.MULTILINE) == [
-        "drop function greenlight.reject_plan(text, integer, text);",
-        "drop function public.reject_plan(text, integer, text);",
+        "drop function greenlight.withdraw_plan(text, integer, uuid);",
+        "drop function public.withdraw_plan(text, integer, uuid);",
     ]
     assert re.findall(r"\('(\w+)', '(\w+)'\)", text) == [("function", "stop")]
     assert text.startswith("-- X.\n\nset local lock_timeout")

@@ -39,6 +39,9 @@ FIRST_LOAD_KB = 250
 
 # Axe's rules that depend on the colour scheme.
 COLOR_RULES = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+BUTTONS_CUT_OFF = """Array.from(document.querySelectorAll("button"))
+    .filter((button) => button.checkVisibility() && button.getBoundingClientRect().right > innerWidth)
+    .map((button) => button.outerHTML)"""
 COLOR_SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 EVERYTHING = (
@@ -212,6 +215,7 @@ def violations(page: Page, name: str) -> list[object]:
         page.set_viewport_size({"width": width, "height": 844})
         # Nothing is wider than the screen.
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(BUTTONS_CUT_OFF) == [], name
         for color_scheme in COLOR_SCHEMES:
             page.emulate_media(color_scheme=color_scheme)
             page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")

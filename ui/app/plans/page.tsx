@@ -26,9 +26,14 @@ export default async function PlansPage({ searchParams }: Props) {
     <Page className="grid max-w-3xl content-start gap-8">
       <PageTitle
         action={
-          <Button variant="outline" asChild>
-            <Link href="/build">Open a plan</Link>
-          </Button>
+          <div className="flex gap-2">
+            <Button variant="ghost" asChild>
+              <Link href="/planners">Connected planners</Link>
+            </Button>
+            <Button variant="outline" asChild>
+              <Link href="/build">Open a plan</Link>
+            </Button>
+          </div>
         }
       >
         Plans

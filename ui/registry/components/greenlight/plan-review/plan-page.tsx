@@ -116,7 +116,7 @@ export function PlanPage({
           <TabsTrigger value="source">{texts.source}</TabsTrigger>
         </TabsList>
         {/* A document is approved when it is on the screen, not before. */}
-        <div className="flex gap-2 empty:hidden max-md:fixed max-md:inset-x-0 max-md:bottom-0 max-md:z-20 max-md:border-t max-md:bg-background max-md:px-4 max-md:py-2.5 max-md:[&>*]:grow max-md:[&>*]:px-2">
+        <div className="flex gap-2 empty:hidden max-md:fixed max-md:flex-wrap max-md:[&_svg]:hidden max-md:inset-x-0 max-md:bottom-0 max-md:z-20 max-md:border-t max-md:bg-background max-md:px-4 max-md:py-2.5 max-md:[&>*]:grow max-md:[&>*]:px-2">
           {actions(tab !== "read" || reading !== undefined)}
         </div>
       </div>
