@@ -1,5 +1,14 @@
 import { call, checked, typed } from "./data-api";
-import type { Agent, AgentDetails, AgentEvent, AgentStatus, AgentSummary, Supabase } from "./types";
+import type {
+  Agent,
+  AgentDetails,
+  AgentEvent,
+  AgentStatus,
+  AgentSummary,
+  Build,
+  BuildLog,
+  Supabase,
+} from "./types";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const NEWEST_FIRST = { ascending: false };
@@ -54,6 +63,33 @@ export async function listEvents(
   return checked(await query.order("id", NEWEST_FIRST).limit(limit)).data;
 }
 
+/**
+ * The end of what an attempt at a build wrote: of the newest one that shared anything, unless `attempt` names one. Null
+ * if it shared nothing, or the build belongs to another user.
+ */
+export async function getBuildLog(
+  supabase: Supabase,
+  buildId: string,
+  attempt?: number,
+): Promise<BuildLog | null> {
+  if (!UUID.test(buildId)) return null;
+  let query = typed(supabase).from("build_log").select().eq("build_id", buildId);
+  if (attempt !== undefined) query = query.eq("attempt", attempt);
+  return checked(await query.order("attempt", NEWEST_FIRST).limit(1).maybeSingle()).data;
+}
+
+/** What a page shows of a build's result: `url` if it is an address of http or https, `summary` if it is text. */
+export function shownResult({ result }: Pick<Build, "result">): {
+  url: string | null;
+  summary: string | null;
+} {
+  const { url, summary } = result ?? {};
+  return {
+    url: typeof url === "string" && /^https?:\/\/\S+$/i.test(url) ? url : null,
+    summary: typeof summary === "string" && summary.trim() ? summary : null,
+  };
+}
+
 /** One page of the user's agents, newest first, and whether there are older ones. Pages count from 1. */
 export async function listAgents(
   supabase: Supabase,
@@ -99,6 +135,11 @@ export function resumeAgent(supabase: Supabase, agentId: string): Promise<Agent>
 /** Archives an agent. That is final. */
 export function archiveAgent(supabase: Supabase, agentId: string): Promise<Agent> {
   return transition(supabase, agentId, "archived");
+}
+
+/** Stops the build of an agent that is building: its attempt has no effect any more, and the agent is failed. */
+export function stopBuild(supabase: Supabase, agentId: string): Promise<Agent> {
+  return call(supabase, "stop_build", { agent_id: agentId });
 }
 
 /** Builds a failed agent again. */

@@ -13,6 +13,7 @@ interface Answers {
   withdraw_plan: Plan;
   transition_agent: Agent;
   retry_build: Agent;
+  stop_build: Agent;
   delete_agent: Agent;
   restore_agent: Agent;
   deleted_agents: Agent[];

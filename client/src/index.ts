@@ -3,12 +3,15 @@ export {
   deleteAgent,
   deletedAgents,
   getAgent,
+  getBuildLog,
   listAgents,
   listEvents,
   pauseAgent,
   restoreAgent,
   resumeAgent,
   retryBuild,
+  shownResult,
+  stopBuild,
 } from "./agents";
 export { commentOn, feedback, locateComment } from "./comments";
 export { decodeDocument, documentProblem, getDocument, MAX_DOCUMENT_BYTES, sha256 } from "./documents";
@@ -40,6 +43,7 @@ export type {
   AgentSummary,
   Approval,
   Build,
+  BuildLog,
   BuildStatus,
   Database,
   Plan,

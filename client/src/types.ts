@@ -1,5 +1,5 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
-import type { Database, Tables } from "./database";
+import type { Database, Json, Tables } from "./database";
 
 export type { Database };
 
@@ -31,7 +31,12 @@ export type Plan = Omit<WithStatus<Tables<"plan">, PlanStatus>, "comments"> & {
 /** A row of `agent`. */
 export type Agent = WithStatus<Tables<"agent">, AgentStatus>;
 /** A row of `build`: the work on an agent. */
-export type Build = WithStatus<Tables<"build">, BuildStatus>;
+export type Build = Omit<WithStatus<Tables<"build">, BuildStatus>, "result"> & {
+  /** What the builder says it made: see `shownResult`. */
+  result: Record<string, Json | undefined> | null;
+};
+/** A row of `build_log`: the end of what one attempt at a build wrote. */
+export type BuildLog = Tables<"build_log">;
 /** A row of `agent_event`, the audit log. */
 export type AgentEvent = Tables<"agent_event">;
 

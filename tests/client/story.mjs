@@ -13,6 +13,7 @@ import {
   deletedAgents,
   feedback,
   getAgent,
+  getBuildLog,
   getDocument,
   getPlan,
   getPlanningSession,
@@ -28,6 +29,8 @@ import {
   restoreAgent,
   resumeAgent,
   retryBuild,
+  shownResult,
+  stopBuild,
   watchAgent,
   watchProposal,
   withdrawPlan,
@@ -220,6 +223,18 @@ const built = await agent.until((found) => found?.status === "active");
 assert.equal(built.build.status, "succeeded");
 agent.stop();
 
+// What became of it, and what its builder wrote.
+assert.deepEqual(built.build.result, { url: "https://example.com/bakery", pages: 2 });
+assert.deepEqual(shownResult(built.build), { url: "https://example.com/bakery", summary: null });
+assert.deepEqual(shownResult(building.build), { url: null, summary: null });
+const log = await getBuildLog(ada.supabase, built.build.id);
+assert.deepEqual([log.attempt, log.content], [1, "\u001b[32mBaked\u001b[0m 🥐\n"]);
+assert.deepEqual(await getBuildLog(planner, built.build.id, 1), log);
+assert.equal(await getBuildLog(ada.supabase, built.build.id, 2), null);
+assert.equal(await getBuildLog(stranger.supabase, built.build.id), null);
+assert.equal(await getBuildLog(ada.supabase, "not-a-uuid"), null);
+await refused(stopBuild(ada.supabase, approval.agent_id), "illegal_transition");
+
 // Its life after that.
 assert.equal((await pauseAgent(ada.supabase, approval.agent_id)).status, "paused");
 await refused(resumeAgent(planner, approval.agent_id), "human_required");
@@ -307,6 +322,22 @@ const joan = await signUp({ global: { fetch: cleaned } });
 const lost = { sessionId: "lost", version: 1, title: "Lost", content: "# Lost and found\n" };
 assert.equal((await approvePlan(joan.supabase, lost)).created, true);
 assert.equal(cleanUps, 2);
+
+// A build is stopped by its owner only, and can be started again.
+const { agent_id: stopped } = await approvePlan(joan.supabase, { ...lost, sessionId: "stopped" });
+await refused(stopBuild(stranger.supabase, stopped), "agent_not_found");
+const asJoan = connect(undefined, { accessToken: () => Promise.resolve(asClient(joan.token)) });
+await refused(stopBuild(asJoan, stopped), "human_required");
+assert.equal((await getAgent(joan.supabase, stopped)).status, "building");
+const stop = await stopBuild(joan.supabase, stopped);
+assert.equal(stop.status, "failed");
+assert.deepEqual(await stopBuild(joan.supabase, stopped), stop);
+const { build: ended } = await getAgent(joan.supabase, stopped);
+assert.deepEqual([ended.status, ended.message], ["cancelled", "Stopped by the owner."]);
+assert.equal(await getBuildLog(joan.supabase, ended.id), null);
+assert.equal((await retryBuild(joan.supabase, stopped)).status, "building");
+assert.equal((await stopBuild(admin, stopped)).status, "failed");
+assert.equal((await getAgent(joan.supabase, stopped)).build.message, "Stopped by the service.");
 
 // A service proposes for its user.
 const offered = await proposePlan(admin, { ...lost, version: 2, content: "# Offered\n", userId: joan.id });

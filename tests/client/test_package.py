@@ -108,7 +108,9 @@ def test_the_story(stack: RunningStack, project: Path, runtime: str, request: py
     def build(line: str) -> None:
         if line.startswith("build "):
             claim = stack.claim(line.removeprefix("build "))
-            stack.as_builder("finish_build", build_id=claim["build_id"], attempt=claim["attempt"])
+            attempt = {"build_id": claim["build_id"], "attempt": claim["attempt"]}
+            result = {"url": "https://example.com/bakery", "pages": 2}
+            stack.as_builder("finish_build", **attempt, result=result, log="\x1b[32mBaked\x1b[0m 🥐\n")
 
     said = run("story.mjs", tell=build, SUPABASE_JWT_SECRET=stack.jwt_secret)
     assert said.endswith("\nthe story is told\n")

@@ -15,6 +15,7 @@ const {
   proposePlan,
   rejectPlan,
   requestChanges,
+  shownResult,
   watch,
   watchAgent,
 } = greenlight;
@@ -720,6 +721,28 @@ suite("what goes along with a decision", () => {
       await assert.rejects(proposePlan(nothing, { ...plan(), message: text }), refused);
     }
   });
+});
+
+suite("what a page shows of a result", () => {
+  const nothing = { url: null, summary: null };
+  for (const [what, result, shown] of [
+    ["none", null, nothing],
+    ["an empty one", {}, nothing],
+    ["address and summary", { url: "https://a.example/b?c#d", summary: "Done." }, null],
+    ["http, too, in any case", { url: "HTTP://127.0.0.1:8000/", summary: " two\nlines " }, null],
+    ["a script", { url: "javascript:alert(1)//https://a.example", summary: "Click." }, { summary: "Click." }],
+    ["a script behind a line break", { url: "https\n://a.example" }, {}],
+    ["white space before it", { url: " https://a.example" }, {}],
+    ["a second line", { url: "https://a.example\njavascript:alert(1)" }, {}],
+    ["data", { url: "data:text/html,hello", summary: "" }, {}],
+    ["another site's path", { url: "//a.example", summary: " \n" }, {}],
+    ["no host", { url: "https://" }, {}],
+    ["not text", { url: ["https://a.example"], summary: { text: "Done." } }, {}],
+    ["numbers", { url: 1, summary: 2 }, {}],
+  ])
+    test(what, () => {
+      assert.deepEqual(shownResult({ result }), shown ? { ...nothing, ...shown } : result);
+    });
 });
 
 suite("watching", () => {

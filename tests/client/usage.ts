@@ -6,6 +6,7 @@ import {
   type Database,
   feedback,
   getAgent,
+  getBuildLog,
   GreenlightError,
   type ErrorCode,
   listProposals,
@@ -13,6 +14,8 @@ import {
   type Plan,
   type PlanComment,
   requestChanges,
+  shownResult,
+  stopBuild,
   watch,
   watchProposal,
 } from "greenlight-client";
@@ -64,6 +67,17 @@ export async function sendBack(text: string): Promise<string | null> {
   const plan = await requestChanges(theirs, { ...version, comment: "Name it.", comments });
   const places = plan.comments?.map((comment) => locateComment(text, comment)?.start.toFixed());
   return places?.join() ?? plan.message ?? feedback(plan, text);
+}
+
+export async function whatBecameOfIt(agentId: string): Promise<string | null> {
+  const build = (await getAgent(theirs, agentId))?.build;
+  if (!build) return (await stopBuild(theirs, agentId)).status;
+  const attempts: string = `${build.attempt.toFixed()}/${build.max_attempts.toFixed()}`;
+  const log = await getBuildLog(untyped, build.id, build.attempt);
+  if (typeof build.result?.["pages"] === "number") return build.result["pages"].toFixed();
+  // @ts-expect-error a builder may have put anything there
+  const url: string | undefined = build.result?.["url"];
+  return shownResult(build).url ?? shownResult(build).summary ?? log?.content ?? url ?? attempts;
 }
 
 export function explain(error: unknown): string {
