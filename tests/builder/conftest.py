@@ -22,7 +22,8 @@ from greenlight.admin import SecretSettings
 from greenlight.builder.builder import Builder, BuildFunction, Options
 from greenlight.builder.job import Job, State
 from greenlight.builder.metrics import Metrics
-from greenlight.builder.queue import connect
+from greenlight.builder.queue import Queue
+from greenlight.rpc import connect
 from tests.caller import Caller
 from tests.conftest import RunningStack, elsewhere, local_stack
 from tests.plan import sha256
@@ -148,9 +149,9 @@ async def builder(
     settings = SecretSettings(
         supabase_url=url or stack.supabase_url, supabase_secret_key=SecretStr(stack.secret_key)
     )
-    async with connect(settings) as queue:
+    async with connect(settings) as rpc:
         chosen = Options(**{"poll_seconds": 0.1, "grace": 0, **options})
-        started = Builder(build, queue, chosen, Metrics(), ready)
+        started = Builder(build, Queue(rpc), chosen, Metrics(), ready)
         running = asyncio.create_task(started.run())
         try:
             yield started

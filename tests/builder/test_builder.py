@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from greenlight import loop
 from greenlight.builder import BuildFailed, Job, SupabaseRefusedError
 from greenlight.builder import builder as module
 from greenlight.builder.builder import Builder
@@ -303,7 +304,7 @@ async def test_while_it_cannot_work_it_claims_nothing_and_another_one_builds(
     def ready(seconds: float) -> None:
         nonlocal looks
         looks += 1
-        assert seconds > module.CHECK_SECONDS
+        assert seconds > loop.CHECK_SECONDS
         if full:
             raise OSError(28, "No space left on device")
 
@@ -494,7 +495,7 @@ async def test_a_call_that_fails_is_repeated(
 async def test_supabase_may_be_away_for_days(stack: RunningStack) -> None:
     async with builder(stack, succeed) as started:
         for failures in (1, 10, 100, 100_000):
-            assert 0 < started._pause(failures) <= 1.5 * module.LONGEST_PAUSE
+            assert 0 < started._pause(failures) <= 1.5 * loop.LONGEST_PAUSE
 
 
 async def test_cut_off_beyond_its_lease_it_loses_the_build(

@@ -8,10 +8,10 @@ monotonic clock, from the moment a claim is sent: the wall clock of this machine
 
 import asyncio
 import hashlib
-import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -20,13 +20,10 @@ from greenlight.admin import SupabaseError, SupabaseRefusedError, SupabaseUnavai
 from greenlight.builder.job import BuildFailed, Job, State
 from greenlight.builder.metrics import Metrics
 from greenlight.builder.queue import Claim, LeaseLostError, Queue
+from greenlight.loop import CHECK_SECONDS, LONGEST_PAUSE, Loop, log_bug
 
 BuildFunction = Callable[[Job], Awaitable[None]]
 
-LONGEST_PAUSE = (
-    10.0  # between two calls while Supabase is away, or between two looks whether builds can be done
-)
-CHECK_SECONDS = 30.0  # between two of these looks while there is no room for another build
 SILENT_SECONDS = 60.0  # that a healthy builder may take longer than it should from one look to the next
 REPORT_SECONDS = 0.5  # between two reports of one build
 DOWNLOAD_SECONDS = 30.0  # for a document, with repeats
@@ -75,7 +72,7 @@ class Attempt:
             self.work.cancel()
 
 
-class Builder:
+class Builder(Loop):
     def __init__(
         self,
         build: BuildFunction,
@@ -85,63 +82,23 @@ class Builder:
         ready: Callable[[float], None] | None = None,
     ) -> None:
         """Make a builder; while `ready`, called before each claim, raises OSError, it claims nothing."""
+        super().__init__("builder", options.concurrency, options.poll_seconds, metrics)
+        self.metrics: Metrics = metrics
         self._build = build
         self._ready = ready
         self._unready: str | None = None  # why
         self._queue = queue
         self._options = options
-        self.metrics = metrics
-        self._attempts: dict[asyncio.Task[None], Attempt] = {}
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
-
-    def stop(self) -> None:
-        """Claim nothing more; stop when all builds have ended or the grace is over. A second call ends the grace."""
-        if self._stop.is_set():
-            self._stop_now.set()
-        self._stop.set()
+        self._attempts: set[Attempt] = set()
 
     async def run(self) -> None:
-        """Work until told to stop.
+        log.info("builder_started", worker=self._options.worker, concurrency=self._options.concurrency)
+        await super().run()
 
-        Raises:
-            SupabaseRefusedError: the very first claim was refused. After a later refusal the claim is repeated.
-
-        """
-        options = self._options
-        log.info("builder_started", worker=options.worker, concurrency=options.concurrency)
-        connected = False
-        failures = unready = 0
-        while not self._stop.is_set():
-            # A claim uses up an attempt, so look first: what is claimed and cannot be built cannot be given back.
-            if not await self._is_ready():
-                unready += 1
-                await self._sleep(self._pause(unready))
-                continue
-            unready = 0
-            free = options.concurrency - len(self._attempts)
-            if free == 0:
-                await self._wait(CHECK_SECONDS)
-                continue
-            began = time.monotonic()
-            try:
-                claims = await self._queue.claim(options.worker, free, options.lease_seconds)
-            except SupabaseError as error:
-                if isinstance(error, SupabaseRefusedError) and not connected:
-                    raise
-                failures += 1
-                self._note_failure("claim", error)
-                await self._sleep(self._pause(failures))
-                continue
-            if failures:
-                log.info("supabase_is_back", failures=failures)
-            connected, failures = True, 0
-            for claim in claims:
-                self._begin(Attempt(claim, began))
-            if len(claims) < free:
-                # When a build ends, a slot is free: claim again at once.
-                await self._wait(self._jitter(options.poll_seconds))
-        await self._wind_up()
+    async def _claim(self, free: int) -> list[Coroutine[Any, Any, None]]:
+        began = time.monotonic()
+        claims = await self._queue.claim(self._options.worker, free, self._options.lease_seconds)
+        return [self._attend(Attempt(claim, began)) for claim in claims]
 
     async def _is_ready(self) -> bool:
         """Return whether builds can be worked on; log it when that, or the cause, changes."""
@@ -162,19 +119,9 @@ class Builder:
 
     # One attempt ----------------------------------------------------------------------------------------
 
-    def _begin(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._attend(attempt))
-        self._attempts[task] = attempt
-        self.metrics.running.inc()
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._attempts[task]
-        self.metrics.running.dec()
-        _log_bug(task)
-
     async def _attend(self, attempt: Attempt) -> None:
         """Run the build function, keep the lease, and tell the database how it ended."""
+        self._attempts.add(attempt)
         claim = attempt.claim
         began = time.monotonic()
         bound = {"build_id": claim.build_id, "attempt": claim.attempt, "agent_id": claim.agent_id}
@@ -188,12 +135,13 @@ class Builder:
         seconds = time.monotonic() - began
         self.metrics.observe(outcome, seconds)
         log.info("build_ended", **bound, outcome=outcome, seconds=round(seconds, 3))
+        self._attempts.remove(attempt)
 
     async def _work(self, attempt: Attempt) -> None:
         """Run the build function, and renew the lease for as long."""
         attempt.work = asyncio.create_task(self._perform(attempt))
         keep = asyncio.create_task(self._keep(attempt))
-        keep.add_done_callback(_log_bug)
+        keep.add_done_callback(log_bug)
         given_up = asyncio.create_task(attempt.given_up.wait())
         await asyncio.wait({attempt.work, given_up}, return_when=asyncio.FIRST_COMPLETED)
         given_up.cancel()
@@ -311,16 +259,8 @@ class Builder:
     # Stopping -------------------------------------------------------------------------------------------
 
     async def _wind_up(self) -> None:
-        log.info("builder_stopping", running=len(self._attempts))
-        if self._attempts:
-            stop_now = asyncio.create_task(self._stop_now.wait())
-            ended = asyncio.create_task(asyncio.wait({*self._attempts}))
-            await asyncio.wait(
-                {stop_now, ended}, timeout=self._options.grace, return_when=asyncio.FIRST_COMPLETED
-            )
-            stop_now.cancel()
-            ended.cancel()
-        ending = {attempt.work: attempt for attempt in self._attempts.values() if attempt.work is not None}
+        await self._grace(self._options.grace)
+        ending = {attempt.work: attempt for attempt in self._attempts if attempt.work is not None}
         for work, attempt in ending.items():
             if not work.done():
                 attempt.stopped = True
@@ -329,37 +269,8 @@ class Builder:
             await asyncio.wait({*ending}, timeout=ENDING_SECONDS)
         for attempt in ending.values():
             attempt.given_up.set()
-        if self._attempts:
-            await asyncio.wait({*self._attempts}, timeout=HAND_BACK_SECONDS)
-        log.info("builder_stopped", abandoned=len(self._attempts))
-
-    # Waiting --------------------------------------------------------------------------------------------
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Wait until a build ends, the builder is told to stop, or the time is over."""
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({stop, *self._attempts}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait until the builder is told to stop, or the time is over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
-
-    def _pause(self, failures: int) -> float:
-        return self._jitter(min(LONGEST_PAUSE, self._options.poll_seconds * 2 ** min(failures, 10)))
-
-    def _jitter(self, seconds: float) -> float:
-        """Spread out the calls of builders that started at the same time."""
-        return seconds * random.uniform(0.5, 1.5)  # noqa: S311 -- nothing to guess here
-
-    def _note_failure(self, call: str, error: SupabaseError) -> None:
-        self.metrics.failures.labels(call).inc()
-        level = "error" if isinstance(error, SupabaseRefusedError) else "warning"
-        getattr(log, level)("supabase_failed", call=call, cause=str(error))
+        if self._tasks:
+            await asyncio.wait({*self._tasks}, timeout=HAND_BACK_SECONDS)
 
 
 def _failure(attempt: Attempt) -> BuildFailed | None:
@@ -376,8 +287,3 @@ def _failure(attempt: Attempt) -> BuildFailed | None:
         return error
     log.error("build_function_failed", cause=logs.describe(error))
     return BuildFailed(f"{type(error).__name__}: {error}")
-
-
-def _log_bug(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("internal_error", cause=logs.describe(error))

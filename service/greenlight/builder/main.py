@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +18,10 @@ from greenlight.builder import guard
 from greenlight.builder.builder import Builder, BuildFunction, Options
 from greenlight.builder.command import NotIsolatedError, command
 from greenlight.builder.metrics import Metrics
-from greenlight.builder.queue import connect
+from greenlight.builder.queue import Queue
 from greenlight.exits import Exit
 from greenlight.keys import role_of
+from greenlight.rpc import connect
 from greenlight.settings import SettingsError, read_settings
 
 # Each of these gives access to the whole project.
@@ -97,11 +97,8 @@ def _serve(  # noqa: PLR0913
         metrics.serve(metrics_host, metrics_port)
 
     async def work() -> None:
-        async with connect(settings) as queue:
-            builder = Builder(build, queue, chosen, metrics, ready)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, builder.stop)
-            await builder.run()
+        async with connect(settings) as rpc:
+            await Builder(build, Queue(rpc), chosen, metrics, ready).run_until_signalled()
 
     asyncio.run(work())
 

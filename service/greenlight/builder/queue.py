@@ -5,26 +5,16 @@ be repeated, and has no effect if another builder has taken the build.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
-from postgrest import APIError
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from supabase import AsyncClient, AsyncClientOptions, create_async_client
+from pydantic import BaseModel, TypeAdapter
 
 from greenlight import BUCKET, MAX_DOCUMENT_BYTES
-from greenlight.admin import (
-    OBJECT,
-    SecretSettings,
-    SupabaseRefusedError,
-    SupabaseUnavailableError,
-    async_client,
-)
+from greenlight.admin import OBJECT, SupabaseRefusedError, SupabaseUnavailableError
+from greenlight.rpc import CALL_SECONDS, Answer, FunctionRefusedError, Rpc
 
-CALL_SECONDS = 10.0  # for a call to be answered
 CHUNK = 64 * 1024  # bytes of a document that are read at once
 
 
@@ -56,13 +46,11 @@ class Row(BaseModel):
 
 _CLAIMS = TypeAdapter(list[Claim])
 _ROW = TypeAdapter(Row)
-_Answer = TypeVar("_Answer")
 
 
 class Queue:
-    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
-        self._client = client
-        self._http = http
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
 
     async def claim(self, worker: str, max_builds: int, lease_seconds: int) -> list[Claim]:
         arguments = {"worker": worker, "max_builds": max_builds, "lease_seconds": lease_seconds}
@@ -94,7 +82,7 @@ class Queue:
         try:
             async with (
                 asyncio.timeout(CALL_SECONDS),
-                self._http.stream(
+                self._rpc.http.stream(
                     "GET",
                     f"{OBJECT}/{BUCKET}/{quote(claim.document_path)}",
                     headers={"Accept-Encoding": "identity"},
@@ -113,41 +101,17 @@ class Queue:
     async def _call(
         self,
         name: str,
-        shape: TypeAdapter[_Answer],
+        shape: TypeAdapter[Answer],
         arguments: dict[str, Any],
         seconds: float = CALL_SECONDS,
-    ) -> _Answer:
+    ) -> Answer:
         try:
-            async with asyncio.timeout(seconds):
-                answer = (await self._client.rpc(name, arguments).execute()).data
-            # An answer that is cut off or not JSON arrives as text.
-            return shape.validate_python(answer)
-        except ValidationError as error:
-            raise SupabaseUnavailableError(f"{name}: unexpected answer") from error
-        except APIError as error:
-            if error.message in {"build_lost", "build_not_found"}:
-                raise LeaseLostError(error.details or error.message) from None
-            # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
-            # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.
-            if not error.code or (error.code.isdecimal() and len(error.code) == 3):
-                raise SupabaseUnavailableError(f"{name}: {error.code or 'no code'}") from error
-            raise SupabaseRefusedError(f"Supabase refuses {name}: {error.code} {error.message}") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise SupabaseUnavailableError(f"{name}: {type(error).__name__}") from error
+            return await self._rpc.call(name, shape, arguments, seconds)
+        except FunctionRefusedError as error:
+            if error.code in {"build_lost", "build_not_found"}:
+                raise LeaseLostError(error.details or error.code) from None
+            raise
 
 
 def _attempt(claim: Claim) -> dict[str, Any]:
     return {"build_id": claim.build_id, "attempt": claim.attempt}
-
-
-@asynccontextmanager
-async def connect(settings: SecretSettings) -> AsyncIterator[Queue]:
-    async with async_client(settings, CALL_SECONDS) as http:
-        options = AsyncClientOptions(
-            httpx_client=http,
-            auto_refresh_token=False,
-            persist_session=False,
-            postgrest_client_retry=False,
-        )
-        key = settings.supabase_secret_key.get_secret_value()
-        yield Queue(await create_async_client(settings.supabase_url, key, options), http)
