@@ -51,6 +51,7 @@ ERRORS: dict[str, ErrorKind] = {
     "invalid_title": ErrorKind(
         422, "The title is empty, too long or has characters that a title cannot have"
     ),
+    "invalid_user_id": ErrorKind(422, "There is no such user"),
     "invalid_version": ErrorKind(422, "The version is out of range"),
     "internal_error": ErrorKind(500, "Something went wrong in the service"),
     "upstream_error": ErrorKind(502, "Unexpected response from Supabase"),

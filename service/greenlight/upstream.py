@@ -379,11 +379,13 @@ class Upstream:
         self, submission: Submission, document_url: str, *, expires_at: datetime | None, message: str | None
     ) -> Proposed:
         moment = expires_at.isoformat() if expires_at else None
-        arguments = _arguments(submission, document_url, expires_at=moment, message=message)
+        arguments = _arguments(
+            submission, document_url, expires_at=moment, message=message, user_id=self.user.id
+        )
         return _parse("rpc", Proposed, await self._rpc("propose_plan", arguments))
 
     async def withdraw(self, session_id: str, version: int) -> Revision:
-        arguments = {"session_id": session_id, "version": version}
+        arguments = {"session_id": session_id, "version": version, "user_id": self.user.id}
         return _parse("rpc", Revision, await self._rpc("withdraw_plan", arguments))
 
     async def plan(self, plan_id: str) -> PlanDocument | None:
@@ -393,16 +395,21 @@ class Upstream:
 
     async def revision(self, session_id: str, version: int | None = None) -> Revision | None:
         """Return that version of the session, or the newest one; None if there is none."""
-        query = self._data.from_("plan").select(*Revision.model_fields).eq("session_id", session_id)
+        query = self._of_session("plan", ",".join(Revision.model_fields), session_id)
         query = query.order("version", desc=True) if version is None else query.eq("version", str(version))
         return await self._first("plan", Revision, query)
 
     async def agent(self, session_id: str) -> Agent | None:
         """Return the session's agent with its newest build; None if nothing was approved yet."""
         columns = f"id,status,build({','.join(Build.model_fields)})"
-        query = self._data.from_("agent").select(columns).eq("session_id", session_id)
+        query = self._of_session("agent", columns, session_id)
         query = query.order("created_at", desc=True, foreign_table="build")
         return await self._first("agent", Agent, query.limit(1, foreign_table="build"))
+
+    def _of_session(self, table: str, columns: str, session_id: str) -> Any:
+        # The secret key, with which a planner may come, would see those of other users, and what is deleted.
+        query = self._data.from_(table).select(columns).eq("user_id", self.user.id)
+        return query.eq("session_id", session_id).is_("deleted_at", "null")
 
     async def _first(self, stage: str, model: type[Model], query: Any) -> Model | None:
         answer = await self._call(stage, query.limit(1).execute())

@@ -50,6 +50,7 @@ async def test_a_proposal_without_a_limit_names_none() -> None:
         "title": "Title",
         "document_sha256": sha256("words"),
         "document_url": answer.document_url,
+        "user_id": USER.id,
     }
     assert answer.review_url is None
 
