@@ -159,7 +159,7 @@ class Planner:
     `ui_url` is the web app's address, for `Proposal.review_url`. While it waits, it looks at most every
     `poll_seconds`. Calls that fail are repeated for `retry_seconds`, if that can help.
 
-    Raises ValueError if the arguments do not go together, or the address is none.
+    Raises ValueError if the arguments do not go together, or `url` is no address.
     """
 
     def __init__(  # noqa: PLR0913 -- each has a name

@@ -34,6 +34,7 @@ PROMISED = {
         "invalid_session_id",
         "invalid_version",
         "invalid_title",
+        "invalid_user_id",
         "invalid_document_sha256",
         "invalid_expires_at",
         "invalid_plan_id",
@@ -79,14 +80,14 @@ def test_the_openapi_document_names_every_answer() -> None:
     approve = documented(paths["/plan/approve"]["post"])
     assert approve == {
         **{status: PROMISED[status] for status in (401, 403, 409, 413, 415)},
-        422: PROMISED[422] - {"invalid_plan_id", "invalid_expires_at", "invalid_message"},
+        422: PROMISED[422] - {"invalid_plan_id", "invalid_user_id", "invalid_expires_at", "invalid_message"},
         **everywhere,
     }
     propose = documented(paths["/plan/propose"]["post"])
     assert propose == {
         **{status: PROMISED[status] for status in (401, 413, 415)},
         409: PROMISED[409] - {"plan_expired"},
-        422: PROMISED[422] - {"invalid_plan_id", "invalid_comment", "invalid_comments"},
+        422: PROMISED[422] - {"invalid_plan_id", "invalid_user_id", "invalid_comment", "invalid_comments"},
         **everywhere,
     }
     document = documented(paths["/plan/{plan_id}/document"]["get"])
