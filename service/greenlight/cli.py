@@ -166,6 +166,66 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
     )
 
 
+@app.command(short_help="Tell a webhook, a mailbox or a chat what happens.")
+def notify(  # noqa: PLR0913, PLR0917 -- each is an option
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Post each as a Standard Webhook, signed.")
+    ] = None,
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Send a mail to the plan's approvers, or else to its owner.")
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="NOTIFY_TO", help="Send to a chat or push service, in Apprise's notation."
+        ),
+    ] = None,
+    subscriber: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Notifiers of one name share one queue.  [default: webhook, mail or chat]",
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Only these, such as plan.proposed,agent.active.")
+    ] = None,
+    poll_seconds: Annotated[
+        float, typer.Option(min=0.05, max=3600, help="Average pause before asking again when idle.")
+    ] = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=100, help="How many are sent at the same time.")] = 4,
+    templates: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Texts that replace ours.", exists=True, file_okay=False),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="The address to serve them on.")] = "127.0.0.1",
+) -> None:
+    """Send what happens to plans and agents to one target, each at least once. See docs/notify.md.
+
+    It needs SUPABASE_URL and SUPABASE_SECRET_KEY in the environment; --webhook also WEBHOOK_SECRET, and --mail also
+    SMTP_URL and MAIL_FROM. With UI_URL, the address of the web app, there are links to its pages.
+    """
+    from greenlight.notify.main import main as run  # noqa: PLC0415
+
+    raise typer.Exit(
+        run(
+            webhook=webhook,
+            mail=mail,
+            to=to,
+            subscriber=subscriber,
+            kinds=kinds,
+            poll_seconds=poll_seconds,
+            concurrency=concurrency,
+            templates=templates,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
+        )
+    )
+
+
 def _amount(text: str | float) -> float:
     try:
         number = float(text)

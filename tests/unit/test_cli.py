@@ -23,7 +23,7 @@ def test_help_lists_every_command_in_a_line_of_its_own() -> None:
 
     assert status == 0
     listed = text.partition("Commands:\n")[2].splitlines()
-    assert COMMANDS == ["install", "doctor", "serve", "build", "retention", "export", "uninstall"]
+    assert COMMANDS == ["install", "doctor", "serve", "build", "notify", "retention", "export", "uninstall"]
     assert [line.split()[0] for line in listed] == COMMANDS
     assert not [line for line in listed if line.endswith("...")]  # no description is cut off
 

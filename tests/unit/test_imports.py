@@ -53,6 +53,7 @@ def test_the_service_never_imports_what_holds_the_secret_key() -> None:
         "greenlight.builder",
         "greenlight.doctor",
         "greenlight.export",
+        "greenlight.notify.main",
         "greenlight.retention",
     } <= with_the_key
     service = reached("greenlight.serve")
