@@ -135,12 +135,18 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
             help="Keep builds apart from each other: if the system allows it, or else do not start."
         ),
     ] = "auto",
+    share_log: Annotated[
+        bool,
+        typer.Option("--share-log", help="Show the agent's owner the end of what COMMAND writes."),
+    ] = False,
 ) -> None:
     """Claim builds, and run COMMAND for each: a builder. See docs/builder.md.
 
     COMMAND runs in an empty directory of its own. GREENLIGHT_DOCUMENT names the file with the approved plan;
     GREENLIGHT_BUILD_ID, GREENLIGHT_ATTEMPT, GREENLIGHT_AGENT_ID, GREENLIGHT_PLAN_ID, GREENLIGHT_USER_ID,
-    GREENLIGHT_SESSION_ID, GREENLIGHT_VERSION, GREENLIGHT_TITLE and GREENLIGHT_DOCUMENT_SHA256 describe the build.
+    GREENLIGHT_SESSION_ID, GREENLIGHT_VERSION, GREENLIGHT_TITLE and GREENLIGHT_DOCUMENT_SHA256 describe the build;
+    GREENLIGHT_COMMENT, GREENLIGHT_COMMENTS (a JSON file) and GREENLIGHT_TEAM_ID are set if there are any. Into the file
+    GREENLIGHT_RESULT it may write a JSON object: `url` and `summary` of it show on the agent's page.
     A line `::progress 40 Writing tests` on its standard output shows on the agent's page. Exit code 0 finishes the
     build, 65 fails it for good; after any other, it is tried again, up to its last attempt. The owner sees the last
     line of its standard error.
@@ -162,6 +168,7 @@ def build(  # noqa: PLR0913, PLR0917 -- each is an option
             metrics_host=metrics_host,
             secret_key_file=secret_key_file,
             isolate=isolate,
+            share_log=share_log,
         )
     )
 

@@ -181,6 +181,7 @@ def builder_process(
     variables: Mapping[str, str] | None = None,
     user: Sequence[str] = (),
     stdin: Any = subprocess.DEVNULL,
+    flags: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Process]:
     """Run `greenlight build` with these options and variables; it is killed at the end of the block.
@@ -199,7 +200,7 @@ def builder_process(
         output.open("wb") as out,
         errors.open("wb") as err,
         subprocess.Popen(
-            [*user, sys.executable, "-m", "greenlight", "build", *arguments, "--", *command],
+            [*user, sys.executable, "-m", "greenlight", "build", *arguments, *flags, "--", *command],
             env={
                 **environment,
                 "SUPABASE_URL": url or stack.supabase_url,
@@ -230,7 +231,7 @@ class Reports(State):
         super().add(progress, message)
 
 
-def new_job(document: bytes = b"# A plan\n", title: str = "A plan") -> tuple[Job, Reports]:
+def new_job(document: bytes = b"# A plan\n", title: str = "A plan", **others: Any) -> tuple[Job, Reports]:
     reports = Reports()
     job = Job(
         build_id=str(uuid.uuid4()),
@@ -244,5 +245,6 @@ def new_job(document: bytes = b"# A plan\n", title: str = "A plan") -> tuple[Job
         document_sha256=sha256(document),
         document=document,
         state=reports,
+        **others,
     )
     return job, reports

@@ -6,6 +6,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -103,6 +105,24 @@ async def test_an_approved_plan_is_built_and_its_agent_active(stack: RunningStac
     assert (job.session_id, job.version, job.title) == (session, 1, "Café ☕")
     assert job.document == content.encode()
     assert job.document_sha256 == sha256(content)
+
+
+async def test_it_gets_the_note_of_the_approval_if_there_is_one(stack: RunningStack, owner: Owner) -> None:
+    said = {
+        "comment": "The blue one.\n☕",
+        "comments": [{"start": 2, "end": 6, "exact": "plän", "body": 'Which "one"?'}],
+    }
+    noted = owner.approved(content="# plän\n", **said)["agent_id"]
+    plain = owner.approved(content="# plän\n", plan_id=new_session())["agent_id"]
+    jobs: dict[str, Job] = {}
+
+    async def build(job: Job) -> None:
+        jobs[job.agent_id] = job
+
+    async with builder(stack, build, concurrency=2):
+        await eventually(lambda: len(jobs) == 2)
+    assert {"comment": jobs[noted].comment, "comments": jobs[noted].comments} == said
+    assert (jobs[plain].comment, jobs[plain].comments) == (None, None)
 
 
 async def test_reports_show_while_it_runs_and_the_last_one_stays(stack: RunningStack, owner: Owner) -> None:
@@ -293,6 +313,202 @@ async def test_of_a_document_that_is_too_large_no_more_is_read(
     assert owner.build(agent)["message"] == why
 
 
+# What it made, and what it wrote --------------------------------------------------------------------------
+
+
+class Making:
+    """A build function that returns this, and writes that."""
+
+    def __init__(self, result: Any, *written: str) -> None:
+        self.result, self.written = result, written
+
+    async def __call__(self, job: Job) -> Any:
+        for text in self.written:
+            job.log(text)
+        return self.result
+
+
+async def test_the_owner_sees_what_it_made_and_wrote_and_a_stranger_does_not(
+    stack: RunningStack, owner: Owner
+) -> None:
+    agent = owner.approved()["agent_id"]
+    result = {
+        "url": "https://example.com/é?a=1&b=2",
+        "summary": "Two pages. 🥐",
+        "more": {"n": [1, 2.5, None]},
+    }
+    async with builder(stack, Making(result, "\x1b[32mMixing\x1b[0m\0", "Baking\ud83e\r\n")):
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    row = owner.build(agent)
+    assert row["result"] == result
+    (log,) = owner.rows("build_log", build_id=f"eq.{row['id']}", order="attempt")
+    assert (log["attempt"], log["content"]) == (1, "\x1b[32mMixing\x1b[0m�\nBaking�\r\n")
+
+    stranger = replace(owner, token=stack.sign_up().token)
+    assert stranger.rows("build", id=f"eq.{row['id']}") == []
+    assert stranger.rows("build_log", build_id=f"eq.{row['id']}", order="attempt") == []
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (["https://example.com"], "The result is not a JSON object."),
+        ({"when": {1}}, "The result cannot be JSON: Object of type set is not JSON serializable."),
+        ({"x": "é" * 8200}, "The result has 16,409 bytes, and may have 16,384."),
+        ({"x": "\0"}, "The result has the character U+0000."),
+        ({"x": "\ud83d"}, "The result has half of a surrogate pair."),
+        # jsonb writes out an exponent, so that only the database knows.
+        (
+            {"x": [1e300] * 60},
+            "The result was refused: result is no JSON object, or is larger than 16,384 bytes.",
+        ),
+    ],
+)
+async def test_a_wrong_result_fails_the_build_for_good(
+    stack: RunningStack, owner: Owner, result: Any, message: str
+) -> None:
+    agent = owner.approved()["agent_id"]
+    async with builder(stack, Making(result, "Done.")):
+        await reaches(owner, agent, ("failed", "failed", 1))
+    row = owner.build(agent)
+    assert (row["message"], row["result"]) == (message, None)
+    (log,) = owner.rows("build_log", build_id=f"eq.{row['id']}", order="attempt")
+    assert log["content"] == "Done.\n"
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385])
+async def test_the_database_counts_a_result_as_the_builder_does(
+    stack: RunningStack, owner: Owner, size: int
+) -> None:
+    agent = owner.approved()["agent_id"]
+    value: dict[str, Any] = {
+        "a": [1, -2.5, True, None, {}, []],
+        "é\n\x01\x7f": '\\ " / \t \u2028 🥐',
+        "x": "",
+    }
+    value["x"] = "x" * (size - len(json.dumps(value, ensure_ascii=False).encode()))
+    async with builder(stack, Making(value)):
+        fits = size == 16_384
+        await reaches(owner, agent, ("active", "succeeded", 1) if fits else ("failed", "failed", 1))
+    assert owner.build(agent)["result"] == (value if fits else None)
+    answer = owner.post(  # what the database says, whatever the builder thinks
+        "/rest/v1/rpc/finish_build",
+        json={"build_id": owner.build(agent)["id"], "attempt": 1, "result": value},
+        headers={"apikey": stack.secret_key, "Authorization": f"Bearer {stack.secret_key}"},
+    )
+    assert answer.json().get("message") == (None if fits else "invalid_result")
+
+
+async def test_each_attempt_has_its_log(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approved()["agent_id"]
+
+    async def build(job: Job) -> None:
+        job.log(f"Attempt {job.attempt}")
+        if job.attempt == 1:
+            raise BuildFailed("No oven.")
+
+    async with builder(stack, build):
+        await reaches(owner, agent, ("building", "queued", 1))
+        stack.make_due(agent)
+        await reaches(owner, agent, ("active", "succeeded", 2))
+    logs = owner.rows("build_log", build_id=f"eq.{owner.build(agent)['id']}", order="attempt")
+    assert [log["content"] for log in logs] == ["Attempt 1\n", "Attempt 2\n"]
+
+
+def content(owner: Owner, agent_id: str) -> str | None:
+    """Return the log of the only attempt."""
+    rows = owner.rows("build_log", build_id=f"eq.{owner.build(agent_id)['id']}", order="attempt")
+    return rows[0]["content"] if rows else None
+
+
+async def test_the_end_of_the_log_is_sent_while_it_runs_and_all_at_the_end(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_LOG_SECONDS", 0.0)
+    agent = owner.approved()["agent_id"]
+    shown = asyncio.Event()
+
+    async def build(job: Job) -> None:
+        await asyncio.to_thread(job.log, "x" * 100_000)
+        await shown.wait()
+        job.log("more")
+
+    async with builder(stack, build, url=proxy.url):
+        await eventually(lambda: content(owner, agent) == "x" * 16_383 + "\n")
+        shown.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    assert content(owner, agent) == "x" * 65_530 + "\nmore\n"
+    assert len(called(proxy, "renew_build")) == 1
+
+
+async def test_the_log_is_sent_again_after_its_time_and_only_if_it_changed(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_LOG_SECONDS", 0.0)
+    agent = owner.approved()["agent_id"]
+    seen = asyncio.Event()
+
+    async def build(job: Job) -> None:
+        job.log("One")
+        await seen.wait()
+        job.log("Two")  # it does not wait for the next renewal
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.05)
+    async with builder(stack, build, url=proxy.url):
+        await eventually(lambda: content(owner, agent) == "One\n")
+        seen.set()
+        await eventually(lambda: content(owner, agent) == "One\nTwo\n")
+    assert [body["log"] for body in called(proxy, "renew_build")] == ["One\n", "One\nTwo\n"]
+
+
+async def test_what_is_written_before_its_time_waits_however_often_it_renews(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_LOG_SECONDS", 0.0)
+    agent = owner.approved()["agent_id"]
+    held = Held()
+
+    def shows(progress: int) -> bool:
+        return bool(owner.build(agent)["progress"] == progress)
+
+    async def build(job: Job) -> None:
+        for number in range(3):
+            job.log(str(number))
+            job.report(number)
+            await eventually(partial(shows, number))
+        await held(job)
+
+    async with builder(stack, build, url=proxy.url, lease_seconds=6):
+        await held.started()
+        await eventually(lambda: len(called(proxy, "renew_build")) > 3)  # the last without a report
+        held.release.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    first, *later = called(proxy, "renew_build")
+    assert first["log"] == "0\n"
+    assert all("log" not in body for body in later)
+    assert content(owner, agent) == "0\n1\n2\n"
+
+
+async def test_a_renewal_that_fails_sends_the_log_again(
+    stack: RunningStack, owner: Owner, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_LOG_SECONDS", 0.0)
+    agent = owner.approved()["agent_id"]
+    held = Held()
+
+    async def build(job: Job) -> None:
+        job.log("Mixing")
+        await held(job)
+
+    at(proxy, "renew_build", unavailable)
+    async with builder(stack, build, url=proxy.url, lease_seconds=6):
+        await eventually(lambda: owner.rows("build_log", user_id=f"eq.{owner.id}", order="attempt"))
+        held.release.set()
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    assert [body["log"] for body in called(proxy, "renew_build")] == ["Mixing\n"] * 2
+
+
 # What it needs ------------------------------------------------------------------------------------------
 
 
@@ -422,6 +638,60 @@ async def test_a_build_that_finishes_when_it_is_lost_changes_nothing(
         await eventually(lambda: outcomes(started) == {"lost": 1})
     assert held.cancelled == []
     assert owner.status(approval["agent_id"]) == ("archived", "cancelled", 1)
+
+
+@pytest.mark.parametrize("moment", ["the claim", "the download", "the work", "the end"])
+async def test_a_stopped_build_publishes_nothing(
+    stack: RunningStack, owner: Owner, proxy: Proxy, moment: str
+) -> None:
+    agent = owner.approved()["agent_id"]
+    held = Held()
+    arrived, on = asyncio.Event(), asyncio.Event()
+
+    async def build(job: Job) -> dict[str, Any]:
+        job.log("Working")
+        await held(job)
+        return {"url": "https://example.com"}
+
+    async def hold(exchange: Exchange) -> None:
+        if not arrived.is_set():
+            arrived.set()
+            await on.wait()
+        await pass_on(exchange)
+
+    calls = {"the claim": "claim_builds", "the download": "other", "the end": "finish_build"}
+    if moment in calls:
+        proxy.handlers[calls[moment]] = hold
+    if moment == "the end":
+        held.release.set()
+    async with builder(stack, build, url=proxy.url, lease_seconds=5) as started:
+        await (arrived.wait() if moment in calls else held.started())
+        assert owner.done("stop_build", agent_id=agent)["status"] == "failed"
+        if moment != "the download":  # that one is ended while it waits
+            on.set()
+        if moment != "the claim":  # it claims nothing
+            await eventually(lambda: outcomes(started) == {"lost": 1})
+        on.set()
+        # The builder goes on with others.
+        held.release.set()
+        other = owner.approved(plan_id=new_session())["agent_id"]
+        await reaches(owner, other, ("active", "succeeded", 1))
+
+    row = owner.build(agent)
+    assert owner.status(agent) == ("failed", "cancelled", 0 if moment == "the claim" else 1)
+    assert (row["result"], row["message"]) == (None, "Stopped by the owner.")
+    assert owner.rows("build_log", build_id=f"eq.{row['id']}", order="attempt") == []
+    assert held.cancelled == ([True] if moment == "the work" else [])
+    begun = [job.agent_id for job in held.jobs]
+    assert begun == ([agent, other] if moment in {"the work", "the end"} else [other])
+
+
+async def test_a_build_that_ended_is_not_stopped_any_more(stack: RunningStack, owner: Owner) -> None:
+    agent = owner.approved()["agent_id"]
+    async with builder(stack, Making({"url": "https://example.com"})):
+        await reaches(owner, agent, ("active", "succeeded", 1))
+    assert owner.rpc("stop_build", agent_id=agent).json()["message"] == "illegal_transition"
+    assert owner.build(agent)["result"] == {"url": "https://example.com"}
 
 
 # While Supabase is away ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a command is given, and what its output, its exit code and its processes come to. No Supabase is needed."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -30,6 +32,12 @@ async def run(script: str, job: Job | None = None, isolate: str = "auto") -> Rep
         await build(job)
     assert isinstance(job.state, Reports)
     return job.state
+
+
+async def made(script: str, isolate: str = "auto") -> Any:
+    """Run a shell script as a build, and return its result."""
+    with command(["/bin/sh", "-c", script], ENVIRONMENT, isolate=isolate) as build:
+        return await build(new_job()[0])
 
 
 async def failure(script: str) -> tuple[str, bool]:
@@ -66,6 +74,7 @@ async def test_it_knows_what_to_build(place: Path, tmp_path_factory: pytest.Temp
     variables = dict(line.split("=", 1) for line in (told / "env").read_text().splitlines())
     assert {name: value for name, value in variables.items() if name.startswith("GREENLIGHT_")} == {
         "GREENLIGHT_DOCUMENT": variables["GREENLIGHT_DOCUMENT"],
+        "GREENLIGHT_RESULT": variables["GREENLIGHT_RESULT"],
         "GREENLIGHT_BUILD_ID": job.build_id,
         "GREENLIGHT_ATTEMPT": "1",
         "GREENLIGHT_AGENT_ID": job.agent_id,
@@ -80,6 +89,100 @@ async def test_it_knows_what_to_build(place: Path, tmp_path_factory: pytest.Temp
     assert (told / "files").read_text() == ""
     assert Path((told / "pwd").read_text().strip()).is_relative_to(place)
     assert list(place.iterdir()) == []  # the directory is removed with all that was left in it
+
+
+COMMENTS = [{"start": 2, "end": 6, "exact": "plän", "body": 'Which "one"?\n🥐'}]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {}),
+        (
+            {"comment": "The blue one.\n", "team_id": "a team"},
+            {"COMMENT": "The blue one.\n", "TEAM_ID": "a team"},
+        ),
+        ({"comments": COMMENTS}, {"COMMENTS": COMMENTS}),
+        ({"comment": "", "comments": COMMENTS}, {"COMMENT": "", "COMMENTS": COMMENTS}),
+    ],
+)
+async def test_it_gets_the_note_of_the_approval_if_there_is_one(
+    tmp_path: Path, given: dict[str, Any], told: dict[str, Any]
+) -> None:
+    script = f"""
+import json, os
+told = {{name: os.environ.get(f"GREENLIGHT_{{name}}") for name in ("COMMENT", "COMMENTS", "TEAM_ID")}}
+if told["COMMENTS"]:
+    told["COMMENTS"] = json.load(open(told["COMMENTS"], encoding="utf-8"))
+json.dump(told, open({str(tmp_path / "told")!r}, "w"))
+"""
+    # The builder's own: it may be started by a build.
+    outer = dict.fromkeys(module.OPTIONAL, "of another build")
+    with command([sys.executable, "-c", script], {**ENVIRONMENT, **outer}) as build:
+        await build(new_job(**given)[0])
+    nothing = dict.fromkeys(("COMMENT", "COMMENTS", "TEAM_ID"))
+    assert json.loads((tmp_path / "told").read_text()) == {**nothing, **told}
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ("true", None),
+        ("test -f $GREENLIGHT_RESULT && test ! -s $GREENLIGHT_RESULT", None),
+        ("rm $GREENLIGHT_RESULT", None),
+        ("rm -rf $(dirname $GREENLIGHT_RESULT) 2> /dev/null; true", None),
+        ("echo '{}' > $GREENLIGHT_RESULT", {}),
+        ("""echo '{"n": 1, "é": "☕"}' > mine; mv mine $GREENLIGHT_RESULT""", {"n": 1, "é": "☕"}),
+        ("""echo '{"n": 1}' > mine; ln -f mine $GREENLIGHT_RESULT""", {"n": 1}),
+        ("""(sleep 0.2; echo '{"n": 2}' > $GREENLIGHT_RESULT) & exit 0""", {"n": 2}),
+        # A process that is left changes it until it is killed, and never after that.
+        (
+            """setsid sh -c 'while :; do echo "{\\"n\\": 3}" > mine; mv mine $GREENLIGHT_RESULT; done' > log 2>&1 &
+            while [ ! -s $GREENLIGHT_RESULT ]; do sleep 0.01; done""",
+            {"n": 3},
+        ),
+    ],
+)
+@pytest.mark.parametrize("isolate", ["auto", "never"])
+async def test_what_it_made(script: str, result: Any, isolate: str, place: Path) -> None:
+    assert await made(script, isolate) == result
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo > $GREENLIGHT_RESULT", "is not JSON: Expecting value: line 2 column 1 (char 1)."),
+        ("echo '[]' > $GREENLIGHT_RESULT", "is not a JSON object."),
+        (r"""printf '{"a": "\377"}' > $GREENLIGHT_RESULT""", "is not UTF-8."),
+        (r"""printf '{"a": "\\ud83e"}' > $GREENLIGHT_RESULT""", "has half of a surrogate pair."),
+        ("head -c 2000000 /dev/zero > $GREENLIGHT_RESULT", "is in a file of more than 1,048,576 bytes."),
+        ("rm $GREENLIGHT_RESULT; mkfifo $GREENLIGHT_RESULT", "is not in a regular file."),
+        ("rm $GREENLIGHT_RESULT; mkdir $GREENLIGHT_RESULT", "is not in a regular file."),
+        ("ln -sf $SECRET $GREENLIGHT_RESULT", "is not in a regular file."),
+        ("ln -sf nowhere $GREENLIGHT_RESULT", "is not in a regular file."),
+    ],
+)
+async def test_a_wrong_result_fails_the_build_for_good(
+    script: str, why: str, place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("secret") / "secret.json"
+    secret.write_text('{"secret": 1}')
+    assert await failure(f"SECRET={secret}; {script}; exit 0") == (f"The result {why}", False)
+    assert list(place.iterdir()) == []
+
+
+async def test_the_result_of_a_command_that_fails_does_not_matter() -> None:
+    assert await failure("echo '[' > $GREENLIGHT_RESULT; echo 'No oven.' >&2; exit 1") == ("No oven.", True)
+
+
+async def test_a_result_does_not_outlive_a_stop(tmp_path: Path, place: Path) -> None:
+    task, pids = await start(
+        """echo '{"n": 1}' > $GREENLIGHT_RESULT; echo $$ >> $PIDS; sleep 1000""", tmp_path / "pids", 1
+    )
+    await cancel(task)
+    assert gone(pids)
+    assert list(place.iterdir()) == [tmp_path / "pids"]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +319,55 @@ async def test_a_command_may_close_its_output(tmp_path: Path) -> None:
     assert await failure("echo 'No oven.' >&2; exec >&- 2>&-; exit 65") == ("No oven.", False)
 
 
+async def shared(script: str) -> str | None:
+    """Run a shell script as a build whose log is shared, and return that."""
+    job, _ = new_job()
+    with command(["/bin/sh", "-c", script], ENVIRONMENT, share_log=True) as build:
+        await build(job)
+    return job.state.log.take()
+
+
+@pytest.mark.parametrize(
+    ("script", "log"),
+    [
+        ("true", None),
+        ("echo out; sleep 0.2; echo error >&2", "out\nerror\n"),
+        (
+            "echo one; echo '::progress 40 Writing tests'; echo two; echo '::progress no'",
+            "one\ntwo\n::progress no\n",
+        ),
+        ("printf '::prog'; sleep 0.2; printf 'ress 5 x\\nrest'", "rest"),
+        ("printf '::prog'; sleep 0.2; printf 'ramme\\n'", "::programme\n"),
+        ("echo '::progress 5' >&2", "::progress 5\n"),
+        (r"printf '\342\230'; sleep 0.2; printf '\225 \377 \0 \303'", "☕ � � �"),
+        (r"printf '\033[31mred\033[0m\r\n\033[3'", "\x1b[31mred\x1b[0m\r\n"),
+        ("printf 'no end'; sleep 0.2; printf ' of the line'; printf '\\n\\n'", "no end of the line\n\n"),
+        ("yes 12345678 | head -c 9000000", ("12345678\n" * 10_000)[-65_536:]),
+        ("head -c 10000000 /dev/zero | tr '\\0' x; printf end", "x" * 65_533 + "end"),
+        (r"""printf '%0200000d' 0 | sed 's/0/\o342\o230\o225/g'""", "☕" * 65_536),
+    ],
+    ids=range(12),
+)
+async def test_the_end_of_its_output_is_shared(script: str, log: str | None) -> None:
+    assert await shared(script) == log
+
+
+async def test_nothing_is_shared_unless_it_is_asked_for() -> None:
+    assert (await run("echo out; echo error >&2")).log.take() is None
+
+
+async def test_a_line_that_has_not_ended_is_shared_at_once(tmp_path: Path) -> None:
+    job, _ = new_job()
+    script = f"printf 'Work'; sleep 0.1; printf 'ing'; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo ' ended'"
+    with command(["/bin/sh", "-c", script], ENVIRONMENT, share_log=True) as build:
+        running = asyncio.create_task(build(job))
+        await eventually(lambda: job.state.log.take() == "Working")
+        (tmp_path / "go").touch()
+        await running
+    assert job.state.log.take() == "Working ended\n"
+
+
+@pytest.mark.parametrize("share_log", [False, True])
 @pytest.mark.parametrize(
     "flood",
     [
@@ -227,12 +379,12 @@ async def test_a_command_may_close_its_output(tmp_path: Path) -> None:
     ids=["one-line", "errors", "short-lines", "reports"],
 )
 async def test_a_flood_of_output_takes_no_memory(
-    flood: str, capfdbinary: pytest.CaptureFixture[bytes]
+    flood: str, share_log: bool, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     job = replace(new_job()[0], state=State())  # which does not remember all of them
     process, peak = psutil.Process(), 0
     before = process.memory_info().rss
-    with command(["/bin/sh", "-c", flood], ENVIRONMENT) as build:
+    with command(["/bin/sh", "-c", flood], ENVIRONMENT, share_log=share_log) as build:
         running = asyncio.ensure_future(build(job))
         while not running.done():
             peak = max(peak, process.memory_info().rss)

@@ -83,11 +83,11 @@ def test_an_alert_speaks_when_it_should(stack: RunningStack, owner: Owner, query
 
 
 @pytest.mark.anyio
-async def test_the_page_has_every_option_and_variable() -> None:
+async def test_the_page_has_every_option_and_variable(tmp_path: Path) -> None:
     command = typer.main.get_command(cli.app).commands["build"]  # type: ignore[attr-defined]
     options = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
     assert options - {"--help"} == set(re.findall(r"^\| .*`(--[a-z-]+)`.*$", PAGE, re.MULTILINE)) | set(
         re.findall(r"`(--metrics-[a-z]+)`", PAGE)
     )
-    job, _ = new_job()
-    assert set(variables(job, Path())) == set(re.findall(r"`(GREENLIGHT_[A-Z0-9_]+)`", PAGE))
+    job, _ = new_job(comment="Blue.", comments=[], team_id="a team")
+    assert set(variables(job, tmp_path)) == set(re.findall(r"`(GREENLIGHT_[A-Z0-9_]+)`", PAGE))

@@ -102,6 +102,32 @@ def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) ->
     assert "GREENLIGHT_TITLE=Secret title" in environment
 
 
+@pytest.mark.parametrize("share_log", [True, False])
+def test_what_it_made_and_with_share_log_what_it_wrote(
+    stack: RunningStack, owner: Owner, tmp_path: Path, share_log: bool
+) -> None:
+    script = r"""
+        test "$GREENLIGHT_COMMENT" = "The blue one." || exit 65
+        printf '\033[32mMixing\033[0m\n\0\377\n'
+        echo '::progress 50 Half \0 done'
+        grep -o 'Which[^"]*' "$GREENLIGHT_COMMENTS" >&2
+        echo '{"url": "https://example.com/blue", "summary": "One page."}' > "$GREENLIGHT_RESULT"
+    """
+    comments = [{"start": 2, "end": 6, "exact": "plän", "body": "Which one?"}]
+    agent = owner.approved(content="# plän\n", comment="The blue one.", comments=comments)["agent_id"]
+    options = ["--share-log"] if share_log else []
+    with builder_process(stack, tmp_path, "sh", "-c", script, flags=options):
+        until(lambda: owner.status(agent) == ("active", "succeeded", 1))
+    row = owner.build(agent)
+    assert row["result"] == {"url": "https://example.com/blue", "summary": "One page."}
+    assert (row["progress"], row["message"]) == (50, "Half   done")
+    logs = owner.rows("build_log", build_id=f"eq.{row['id']}", order="attempt")
+    shown = [log["content"] for log in logs]
+    assert len(shown) == share_log
+    for text in shown:  # standard output and standard error in any order
+        assert sorted(text.splitlines()) == sorted(["\x1b[32mMixing\x1b[0m", "��", "Which one?"])
+
+
 def ended_in(port: int, count: int) -> str | None:
     """Return the metrics when so many attempts have ended."""
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").text

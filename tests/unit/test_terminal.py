@@ -3,7 +3,7 @@
 import pytest
 
 from greenlight.builder.job import clean
-from greenlight.builder.terminal import last_words, shown
+from greenlight.builder.terminal import last_words, shown, tail
 
 NODE = """/app/build.js:3
 throw new Error("no oven")
@@ -109,3 +109,37 @@ def test_a_message_is_one_line_that_can_be_sent() -> None:
     assert message == "no  ? oven Call the baker."
     message.encode()
     assert len(clean("x" * 600)) == 500
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "end"),
+    [
+        ("", 5, ""),
+        ("12345", 5, "12345"),
+        ("12345\n67", 4, "5\n67"),
+        ("a\x1b[31mred", 8, "\x1b[31mred"),
+        ("a\x1b[31mred", 7, "red"),
+        ("a\x1b[31mred", 6, "red"),
+        ("a\x1b[31mred", 4, "red"),
+        ("a\x1b[31mred", 3, "red"),
+        ("a\x1b[31mred", 2, "ed"),
+        ("a\x9b31mred", 5, "red"),
+        ("\x1b]8;;https://x.example/\x1b\\the log", 12, "the log"),
+        ("\x1b]8;;https://x.example/\x1b\\the log", 8, "the log"),
+        ("\x1b]8;;https://x.example/\x07the log", 9, "the log"),
+        ("\x1b(Btext", 6, "text"),
+        ("red\x1b", 99, "red"),
+        ("red\x1b[", 99, "red"),
+        ("red\x1b[38;5;1", 99, "red"),
+        ("red\x1b[38;5;1", 3, ""),
+        ("red\x1b]8;;https://x.exa", 99, "red"),
+        ("red\x1b]8;;https://x.example/\x1b", 99, "red"),
+        ("red\x1b]8;;https://x.example/\x1b\\", 99, "red\x1b]8;;https://x.example/\x1b\\"),
+        ("red\x1b[0m", 99, "red\x1b[0m"),
+        ("\x1b]0;no end" + "x" * 10_000, 20, "x" * 20),
+        ("x" * 10_000 + "\x1b[1m" * 3000, 10, "\x1b[1m\x1b[1m"),
+        ("🥐é☕", 2, "é☕"),
+    ],
+)
+def test_the_end_of_a_text_has_no_half_of_a_sequence(text: str, length: int, end: str) -> None:
+    assert tail(text, length) == end

@@ -7,6 +7,7 @@ monotonic clock, from the moment a claim is sent: the wall clock of this machine
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,15 +18,19 @@ import structlog
 
 from greenlight import MAX_DOCUMENT_BYTES, logs
 from greenlight.admin import SupabaseError, SupabaseRefusedError, SupabaseUnavailableError
+from greenlight.builder import result
 from greenlight.builder.job import BuildFailed, Job, State
 from greenlight.builder.metrics import Metrics
-from greenlight.builder.queue import Claim, LeaseLostError, Queue
+from greenlight.builder.queue import Claim, LeaseLostError, Queue, ResultRefusedError
 from greenlight.loop import CHECK_SECONDS, LONGEST_PAUSE, Loop, log_bug
 
-BuildFunction = Callable[[Job], Awaitable[None]]
+BuildFunction = Callable[[Job], Awaitable[dict[str, Any] | None]]
 
 SILENT_SECONDS = 60.0  # that a healthy builder may take longer than it should from one look to the next
 REPORT_SECONDS = 0.5  # between two reports of one build
+FIRST_LOG_SECONDS = 2.0  # from the claim to the first part of the log
+LOG_SECONDS = 30.0  # between two parts of the log
+LIVE_LOG_LENGTH = 16_384  # code points of the log that are sent while the build runs
 DOWNLOAD_SECONDS = 30.0  # for a document, with repeats
 ENDING_SECONDS = 15.0  # for a build function that was cancelled
 HAND_BACK_SECONDS = 10.0  # for the last call about a build when the builder stops
@@ -59,11 +64,15 @@ class Attempt:
     claim: Claim
     claimed_at: float
     state: State = field(default_factory=State)
-    work: asyncio.Task[None] | None = None
+    log_due: float = field(init=False)
+    work: asyncio.Task[dict[str, Any] | None] | None = None
     renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     lost: bool = False
     stopped: bool = False
     given_up: asyncio.Event = field(default_factory=asyncio.Event)  # the build function does not end
+
+    def __post_init__(self) -> None:
+        self.log_due = self.claimed_at + FIRST_LOG_SECONDS
 
     def end(self) -> None:
         """Cancel the build function, but only once: it may need time to clean up."""
@@ -149,7 +158,7 @@ class Builder(Loop):
         async with attempt.renewing:
             keep.cancel()
 
-    async def _perform(self, attempt: Attempt) -> None:
+    async def _perform(self, attempt: Attempt) -> dict[str, Any] | None:
         claim = attempt.claim
         # Twice, because the first answer may be an error page of a gateway, with the status 200.
         for _ in range(2):
@@ -168,7 +177,8 @@ class Builder(Loop):
                 retry=False,
             )
         job = Job(**claim.model_dump(exclude={"document_path"}), document=document, state=attempt.state)
-        await self._build(job)
+        made = await self._build(job)
+        return None if made is None else result.check(made)
 
     async def _document(self, claim: Claim) -> bytes:
         failures = 0
@@ -191,56 +201,71 @@ class Builder(Loop):
         third = self._options.lease_seconds / 3
         due = attempt.claimed_at + third
         while True:
-            if await self._reported(attempt.state, due) or time.monotonic() >= due:
-                began = time.monotonic()
-                try:
-                    await self._report(attempt)
-                except SupabaseError as error:
-                    self._note_failure("renew", error)
-                    await asyncio.sleep(self._jitter(min(third / 2, 5)))
-                    continue
-                except LeaseLostError as error:
-                    log.info(
-                        "build_lost",
-                        build_id=attempt.claim.build_id,
-                        attempt=attempt.claim.attempt,
-                        why=str(error),
-                    )
-                    attempt.lost = True
-                    attempt.end()
-                    return
-                due = began + third
-                await asyncio.sleep(REPORT_SECONDS)
+            await self._news(attempt, due)
+            began = time.monotonic()
+            try:
+                await self._report(attempt)
+            except SupabaseError as error:
+                self._note_failure("renew", error)
+                await asyncio.sleep(self._jitter(min(third / 2, 5)))
+                continue
+            except LeaseLostError as error:
+                log.info(
+                    "build_lost",
+                    build_id=attempt.claim.build_id,
+                    attempt=attempt.claim.attempt,
+                    why=str(error),
+                )
+                attempt.lost = True
+                attempt.end()
+                return
+            due = began + third
+            await asyncio.sleep(REPORT_SECONDS)
 
-    async def _reported(self, state: State, due: float) -> bool:
-        """Wait for a report, but not longer than until then."""
-        try:
-            async with asyncio.timeout(max(0.0, due - time.monotonic())):
-                return await state.reported.wait()
-        except TimeoutError:
-            return False
+    async def _news(self, attempt: Attempt, due: float) -> None:
+        """Wait for a report, or for the log when it is due, but not longer than until then."""
+        state = attempt.state
+        while not state.reported:
+            state.news.clear()
+            until = min(due, attempt.log_due) if state.log.changed else due
+            if time.monotonic() >= until:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    await state.news.wait()
 
     async def _report(self, attempt: Attempt) -> None:
         async with attempt.renewing:
-            report = attempt.state.take()
+            state, began = attempt.state, time.monotonic()
+            report = state.take()
+            part = None
+            if state.log.changed and began >= attempt.log_due:
+                part = state.log.take(LIVE_LOG_LENGTH)
             try:
-                await self._queue.renew(attempt.claim, self._options.lease_seconds, *report)
+                await self._queue.renew(attempt.claim, self._options.lease_seconds, *report, part)
             except BaseException:
-                attempt.state.give_back(*report)
+                state.give_back(*report)
+                state.log.changed = state.log.changed or part is not None
                 raise
+            if part is not None:
+                attempt.log_due = began + LOG_SECONDS
 
     async def _settle(self, attempt: Attempt, failure: BuildFailed | None) -> str:
         """Tell the database how the attempt ended, until it answers; return the outcome."""
         claim = attempt.claim
+        made = attempt.work.result() if attempt.work is not None and failure is None else None
+        written = attempt.state.log.take()
         failures = 0
         while not attempt.lost:
             try:
-                if attempt.state.reported.is_set():
+                if attempt.state.reported:
                     await self._report(attempt)
                 if failure is not None:
-                    again = await self._queue.fail(claim, failure.message, retry=failure.retry)
+                    again = await self._queue.fail(claim, failure.message, retry=failure.retry, log=written)
                     return "stopped" if attempt.stopped else "retried" if again else "failed"
-                await self._queue.finish(claim)
+                await self._queue.finish(claim, made, written)
+            except ResultRefusedError as error:
+                failure = BuildFailed(f"The result was refused: {error}", retry=False)
             except LeaseLostError as error:
                 log.info("build_lost", build_id=claim.build_id, attempt=claim.attempt, why=str(error))
                 break

@@ -2,10 +2,12 @@
 
 Each command has an empty directory, and a guard around it (see guard.py), so that all of it can be ended together. Its
 lines `::progress N text` on standard output become reports; everything else that it writes goes to the builder's
-standard error, each line after the build's id and attempt.
+standard error, each line after the build's id and attempt, and into the attempt's log, if that is shared. What it says
+of what it made is read when none of its processes is left.
 """
 
 import asyncio
+import codecs
 import contextlib
 import fcntl
 import json
@@ -23,11 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from greenlight import MAX_DOCUMENT_BYTES
-from greenlight.builder import guard, terminal
+from greenlight.builder import guard, result, terminal
 from greenlight.builder.job import BuildFailed, Job
 
 NO_RETRY = 65  # EX_DATAERR of sysexits.h: trying again will not help
@@ -36,6 +39,9 @@ GUARD_SECONDS = 5.0  # for the guard to end, when all that it guards is dead
 DRAIN_SECONDS = 1.0  # for output that is still on its way when the command has ended
 CHUNK = 64 * 1024  # bytes that are read at once; a longer line is logged in pieces
 
+OPTIONAL = {"GREENLIGHT_COMMENT", "GREENLIGHT_COMMENTS", "GREENLIGHT_TEAM_ID"}  # unset where there is none
+
+_REPORT = b"::progress"
 _PROGRESS = re.compile(r"::progress[ \t]+(\d{1,3})(?:[ \t]+(.*))?")
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -52,6 +58,7 @@ def command(
     *,
     isolate: str = "auto",
     hidden: Sequence[str] = (),
+    share_log: bool = False,
 ) -> Iterator["Command"]:
     """Yield a build function that runs the command with this environment and the build's own variables.
 
@@ -60,6 +67,7 @@ def command(
         environment: its environment.
         isolate: `always`, `never`, or `auto`: if this system allows it.
         hidden: files that a command finds empty, if its files are isolated.
+        share_log: whether the owner of the agent sees the end of what the command writes.
 
     Raises:
         NotIsolatedError: `isolate` is `always`, and this system does not allow it.
@@ -67,7 +75,7 @@ def command(
     """
     # One thread, so that lines of several builds do not mix and a full log does not delay the lease.
     with ThreadPoolExecutor(1, "command-log") as lines:
-        build = Command(arguments, environment, hidden, lines)
+        build = Command(arguments, environment, hidden, lines, share_log=share_log)
         try:
             if isolate != "never":
                 build.isolate(required=isolate == "always")
@@ -83,12 +91,16 @@ class Command:
         environment: Mapping[str, str],
         hidden: Sequence[str],
         lines: ThreadPoolExecutor,
+        *,
+        share_log: bool,
     ) -> None:
         self.isolated: list[str] = []  # in which ways; see guard.py
         self._arguments = arguments
-        self._environment = environment
+        # Builders may be started by builds.
+        self._environment = {name: value for name, value in environment.items() if name not in OPTIONAL}
         self._hidden = hidden
         self._lines = lines
+        self._share_log = share_log
         self._directory = Path()
         self._lock = os.open(os.devnull, os.O_RDONLY)  # on the directory's file `ready`
         self._guards: set[int] = set()
@@ -126,7 +138,7 @@ class Command:
         finally:
             os.close(report)
         with process, os.fdopen(read) as answers:
-            return answers.read().strip()
+            return answers.readline().strip()
 
     def ready(self, seconds: float) -> None:
         """Check that a document can be written now; note until when the builder is healthy without another check.
@@ -156,24 +168,25 @@ class Command:
         os.close(self._lock)
         guard.remove(str(self._directory))
 
-    async def __call__(self, job: Job) -> None:
+    async def __call__(self, job: Job) -> dict[str, Any] | None:
         try:
-            status, output = await self._run(job)
+            return await self._run(job)
         except OSError as error:
             # The operator's affair. The path in its text, for example, tells the plan's owner nothing.
             bound = {"build_id": job.build_id, "attempt": job.attempt}
             log.error("builder_cannot_work", **bound, cause=str(error))  # noqa: TRY400 -- no traceback
             raise BuildFailed("The builder could not run the command. Its own log says why.") from error
-        if status:
-            raise BuildFailed(output.last_words() or _describe(status), retry=status != NO_RETRY)
 
-    async def _run(self, job: Job) -> tuple[int, "Output"]:
+    async def _run(self, job: Job) -> dict[str, Any] | None:
         if shutil.which(self._arguments[0], path=self._environment.get("PATH")) is None:
             raise BuildFailed("The command could not be started: it is not there, or not executable.")
         directory = self._new_directory()
+        # The command may replace the file, and even the directory.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        made = None
         try:
-            (directory / "document.md").write_bytes(job.document)
-            output = Output(job, self._lines)
+            given = variables(job, directory)
+            output = Output(job, self._lines, share_log=self._share_log)
             async with output.streams() as (stdout, stderr, report):
                 process = await asyncio.create_subprocess_exec(
                     *self._guarded(self._arguments, directory, report, self.isolated),
@@ -182,7 +195,7 @@ class Command:
                     stderr=stderr,
                     pass_fds=[report],
                     cwd=directory,
-                    env={**self._environment, **variables(job, directory / "document.md")},
+                    env={**self._environment, **given},
                     start_new_session=True,
                 )
             self._guards.add(process.pid)
@@ -190,16 +203,22 @@ class Command:
                 status = await output.status()
                 # Its background processes are ended with it, but its last output may still arrive.
                 await output.ended(DRAIN_SECONDS)
+                if status == 0:
+                    await output.over(process)
+                    made = await asyncio.to_thread(result.read, descriptor)
             finally:
                 await self._end(process, job)
                 await output.close(DRAIN_SECONDS)
         finally:
+            os.close(descriptor)
             if directory.exists():  # the guard was killed
                 await asyncio.to_thread(guard.remove, str(directory))
         if status is None:
             log.error("guard_ended", build_id=job.build_id, attempt=job.attempt, status=process.returncode)
             status = -signal.SIGKILL
-        return status, output
+        if status:
+            raise BuildFailed(output.last_words() or _describe(status), retry=status != NO_RETRY)
+        return made
 
     async def _end(self, process: asyncio.subprocess.Process, job: Job) -> None:
         """Have the guard end the command and what it started; if it does not, do that from here."""
@@ -261,9 +280,13 @@ def _identity(job: Job) -> dict[str, str]:
     return {"GREENLIGHT_BUILD_ID": job.build_id, "GREENLIGHT_ATTEMPT": str(job.attempt)}
 
 
-def variables(job: Job, document: Path) -> dict[str, str]:
-    return {
-        "GREENLIGHT_DOCUMENT": str(document),
+def variables(job: Job, directory: Path) -> dict[str, str]:
+    """Return what the command is told of the build, and write the files that it is told of."""
+    (directory / "document.md").write_bytes(job.document)
+    (directory / result.FILE).touch()
+    told = {
+        "GREENLIGHT_DOCUMENT": str(directory / "document.md"),
+        "GREENLIGHT_RESULT": str(directory / result.FILE),
         **_identity(job),
         "GREENLIGHT_AGENT_ID": job.agent_id,
         "GREENLIGHT_PLAN_ID": job.plan_id,
@@ -273,6 +296,15 @@ def variables(job: Job, document: Path) -> dict[str, str]:
         "GREENLIGHT_TITLE": job.title,
         "GREENLIGHT_DOCUMENT_SHA256": job.document_sha256,
     }
+    if job.team_id is not None:
+        told["GREENLIGHT_TEAM_ID"] = job.team_id
+    if job.comment is not None:
+        told["GREENLIGHT_COMMENT"] = job.comment
+    if job.comments is not None:
+        file = directory / "comments.json"
+        file.write_text(json.dumps(job.comments, ensure_ascii=False), encoding="utf-8")
+        told["GREENLIGHT_COMMENTS"] = str(file)
+    return told
 
 
 def _describe(status: int) -> str:
@@ -284,8 +316,9 @@ def _describe(status: int) -> str:
 class Output:
     """What a command writes: reports, the end of its standard error, and its log; and what its guard reports."""
 
-    def __init__(self, job: Job, lines: ThreadPoolExecutor) -> None:
+    def __init__(self, job: Job, lines: ThreadPoolExecutor, *, share_log: bool) -> None:
         self._job = job
+        self._share_log = share_log
         self._prefix = f"{job.build_id}/{job.attempt} ".encode()
         self._lines = lines
         self._errors = b""  # the end of standard error
@@ -340,6 +373,16 @@ class Output:
             raise OSError(why)
         return int(line) if line else None
 
+    async def over(self, process: asyncio.subprocess.Process) -> None:
+        """Have the guard end what is left of the command, and wait for that."""
+        assert process.stdin is not None  # noqa: S101
+        process.stdin.write(b"\n")
+        line = asyncio.create_task(self._report.readline())  # it is empty if the guard was killed
+        try:
+            await asyncio.wait({line}, timeout=guard.DEAD_SECONDS + GUARD_SECONDS)
+        finally:
+            line.cancel()
+
     def last_words(self) -> str:
         """Return the last line of standard error that says something."""
         return terminal.last_words(self._errors.decode(errors="replace"))
@@ -358,25 +401,37 @@ class Output:
 
     async def _read(self, reader: asyncio.StreamReader, take: Callable[[bytes], bool], *, keep: bool) -> None:
         """Read lines, or pieces of lines that are too long; log those that `take` does not take."""
-        line, begins = b"", True
+        line, begins, shared = b"", True, 0  # of the line that has not ended, so much is shared
+        text = codecs.getincrementaldecoder("utf-8")("replace")
         while chunk := await reader.read(CHUNK):
             if keep:
                 self._errors = (self._errors + chunk)[-CHUNK:]
             *lines, line = (line + chunk).split(b"\n")
+            ended = len(lines)
             if len(line) >= CHUNK:
                 lines.append(line)
                 line = b""
-            pieces = []
-            for piece in lines:
+            pieces, share = [], []
+            for number, piece in enumerate(lines):
                 # The rest of a line that was cut is not a new line.
                 if not (begins and take(piece)):
                     pieces.append(piece)
-                begins = True
-            if lines and not line and not chunk.endswith(b"\n"):
-                begins = False
+                    share += [piece[shared:], b"\n" if number < ended else b""]
+                begins, shared = number < ended, 0
+            # The owner sees a line that has not ended, too, unless it may become a report.
+            if line and not (begins and _may_report(line)):
+                share.append(line[shared:])
+                shared = len(line)
+            self._share(text, b"".join(share))
             await self._write(pieces)
-        if line and not (begins and take(line)):
+        taken = bool(line) and begins and take(line)
+        self._share(text, b"" if taken else line[shared:], final=True)
+        if line and not taken:
             await self._write([line])
+
+    def _share(self, text: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> None:
+        if self._share_log and (decoded := text.decode(piece, final)):
+            self._job.state.log.add(decoded)
 
     def _take_output(self, line: bytes) -> bool:
         """Take a line that reports progress."""
@@ -390,6 +445,11 @@ class Output:
         if lines:
             text = b"".join(self._prefix + line + b"\n" for line in lines)
             await asyncio.get_running_loop().run_in_executor(self._lines, _write, text)
+
+
+def _may_report(line: bytes) -> bool:
+    """Return whether this line, or the beginning of a line, may report progress."""
+    return line[: len(_REPORT)] == _REPORT[: len(line)]
 
 
 def _take_nothing(_: bytes) -> bool:

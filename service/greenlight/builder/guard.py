@@ -1,8 +1,9 @@
 """The process around one build: it starts the command, and ends it with all that it started.
 
 Its standard input is a pipe that only the builder holds. When the pipe ends, because the build is lost, the builder
-stops, or was killed, everything below this process gets SIGTERM, and SIGKILL after a timeout. What is left when the
-command has ended is killed, too. Then the build's directory is removed.
+stops, or was killed, everything below this process gets SIGTERM, and SIGKILL after a timeout. When the command has
+ended, the builder writes to the pipe: then what is left is killed, and the builder reads what the command made. When
+the pipe ends, the build's directory is removed.
 
 On Linux it adopts the processes whose parent has ended. So neither `setsid` nor a second fork gets a process away from
 it, and no zombies are left. Before the command starts, it is kept apart from other builds, as far as `isolate` says:
@@ -69,6 +70,9 @@ def main() -> None:
         if LINUX:
             _prctl(PR_SET_CHILD_SUBREAPER, 1)
         attend(task)
+        _report(task, "over")
+        while os.read(0, 4096):  # until the builder needs the directory no more
+            pass
         if "files" in task["isolate"]:
             _system("umount2", os.fsencode(os.path.dirname(directory)), MNT_DETACH)
     except OSError as error:
@@ -109,7 +113,7 @@ def hide_files(directory: str, hidden: list[str]) -> None:
 
 
 def attend(task: dict[str, Any]) -> None:
-    """Run the command until it has ended, or the builder's pipe has; report its status; end what is left."""
+    """Run the command until all of it has ended, or the builder says so; report its status; end what is left."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -120,13 +124,13 @@ def attend(task: dict[str, Any]) -> None:
     for end in task["output"]:
         os.close(end)
 
-    running = left = connected = True
+    running = left = wanted = True
 
     def wait(seconds: float | None) -> None:
-        """Wait for a process below to end, for the builder's pipe to end, or for this time."""
-        nonlocal running, left, connected
-        ready, _, _ = select.select([woken, *([0] if connected else [])], [], [], seconds)
-        connected = connected and not (0 in ready and os.read(0, 4096) == b"")
+        """Wait for a process below to end, for the builder to write or go, or for this time."""
+        nonlocal running, left, wanted
+        ready, _, _ = select.select([woken, *([0] if wanted else [])], [], [], seconds)
+        wanted = wanted and 0 not in ready
         if woken in ready:
             os.read(woken, 4096)
         ended, left = reap()
@@ -134,7 +138,7 @@ def attend(task: dict[str, Any]) -> None:
             running = False
             _report(task, str(ended[command]))
 
-    while connected and left:
+    while wanted and left:
         wait(None)
     deadline = time.monotonic() + task["seconds"]
     if running:

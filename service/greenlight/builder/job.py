@@ -1,11 +1,20 @@
 """One attempt at a build, as the function that builds sees it."""
 
 import asyncio
+import io
+import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from greenlight.builder import terminal
 
-MESSAGE_LENGTH = 500  # code points; the database cuts what is longer
+# In code points. The database cuts what is longer.
+MESSAGE_LENGTH = 500
+LOG_LENGTH = 65_536
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class BuildFailed(Exception):  # noqa: N818 -- named after the status that it leads to
@@ -24,8 +33,9 @@ class BuildFailed(Exception):  # noqa: N818 -- named after the status that it le
 class Job:
     """What to build, and how to report on it.
 
-    `document` is the plan as the user approved it, its SHA-256 verified. `build_id` and `attempt` together name this
-    attempt: use them as the id of whatever must happen only once.
+    `document` is the plan as the user approved it, its SHA-256 verified. `comment` is the note that came with the
+    approval; `comments` are those on passages, each with `start`, `end`, `exact` and `body`. `build_id` and `attempt`
+    together name this attempt: use them as the id of whatever must happen only once.
     """
 
     build_id: str
@@ -38,6 +48,9 @@ class Job:
     title: str = field(repr=False)
     document_sha256: str
     document: bytes = field(repr=False)
+    comment: str | None = field(default=None, repr=False)
+    comments: list[dict[str, Any]] | None = field(default=None, repr=False)
+    team_id: str | None = None
     state: "State" = field(repr=False)
 
     def report(self, progress: int | None = None, message: str | None = None) -> None:
@@ -50,6 +63,13 @@ class Job:
             raise ValueError(f"progress must be from 0 to 100, not {progress}")
         report = (progress, clean(message) or None if message else None)
         self.state.loop.call_soon_threadsafe(self.state.add, *report)
+
+    def log(self, text: str) -> None:
+        """Write a line, or several, that the agent's owner sees. Returns at once, and may be called from any thread.
+
+        The last 65,536 characters of an attempt are kept; while it runs, the last 16,384, sent every 30 seconds.
+        """
+        self.state.log.add(text if text.endswith("\n") else f"{text}\n")
 
     @property
     def cancelled(self) -> bool:
@@ -67,20 +87,24 @@ class State:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.cancelled = False
-        self.reported = asyncio.Event()
+        self.news = asyncio.Event()  # there is a report, or the first line of the log since it was taken
+        self.log = Log(lambda: self.loop.call_soon_threadsafe(self.news.set))
         self._progress: int | None = None
         self._message: str | None = None
+
+    @property
+    def reported(self) -> bool:
+        return (self._progress, self._message) != (None, None)
 
     def add(self, progress: int | None, message: str | None) -> None:
         self._progress = self._progress if progress is None else progress
         self._message = message or self._message
-        self.reported.set()
+        self.news.set()
 
     def take(self) -> tuple[int | None, str | None]:
         """Return what has been reported since the last time."""
         report = (self._progress, self._message)
         self._progress = self._message = None
-        self.reported.clear()
         return report
 
     def give_back(self, progress: int | None, message: str | None) -> None:
@@ -89,6 +113,35 @@ class State:
         report = (progress if newer[0] is None else newer[0], newer[1] or message)
         if report != (None, None):
             self.add(*report)
+
+
+class Log:
+    """The end of what an attempt wrote. However much that is, not much more is kept than can be sent."""
+
+    def __init__(self, changed: Callable[[], object]) -> None:
+        """Make a log that calls `changed` at the first change, and at the first after each `take`."""
+        self.changed = False
+        self._tell = changed
+        self._text = io.StringIO()
+        self._lock = threading.Lock()
+
+    def add(self, text: str) -> None:
+        """Add a text, from any thread, without what cannot be stored."""
+        with self._lock:
+            self._text.write(_NOT_STORABLE.sub("\ufffd", text[-2 * LOG_LENGTH :]))
+            if self._text.tell() > 4 * LOG_LENGTH:
+                kept = self._text.getvalue()[-2 * LOG_LENGTH :]
+                self._text = io.StringIO()
+                self._text.write(kept)
+            tell, self.changed = not self.changed, True
+        if tell:
+            self._tell()
+
+    def take(self, length: int = LOG_LENGTH) -> str | None:
+        """Return so much of its end; None while it is empty."""
+        with self._lock:
+            self.changed = False
+            return terminal.tail(self._text.getvalue(), length) or None
 
 
 def clean(message: str) -> str:

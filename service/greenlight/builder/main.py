@@ -44,9 +44,9 @@ def run(  # noqa: PLR0913 -- named, and the same as the command's options
     """Claim builds and run `build` for each, until SIGTERM or SIGINT.
 
     Reads SUPABASE_URL and SUPABASE_SECRET_KEY from the environment. When `build` returns, the build is
-    finished. `BuildFailed` fails it with a message for the agent's owner; any other exception fails it with the
-    exception's type and text, and it is tried again. When the build is lost, or the builder is told to stop and the
-    grace is over, `build` is cancelled.
+    finished, and a dict that it returns is the result. `BuildFailed` fails it with a message for the agent's owner; any
+    other exception fails it with the exception's type and text, and it is tried again. When the build is lost, or the
+    builder is told to stop and the grace is over, `build` is cancelled.
 
     Args:
         build: an async function, called with a `Job`. Up to `concurrency` of them run at once.
@@ -104,7 +104,12 @@ def _serve(  # noqa: PLR0913
 
 
 def main(
-    arguments: Sequence[str], *, secret_key_file: str | None = None, isolate: str = "auto", **options: Any
+    arguments: Sequence[str],
+    *,
+    secret_key_file: str | None = None,
+    isolate: str = "auto",
+    share_log: bool = False,
+    **options: Any,
 ) -> int:
     """Run a command for each build; return the exit status."""
     guard.unreadable()
@@ -123,7 +128,7 @@ def main(
         environment = without_secrets(os.environ, settings.supabase_secret_key.get_secret_value())
         hidden = [] if secret_key_file in {None, "-"} else [str(secret_key_file)]
         logs.configure(settings.log_level)
-        with command(absolute, environment, isolate=isolate, hidden=hidden) as build:
+        with command(absolute, environment, isolate=isolate, hidden=hidden, share_log=share_log) as build:
             if hidden and "files" not in build.isolated:
                 log.warning("secret_key_file_not_hidden")
             _serve(build, settings, ready=build.ready, **options)

@@ -22,6 +22,10 @@ class LeaseLostError(Exception):
     """The attempt is over: it was cancelled, or another builder has claimed it. The message says why."""
 
 
+class ResultRefusedError(Exception):
+    """The database does not take the result. The message says why."""
+
+
 class Claim(BaseModel):
     """A claimed build. The end of its lease is left out, because the builder's clock may be wrong."""
 
@@ -35,6 +39,9 @@ class Claim(BaseModel):
     title: str
     document_path: str
     document_sha256: str
+    comment: str | None = None
+    comments: list[dict[str, Any]] | None = None
+    team_id: str | None = None
 
 
 class Row(BaseModel):
@@ -57,22 +64,27 @@ class Queue:
         return await self._call("claim_builds", _CLAIMS, arguments)
 
     async def renew(
-        self, claim: Claim, lease_seconds: int, progress: int | None, message: str | None
+        self,
+        claim: Claim,
+        lease_seconds: int,
+        progress: int | None,
+        message: str | None,
+        log: str | None = None,
     ) -> None:
-        arguments = {**_attempt(claim), "lease_seconds": lease_seconds}
-        if progress is not None:
-            arguments["progress"] = progress
-        if message is not None:
-            arguments["message"] = message
+        arguments = _arguments(
+            claim, lease_seconds=lease_seconds, progress=progress, message=message, log=log
+        )
         # A renewal that hangs must leave time for another one within the lease.
         await self._call("renew_build", _ROW, arguments, min(CALL_SECONDS, lease_seconds / 2))
 
-    async def finish(self, claim: Claim) -> None:
-        await self._call("finish_build", _ROW, _attempt(claim))
+    async def finish(
+        self, claim: Claim, result: dict[str, Any] | None = None, log: str | None = None
+    ) -> None:
+        await self._call("finish_build", _ROW, _arguments(claim, result=result, log=log))
 
-    async def fail(self, claim: Claim, message: str, *, retry: bool) -> bool:
+    async def fail(self, claim: Claim, message: str, *, retry: bool, log: str | None = None) -> bool:
         """Return whether the build is queued again."""
-        arguments = {**_attempt(claim), "message": message, "retry": retry}
+        arguments = _arguments(claim, message=message, retry=retry, log=log)
         return (await self._call("fail_build", _ROW, arguments)).status == "queued"
 
     async def download(self, claim: Claim) -> bytes:
@@ -110,8 +122,12 @@ class Queue:
         except FunctionRefusedError as error:
             if error.code in {"build_lost", "build_not_found"}:
                 raise LeaseLostError(error.details or error.code) from None
+            if error.code == "invalid_result":
+                raise ResultRefusedError(error.details or error.code) from None
             raise
 
 
-def _attempt(claim: Claim) -> dict[str, Any]:
-    return {"build_id": claim.build_id, "attempt": claim.attempt}
+def _arguments(claim: Claim, **others: Any) -> dict[str, Any]:
+    """Return the arguments of a call about this attempt, without those that leave something as it is."""
+    said = {name: value for name, value in others.items() if value is not None}
+    return {"build_id": claim.build_id, "attempt": claim.attempt, **said}

@@ -1,4 +1,4 @@
-"""What a terminal would show of a text, and which line of it says most.
+"""What a terminal would show of a text, which line of it says most, and its end without half a sequence.
 
 Of the libraries, rich (15.0) keeps links that end with BEL and erased text, and shows nothing of a line that ends with
 a carriage return; pyte (0.8) is under the LGPL, and raises TypeError on some sequences.
@@ -15,6 +15,9 @@ _TOKEN = re.compile(
     r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
     r"|(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
 )
+
+_LONGEST = 4096  # of a sequence that is looked for
+_UNFINISHED = re.compile(r"(?:\x1b[]PX^_][^\x07\x1b]*\x1b?|(?:\x1b\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]*)\Z")
 
 # Lines that others add below an error, and that say nothing of it.
 _NOISE = re.compile(
@@ -45,6 +48,17 @@ def shown(line: str) -> str:
         elif token["final"] == "G":
             column = min(int(re.sub(r"\D", "", token["parameters"]) or 1), 1_000) - 1
     return "".join(cells)
+
+
+def tail(text: str, length: int) -> str:
+    """Return so many characters of its end, without the half of a sequence that was cut at either end."""
+    start = max(0, len(text) - length)
+    if start:
+        before = max(text.rfind(each, max(0, start - _LONGEST), start) for each in "\x1b\x9b")
+        if before >= 0 and (token := _TOKEN.match(text, before, before + _LONGEST)):
+            start = max(start, token.end())
+    unfinished = _UNFINISHED.search(text, max(start, len(text) - _LONGEST))
+    return text[start : unfinished.start() if unfinished else None]
 
 
 def last_words(text: str) -> str:
