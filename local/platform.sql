@@ -64,6 +64,7 @@ create table if not exists auth.users (
     aud varchar(255),
     role varchar(255),
     email varchar(255) unique,
+    email_confirmed_at timestamptz,
     encrypted_password varchar(255),
     banned_until timestamptz,
     created_at timestamptz,

@@ -71,6 +71,9 @@ begin
         ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
         ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
         ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_subscriber', 'PT422', 'Use 1 to 40 of the characters a-z, 0-9, _ and -.'),
+        ('invalid_max_notifications', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_retry_seconds', 'PT422', 'Use a whole number from 0 to 86400, or leave it out.'),
         ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
         ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
         ('invalid_retry', 'PT422', 'Use true or false.'),
@@ -2467,7 +2470,532 @@ comment on function public.stop_build is
 revoke all on function public.stop_build from public, anon, authenticated, service_role;
 grant execute on function public.stop_build to authenticated, service_role;
 
--- Part 9: retention, for the service role --------------------------------------------------------------------
+-- Part 9: notifications, for the service role ----------------------------------------------------------------
+-- An outbox. notify() writes a row for each subscriber in the transaction of what happened; claims, which never wait
+-- for a lock, lease them as builds are leased; what was delivered is deleted. Nothing here locks two rows of the outbox
+-- and waits, so it deadlocks neither with itself nor with the deletion of a user.
+
+-- What a notification says of a plan, as it is now. message is the planner's, or the builder's if it is of the agent.
+-- to_jsonb() for columns that a later migration adds.
+create or replace function greenlight.notification_data(plan_id uuid, kind text)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_data jsonb;
+begin
+    select jsonb_build_object(
+        'plan_id', p.id,
+        'session_id', p.session_id,
+        'version', p.version,
+        'title', p.title,
+        'status', p.status,
+        'team_id', to_jsonb(p) -> 'team_id',
+        'proposed_by', p.proposed_by,
+        'decided_by', to_jsonb(p) -> 'decided_by',
+        'comment', p.comment,
+        'agent_id', a.id,
+        'agent_status', a.status,
+        'build_id', b.id,
+        'message', case when kind like 'agent.%' then b.message else p.message end,
+        'result', b.result
+    )
+    into v_data
+    from public.plan as p
+    left join public.agent as a
+        on
+            p.user_id = a.user_id
+            and p.session_id = a.session_id
+    -- The open build, or the one that ended last.
+    left join lateral (
+        select
+            newest.id,
+            newest.message,
+            newest.result
+        from public.build as newest
+        where
+            newest.plan_id = p.id
+            and newest.user_id = p.user_id
+        order by newest.finished_at desc nulls first
+        limit 1
+    ) as b on true
+    where p.id = notification_data.plan_id;
+
+    return v_data;
+end;
+$$;
+revoke all on function greenlight.notification_data from public, anon, authenticated, service_role;
+
+-- Writes an event for these subscribers; not if the plan is gone. The caller has locked the user.
+create or replace function greenlight.write_notification(
+    subscriber_ids bigint[], event_id uuid, kind text, occurred_at timestamptz, user_id uuid, plan_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_data jsonb := greenlight.notification_data(plan_id, kind);
+begin
+    if v_data is not null then
+        insert into greenlight.notification (
+            subscriber_id, event_id, kind, occurred_at, user_id, data, run_after
+        )
+        select
+            subscriber_id,
+            event_id,
+            kind,
+            occurred_at,
+            user_id,
+            v_data,
+            occurred_at
+        from unnest(subscriber_ids) as subscriber_id;
+    end if;
+end;
+$$;
+revoke all on function greenlight.write_notification from public, anon, authenticated, service_role;
+
+-- A deferred trigger runs as the API role of the call, so this one runs as its owner.
+create or replace function greenlight.notify()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscribers bigint[] := array(select s.id from greenlight.subscriber as s);
+    v_kind text := tg_table_name || '.' || new.status;
+begin
+    if v_subscribers = '{}' then
+        return null;
+    end if;
+
+    if tg_table_name = 'plan' then
+        perform greenlight.write_notification(
+            v_subscribers, gen_random_uuid(), v_kind, coalesce(new.decided_at, new.created_at), new.user_id, new.id
+        );
+    else
+        perform greenlight.write_notification(
+            v_subscribers, gen_random_uuid(), v_kind, new.updated_at, new.user_id, new.plan_id
+        );
+    end if;
+
+    return null;
+end;
+$$;
+revoke all on function greenlight.notify from public, anon, authenticated, service_role;
+
+-- Makes the reminders and expiries of a subscriber that are due, at most 1,000, in the order of their moments, and
+-- remembers up to where. Another claim that is at it, or a lock on a plan or its user, leaves the rest to a later one.
+create or replace function greenlight.make_notifications(subscriber_id bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_subscriber greenlight.subscriber;
+    v_due record;
+begin
+    select *
+    into v_subscriber
+    from greenlight.subscriber as s
+    where s.id = make_notifications.subscriber_id
+    for no key update skip locked;
+
+    if not found then
+        return;
+    end if;
+
+    for v_due in
+        select
+            'plan.expired' as kind,
+            null::interval as after,
+            p.expires_at as moment,
+            p.id,
+            p.user_id
+        from public.plan as p
+        where
+            p.status = 'proposed'
+            and p.deleted_at is null
+            and p.expires_at between v_subscriber.made_until and v_now
+            and (p.expires_at, p.id) > (v_subscriber.made_until, v_subscriber.made_plan_id)
+
+        union all
+        select
+            'plan.reminder',
+            step.after,
+            p.created_at + step.after,
+            p.id,
+            p.user_id
+        from (
+            -- Of several steps that are over, only the newest: a step lasts until the next one. In seconds, because
+            -- adding a day or a month and taking it away again may end at another time.
+            select
+                steps.after,
+                lead(steps.after) over (order by steps.after) as next
+            from (
+                select distinct make_interval(secs => extract(epoch from r)::double precision) as after
+                from greenlight.setting as s, unnest(s.remind_after) as r
+            ) as steps
+        ) as step
+        cross join lateral (
+            select
+                waiting.id,
+                waiting.user_id,
+                waiting.created_at
+            from public.plan as waiting
+            where
+                waiting.status = 'proposed'
+                and waiting.deleted_at is null
+                and waiting.created_at between v_subscriber.made_until - step.after and v_now - step.after
+                and (waiting.created_at > v_now - step.next) is not false
+                and (waiting.expires_at > v_now) is not false
+            -- So that the index is searched for each step, instead of all proposals for all of them.
+            offset 0
+        ) as p
+        where (p.created_at + step.after, p.id) > (v_subscriber.made_until, v_subscriber.made_plan_id)
+        order by moment, id
+        limit 1000
+    loop
+        perform
+        from public.plan as p
+        inner join auth.users as u on p.user_id = u.id
+        where
+            p.id = v_due.id
+            and p.status = 'proposed'
+            and p.deleted_at is null
+        for key share of u skip locked
+        for share of p skip locked;
+
+        if found then
+            -- The same id for each subscriber that makes this. The 8s make it a UUID of version 8 (RFC 9562).
+            perform greenlight.write_notification(
+                array[v_subscriber.id],
+                overlay(
+                    overlay(
+                        md5(concat_ws(' ', v_due.id, v_due.kind, extract(epoch from v_due.after))) placing '8' from 13
+                    )
+                    placing '8' from 17
+                )::uuid,
+                v_due.kind,
+                v_due.moment,
+                v_due.user_id,
+                v_due.id
+            );
+        elsif exists (
+            select from public.plan as p
+            where
+                p.id = v_due.id
+                and p.status = 'proposed'
+                and p.deleted_at is null
+        ) then
+            exit;
+        end if;
+
+        v_subscriber.made_until := v_due.moment;
+        v_subscriber.made_plan_id := v_due.id;
+    end loop;
+
+    update greenlight.subscriber as s
+    set
+        claimed_at = v_now,
+        made_until = v_subscriber.made_until,
+        made_plan_id = v_subscriber.made_plan_id
+    where s.id = v_subscriber.id;
+end;
+$$;
+revoke all on function greenlight.make_notifications from public, anon, authenticated, service_role;
+
+create or replace function greenlight.check_subscriber(subscriber text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (subscriber ~ '^[a-z0-9_-]{1,40}$') is not true then
+        perform greenlight.refuse('invalid_subscriber', 'subscriber does not match ^[a-z0-9_-]{1,40}$.');
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_subscriber from public, anon, authenticated, service_role;
+
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+create or replace function greenlight.claim_notifications(
+    subscriber text, max_notifications integer, lease_seconds integer
+)
+returns setof public.notification_claim
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_lease interval;
+    v_subscriber_id bigint;
+    v_now timestamptz;
+    v_claim public.notification_claim;
+begin
+    perform greenlight.check_subscriber(subscriber);
+
+    if (max_notifications between 1 and 100) is not true then
+        perform greenlight.refuse('invalid_max_notifications', 'max_notifications is not from 1 to 100.');
+    end if;
+
+    v_lease := greenlight.check_lease(lease_seconds);
+
+    select s.id
+    into v_subscriber_id
+    from greenlight.subscriber as s
+    where s.name = claim_notifications.subscriber;
+
+    -- A new one. If another claim is subscribing the same name at this moment, that one does it.
+    if v_subscriber_id is null then
+        if pg_try_advisory_xact_lock(hashtextextended('greenlight/subscriber/' || subscriber, 0)) then
+            insert into greenlight.subscriber (name, claimed_at, made_until, made_plan_id)
+            values (subscriber, clock_timestamp(), clock_timestamp(), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            on conflict on constraint subscriber_name_key do nothing;
+        end if;
+
+        return;
+    end if;
+
+    perform greenlight.make_notifications(v_subscriber_id);
+
+    v_now := clock_timestamp();
+
+    -- One at a time, for the same reason as in claim_builds().
+    for v_number in 1..max_notifications loop
+        update greenlight.notification as n
+        set
+            status = 'leased',
+            attempt = n.attempt + 1,
+            run_after = v_now + v_lease
+        where
+            n.id = (
+                select due.id
+                from greenlight.notification as due
+                where
+                    due.subscriber_id = v_subscriber_id
+                    and due.status <> 'failed'
+                    and due.attempt < 12
+                    and due.run_after <= v_now
+                order by due.run_after, due.id
+                limit 1
+                for no key update skip locked
+            )
+        returning
+            n.id,
+            n.attempt,
+            n.event_id,
+            n.kind,
+            n.occurred_at,
+            n.user_id,
+            -- Not if it is unconfirmed, or a deleted user's, of whom Supabase Auth keeps a hash.
+            (
+                select nullif(u.email, '')
+                from auth.users as u
+                where
+                    u.id = n.user_id
+                    and u.email_confirmed_at is not null
+                    and u.deleted_at is null
+            ),
+            (
+                select array_agg(distinct approver.email order by approver.email)
+                from greenlight.approver_emails((n.data ->> 'team_id')::uuid) as approver (email)
+                where
+                    n.data ->> 'team_id' is not null
+                    and approver.email <> ''
+            ),
+            n.data
+        into v_claim;
+
+        exit when not found;
+        return next v_claim;
+    end loop;
+end;
+$$;
+revoke all on function greenlight.claim_notifications from public, anon, authenticated, service_role;
+grant execute on function greenlight.claim_notifications to service_role;
+
+create or replace function public.claim_notifications(
+    subscriber text, max_notifications integer default 10, lease_seconds integer default 60
+)
+returns setof public.notification_claim
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select * from greenlight.claim_notifications(subscriber, max_notifications, lease_seconds);
+end;
+$$;
+comment on function public.claim_notifications is
+'Hands out up to max_notifications that are due for this subscriber, each for lease_seconds. Pass notification_id and '
+'attempt to finish or fail one; otherwise it is handed out again after the lease, up to twelve times. The first call '
+'with a name subscribes it to what happens from then on. For the service role.';
+revoke all on function public.claim_notifications from public, anon, authenticated, service_role;
+grant execute on function public.claim_notifications to service_role;
+
+create or replace function greenlight.finish_notification(notification_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    delete from greenlight.notification as n
+    where
+        n.id = notification_id
+        and n.attempt = finish_notification.attempt
+        and n.status = 'leased';
+
+    return found;
+end;
+$$;
+revoke all on function greenlight.finish_notification from public, anon, authenticated, service_role;
+grant execute on function greenlight.finish_notification to service_role;
+
+create or replace function public.finish_notification(notification_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.finish_notification(notification_id, attempt);
+end;
+$$;
+comment on function public.finish_notification is
+'Removes a notification that was delivered. Returns false, and does nothing, if this attempt is not the current one, '
+'has failed, or the notification is gone. For the service role.';
+revoke all on function public.finish_notification from public, anon, authenticated, service_role;
+grant execute on function public.finish_notification to service_role;
+
+create or replace function greenlight.fail_notification(
+    notification_id bigint, attempt integer, message text, retry boolean, retry_seconds integer
+)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    if retry is null then
+        perform greenlight.refuse('invalid_retry', 'retry is missing.');
+    end if;
+
+    if not (retry_seconds between 0 and 86400) then
+        perform greenlight.refuse('invalid_retry_seconds', 'retry_seconds is not from 0 to 86400.');
+    end if;
+
+    update greenlight.notification as n
+    set
+        status = case when retry and n.attempt < 12 then 'waiting' else 'failed' end,
+        run_after = clock_timestamp() + greatest(
+            least(make_interval(secs => 10 * 4 ^ (n.attempt - 1)), interval '6 hours'),
+            make_interval(secs => retry_seconds)
+        ),
+        message = coalesce(left(fail_notification.message, 500), n.message)
+    where
+        n.id = notification_id
+        and n.attempt = fail_notification.attempt
+        and n.status = 'leased';
+
+    return found;
+end;
+$$;
+revoke all on function greenlight.fail_notification from public, anon, authenticated, service_role;
+grant execute on function greenlight.fail_notification to service_role;
+
+create or replace function public.fail_notification(
+    notification_id bigint,
+    attempt integer,
+    message text default null,
+    retry boolean default true,
+    retry_seconds integer default null
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.fail_notification(notification_id, attempt, message, retry, retry_seconds);
+end;
+$$;
+comment on function public.fail_notification is
+'Fails an attempt to deliver. With retry it is handed out again, after 10 s, 40 s, 160 s and so on, at most 6 hours, '
+'or after retry_seconds if that is later; without it, or after the twelfth attempt, never. Returns as '
+'finish_notification() does. For the service role.';
+revoke all on function public.fail_notification from public, anon, authenticated, service_role;
+grant execute on function public.fail_notification to service_role;
+
+-- What is locked at this moment stays: without its subscriber it is not handed out, and a purge removes it.
+create or replace function greenlight.forget_subscriber(subscriber text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscriber_id bigint;
+begin
+    perform greenlight.check_subscriber(subscriber);
+
+    delete from greenlight.subscriber as s
+    where s.name = forget_subscriber.subscriber
+    returning s.id into v_subscriber_id;
+
+    delete from greenlight.notification as n
+    where n.id in (
+        select theirs.id
+        from greenlight.notification as theirs
+        where theirs.subscriber_id = v_subscriber_id
+        for update skip locked
+    );
+
+    return v_subscriber_id is not null;
+end;
+$$;
+revoke all on function greenlight.forget_subscriber from public, anon, authenticated, service_role;
+grant execute on function greenlight.forget_subscriber to service_role;
+
+create or replace function public.forget_subscriber(subscriber text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.forget_subscriber(subscriber);
+end;
+$$;
+comment on function public.forget_subscriber is
+'Removes a subscriber and its notifications. Returns false if there is none of this name. A claim with the name '
+'subscribes it again. For the service role.';
+revoke all on function public.forget_subscriber from public, anon, authenticated, service_role;
+grant execute on function public.forget_subscriber to service_role;
+
+-- Part 10: retention, for the service role -------------------------------------------------------------------
 
 create or replace function greenlight.orphaned_documents(older_than interval, after_name text, batch_size integer)
 returns table (id uuid, name text, created_at timestamptz)
@@ -2737,7 +3265,70 @@ comment on function public.purge_build_logs is
 revoke all on function public.purge_build_logs from public, anon, authenticated, service_role;
 grant execute on function public.purge_build_logs to service_role;
 
--- Part 10: installation ---------------------------------------------------------------------------------------
+-- Locked ones are skipped. A notification whose subscriber is gone goes too, however old it is.
+create or replace function greenlight.purge_notifications(before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscribers bigint;
+    v_notifications bigint;
+begin
+    delete from greenlight.subscriber as s
+    where s.id in (
+        select idle.id
+        from greenlight.subscriber as idle
+        where idle.claimed_at < before
+        for update skip locked
+    );
+
+    get diagnostics v_subscribers = row_count;
+
+    delete from greenlight.notification as n
+    where n.id in (
+        select old.id
+        from greenlight.notification as old
+        where
+            (
+                old.created_at < before
+                or not exists (select from greenlight.subscriber as s where s.id = old.subscriber_id)
+            )
+            and not (old.status = 'leased' and old.run_after > clock_timestamp())
+        order by old.id
+        limit least(greatest(batch_size, 1), 1000)
+        for update skip locked
+    );
+
+    get diagnostics v_notifications = row_count;
+
+    return v_subscribers + v_notifications;
+end;
+$$;
+revoke all on function greenlight.purge_notifications from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_notifications to service_role;
+
+create or replace function public.purge_notifications(before timestamptz, batch_size integer default 100)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.purge_notifications(before, batch_size);
+end;
+$$;
+comment on function public.purge_notifications is
+'Removes for good the notifications written before then that are not being delivered now, at most 1,000 at a time, '
+'and the subscribers that have not claimed since then, with theirs. Returns how many rows went: call it until it '
+'returns 0. For the service role.';
+revoke all on function public.purge_notifications from public, anon, authenticated, service_role;
+grant execute on function public.purge_notifications to service_role;
+
+-- Part 11: installation --------------------------------------------------------------------------------------
 
 -- What `greenlight doctor` compares with what this version installs. `objects` has everything of ours, and for most of
 -- it the statement that makes it; `facts` is the rest of what it looks at.
@@ -2980,6 +3571,30 @@ as $$
                 where
                     a.attrelid = to_regclass('auth.sessions')
                     and a.attname = 'oauth_client_id'
+            ),
+            'subscribers',
+            (
+                select
+                    coalesce(
+                        jsonb_agg(
+                            jsonb_build_object('name', s.name, 'late', outbox.late, 'failed', outbox.failed)
+                            order by s.name
+                        ),
+                        '[]'
+                    )
+                from greenlight.subscriber as s
+                cross join lateral (
+                    select
+                        count(*) filter (
+                            where
+                            n.status <> 'failed'
+                            and n.attempt < 12
+                            and n.created_at < now() - interval '1 hour'
+                        ) as late,
+                        count(*) filter (where n.status = 'failed' or n.attempt = 12) as failed
+                    from greenlight.notification as n
+                    where n.subscriber_id = s.id
+                ) as outbox
             ),
             -- A Custom Access Token Hook: Supabase Auth may execute it, and it turns one jsonb into another.
             'hooks',

@@ -39,6 +39,11 @@ public.orphaned_documents(interval, text, integer),
 public.purge_deleted_agents(timestamptz, integer),
 public.purge_closed_plans(timestamptz, integer),
 public.purge_build_logs(timestamptz, integer),
+public.purge_notifications(timestamptz, integer),
+public.claim_notifications(text, integer, integer),
+public.finish_notification(bigint, integer),
+public.fail_notification(bigint, integer, text, boolean, integer),
+public.forget_subscriber(text),
 public.installation();
 
 -- The functions in our own schema: those that take or return rows of ours go before the tables and types.
@@ -80,13 +85,16 @@ public.build,
 public.agent_event,
 public.agent,
 public.plan,
+greenlight.notification,
+greenlight.subscriber,
 greenlight.trusted_client,
 greenlight.setting;
 
 drop type if exists
 public.plan_approval,
 public.plan_proposal,
-public.build_claim;
+public.build_claim,
+public.notification_claim;
 
 -- The other functions go after the tables, whose triggers and constraints call them.
 do $$

@@ -324,6 +324,16 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      claim_notifications: {
+        Args: { lease_seconds?: number; max_notifications?: number; subscriber: string };
+        Returns: Database["public"]["CompositeTypes"]["notification_claim"][];
+        SetofOptions: {
+          from: "*";
+          to: "notification_claim";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       delete_agent: {
         Args: { agent_id: string };
         Returns: {
@@ -391,6 +401,16 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      fail_notification: {
+        Args: {
+          attempt: number;
+          message?: string;
+          notification_id: number;
+          retry?: boolean;
+          retry_seconds?: number;
+        };
+        Returns: boolean;
+      };
       finish_build: {
         Args: { attempt: number; build_id: string; log?: string; result?: Json };
         Returns: {
@@ -411,6 +431,8 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      finish_notification: { Args: { attempt: number; notification_id: number }; Returns: boolean };
+      forget_subscriber: { Args: { subscriber: string }; Returns: boolean };
       installation: { Args: Record<PropertyKey, never>; Returns: Json };
       orphaned_documents: {
         Args: { after_name?: string; batch_size?: number; older_than: string };
@@ -442,6 +464,7 @@ export type Database = {
       purge_build_logs: { Args: { batch_size?: number; ended_before: string }; Returns: number };
       purge_closed_plans: { Args: { batch_size?: number; closed_before: string }; Returns: number };
       purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
+      purge_notifications: { Args: { batch_size?: number; before: string }; Returns: number };
       reject_plan: {
         Args: { comment?: string; comments?: Json; session_id: string; version: number };
         Returns: {
@@ -672,6 +695,17 @@ export type Database = {
         max_attempts: number | null;
         comment: string | null;
         comments: Json | null;
+      };
+      notification_claim: {
+        notification_id: number | null;
+        attempt: number | null;
+        event_id: string | null;
+        kind: string | null;
+        occurred_at: string | null;
+        user_id: string | null;
+        email: string | null;
+        approver_emails: string[] | null;
+        data: Json | null;
       };
       plan_approval: {
         plan_id: string | null;

@@ -275,6 +275,14 @@ def retention(  # noqa: PLR0913, PLR0917 -- each is an option
             help="Keep the logs of builds for so long after the build ended.",
         ),
     ] = 30,
+    keep_notifications_days: Annotated[
+        float,
+        typer.Option(
+            parser=_amount,
+            metavar="DAYS",
+            help="Keep notifications that were not delivered, and subscribers that do not claim, for so long.",
+        ),
+    ] = 30,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Items in one request.")] = 200,
 ) -> None:
     """Purge agents deleted long ago and proposals closed long ago; remove documents that no plan refers to.
@@ -290,6 +298,7 @@ def retention(  # noqa: PLR0913, PLR0917 -- each is an option
         timedelta(days=keep_deleted_days),
         timedelta(days=keep_closed_days),
         timedelta(days=keep_logs_days),
+        timedelta(days=keep_notifications_days),
         batch_size,
     )
     raise typer.Exit(command.main(options))

@@ -66,10 +66,15 @@ RPCS = {
     "fail_build": ("build_id", "attempt", "message", "retry", "log"),
     "retry_build": ("agent_id",),
     "stop_build": ("agent_id",),
+    "claim_notifications": ("subscriber", "max_notifications", "lease_seconds"),
+    "finish_notification": ("notification_id", "attempt"),
+    "fail_notification": ("notification_id", "attempt", "message", "retry", "retry_seconds"),
+    "forget_subscriber": ("subscriber",),
     "orphaned_documents": ("older_than", "after_name", "batch_size"),
     "purge_deleted_agents": ("deleted_before", "batch_size"),
     "purge_closed_plans": ("closed_before", "batch_size"),
     "purge_build_logs": ("ended_before", "batch_size"),
+    "purge_notifications": ("before", "batch_size"),
     "installation": (),
 }
 
@@ -273,6 +278,7 @@ def _facts(facts: dict[str, Any]) -> Iterator[Finding]:
     settings = facts["settings"] or {}
     told = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     yield Finding(f"Project's settings: {told}")
+    yield from _subscribers(facts["subscribers"])
     if not facts["sessions_name_the_client"]:
         yield Finding(
             "OAuth clients: auth.sessions does not name them here, so only the claim client_id of a token does",
@@ -290,6 +296,28 @@ def _facts(facts: dict[str, Any]) -> Iterator[Finding]:
             "update greenlight.setting set require_session = true",
             warning=True,
         )
+
+
+def _subscribers(subscribers: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Tell who gets notifications, and of whom they wait."""
+    if not subscribers:
+        yield Finding("Notifications: no one is subscribed, so none are written")
+        return
+    yield Finding(f"Notifications: subscribed are {_some([one['name'] for one in subscribers])}")
+    for one in subscribers:
+        if one["late"]:
+            yield Finding(
+                f"Notifications: {one['late']} of {one['name']} have waited for more than an hour",
+                "Run the notifier of this subscriber. If there is none any more: "
+                f"select public.forget_subscriber('{one['name']}')",
+                warning=True,
+            )
+        if one["failed"]:
+            yield Finding(
+                f"Notifications: {one['failed']} of {one['name']} could not be delivered, and are not tried again",
+                "Read why: select message, * from greenlight.notification where status = 'failed'",
+                warning=True,
+            )
 
 
 def _some(names: list[str]) -> str:

@@ -45,6 +45,7 @@ class Options:
     keep_deleted: timedelta
     keep_closed: timedelta
     keep_logs: timedelta
+    keep_notifications: timedelta
     batch_size: int
 
 
@@ -56,6 +57,7 @@ class Stats:
     locked: int = 0
     plans: int = 0
     logs: int = 0
+    notifications: int = 0
     documents: int = 0
     no_longer_orphans: int = 0  # approved, or removed by another run
     kept: dict[str, str] = field(default_factory=dict)  # still orphans: why, by name
@@ -99,6 +101,17 @@ def purge_logs(
     while purged := supabase.rpc("purge_build_logs", arguments, _NUMBER):
         stats.logs += purged
         typer.echo(f"Purged {stats.logs} logs.")
+        _stop_if(stop)
+
+
+def purge_notifications(
+    supabase: Supabase, before: datetime, batch_size: int, stats: Stats, stop: threading.Event
+) -> None:
+    """Purge the notifications of then that were not delivered, and subscribers that do not claim any more."""
+    arguments = {"before": before.isoformat(), "batch_size": batch_size}
+    while purged := supabase.rpc("purge_notifications", arguments, _NUMBER):
+        stats.notifications += purged
+        typer.echo(f"Purged {stats.notifications} notifications and subscribers.")
         _stop_if(stop)
 
 
@@ -158,6 +171,7 @@ def dry_run(supabase: Supabase, options: Options, now: datetime, stop: threading
     )
     typer.echo(f"Would purge at most {closed} plans that were closed without an approval.")
     typer.echo(f"Would purge at most {logs} logs of builds.")
+    typer.echo("Would purge old notifications; how many there are is not known to the Data API.")
     typer.echo(f"Would remove {documents} documents that no plan refers to.")
     typer.echo("Nothing was changed: this was a dry run. Use --apply to remove.")
 
@@ -168,6 +182,8 @@ def summarize(stats: Stats) -> None:
     )
     if stats.logs:
         typer.echo(f"Purged {stats.logs} logs of builds.")
+    if stats.notifications:
+        typer.echo(f"Purged {stats.notifications} notifications and subscribers.")
     if stats.no_longer_orphans:
         typer.echo(
             f"{stats.no_longer_orphans} documents were approved or removed by another process in the meantime."
@@ -230,6 +246,7 @@ def _run(supabase: Supabase, options: Options, stats: Stats, stop: threading.Eve
         purge_agents(supabase, now - options.keep_deleted, options.batch_size, stats, stop)
         purge_plans(supabase, now - options.keep_closed, options.batch_size, stats, stop)
         purge_logs(supabase, now - options.keep_logs, options.batch_size, stats, stop)
+        purge_notifications(supabase, now - options.keep_notifications, options.batch_size, stats, stop)
         remove_documents(supabase, options.grace, options.batch_size, stats, stop)
     else:
         dry_run(supabase, options, now, stop)

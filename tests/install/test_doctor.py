@@ -332,6 +332,34 @@ def test_a_token_hook_is_a_warning_until_sessions_are_required(adopter: Adopter)
         assert "require_session = true" in told(adopter)
 
 
+def test_who_is_subscribed_and_what_has_waited_for_long(adopter: Adopter) -> None:
+    user = adopter.sign_up()
+    assert "ok    Notifications: no one is subscribed" in told(adopter)
+    with fault(
+        adopter,
+        "select public.claim_notifications('mail'), public.claim_notifications('chat')",
+        "delete from greenlight.notification; delete from greenlight.subscriber",
+    ):
+        user.approve("s1", b"# One")
+        user.approve("s2", b"# Two")
+        adopter.sql("update greenlight.notification set created_at = created_at - interval '59 minutes'")
+        assert faults(adopter) == []
+        text = told(adopter)
+        assert "ok    Notifications: subscribed are chat, mail" in text
+        assert "warn  Notifications" not in text
+        adopter.sql("update greenlight.notification set created_at = created_at - interval '2 minutes'")
+        adopter.sql(
+            "update greenlight.notification as n set status = 'failed' from greenlight.subscriber as s"
+            " where n.subscriber_id = s.id and s.name = 'chat' and n.data ->> 'session_id' = 's1'"
+        )
+        text = told(adopter)
+        assert "warn  Notifications: 2 of mail have waited for more than an hour" in text
+        assert "warn  Notifications: 1 of chat have waited for more than an hour" in text
+        assert "warn  Notifications: 1 of chat could not be delivered" in text
+        assert "of mail could not" not in text
+        assert faults(adopter) == []
+
+
 def test_a_versioned_bucket() -> None:
     (finding,) = (
         finding
@@ -341,6 +369,7 @@ def test_a_versioned_bucket() -> None:
                 "settings": {},
                 "sessions_name_the_client": True,
                 "hooks": [],
+                "subscribers": [],
             }
         )
         if finding.fix

@@ -114,6 +114,27 @@ class Scene:
         return log
 
     @cached_property
+    def subscriber(self) -> str:
+        """Return one for whom a notification of the owner waits."""
+        name = uuid.uuid4().hex
+        self._world.stack.as_builder("claim_notifications", subscriber=name)
+        assert self._world.owner.propose(**body()).status_code == 200
+        return name
+
+    @cached_property
+    def notification(self) -> str:
+        """Return one of the owner that was claimed once."""
+        (claimed,) = self._world.stack.as_builder("claim_notifications", subscriber=self.subscriber)
+        assert claimed["user_id"] == self.user
+        return str(claimed["notification_id"])
+
+    @cached_property
+    def notified(self) -> str:
+        """Return the time before which every notification was written that waits."""
+        assert self.subscriber
+        return "infinity"
+
+    @cached_property
     def logged(self) -> str:
         """Return the time before which every build has ended that has a log."""
         assert self.log
@@ -192,6 +213,7 @@ class World:
                 and (%(orphans)s or exists (select from public.plan where document_id = t.id)) order by id
             """,
             "select to_jsonb(t) from storage.buckets as t order by id",
+            "select to_jsonb(t) from greenlight.notification as t where user_id = %(id)s order by id",
         )
         return json.dumps(
             [
@@ -375,6 +397,11 @@ WRITES: dict[str, Attempt] = {
     "rpc fail_build": rpc("fail_build", build_id="{build}", attempt=1, message="no"),
     "rpc purge_closed_plans": rpc("purge_closed_plans", closed_before="{withdrawn}", batch_size=1000),
     "rpc purge_build_logs": rpc("purge_build_logs", ended_before="{logged}", batch_size=1000),
+    "rpc claim_notifications": rpc("claim_notifications", subscriber="{subscriber}"),
+    "rpc finish_notification": rpc("finish_notification", notification_id="{notification}", attempt=1),
+    "rpc fail_notification": rpc("fail_notification", notification_id="{notification}", attempt=1),
+    "rpc forget_subscriber": rpc("forget_subscriber", subscriber="{subscriber}"),
+    "rpc purge_notifications": rpc("purge_notifications", before="{notified}", batch_size=1000),
     "rpc delete_agent": rpc("delete_agent", agent_id="{agent}"),
     "rpc restore_agent": rpc("restore_agent", agent_id="{deleted_agent}"),
     "rpc purge_deleted_agents": rpc("purge_deleted_agents", deleted_before="infinity", batch_size=1000),

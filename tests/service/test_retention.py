@@ -309,6 +309,33 @@ def test_logs_of_builds_that_ended_long_ago_are_purged(project: Project, user: C
     assert len(user.rows("build")) == 2
 
 
+def test_notifications_that_were_not_delivered_are_purged(project: Project, user: Caller, stack: Any) -> None:
+    subscribers = ("gone", "claims")
+    for name in subscribers:
+        stack.as_builder("forget_subscriber", subscriber=name)
+        assert stack.as_builder("claim_notifications", subscriber=name) == []
+    user.proposed()
+    project.execute(
+        "update greenlight.subscriber set claimed_at = now() - interval '31 days' where name = 'gone'"
+    )
+
+    def waiting() -> list[str]:
+        query = """
+            select s.name from greenlight.notification as n
+            left join greenlight.subscriber as s on s.id = n.subscriber_id
+            where n.user_id = %s order by 1"""
+        return [name for (name,) in project.execute(query, user.id) if name in subscribers]
+
+    assert "Would purge old notifications" in project.run().out
+    assert waiting() == ["claims", "gone"]
+    run = project.run("--apply")
+    assert run.status == 0, run.text
+    assert re.search(r"Purged \d+ notifications and subscribers\.", run.out)
+    assert waiting() == ["claims"]  # written today
+    assert project.run("--apply", "--keep-notifications-days", "0").status == 0
+    assert waiting() == []
+
+
 def test_how_long_deleted_agents_are_kept_can_be_said(project: Project, user: Caller) -> None:
     agent_id = user.approved()["agent_id"]
     project.delete_agent(user, agent_id, 5)

@@ -1,0 +1,1128 @@
+-- Notifications: an outbox for each subscriber, filled in the transaction of what happened.
+
+set local lock_timeout = '5s';
+set local statement_timeout = '60s';
+
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(distinct 'public.' || names.name, ', ')
+    into v_taken
+    from (
+        select 'relation' as kind, relname as name
+        from pg_catalog.pg_class
+        where relnamespace = 'public'::regnamespace
+
+        union all
+        select 'type', typname
+        from pg_catalog.pg_type
+        where typnamespace = 'public'::regnamespace
+
+        union all
+        select 'function', proname
+        from pg_catalog.pg_proc
+        where pronamespace = 'public'::regnamespace
+    ) as names
+    where
+        (names.kind, names.name) in (
+            ('function', 'claim_notifications'),
+            ('function', 'fail_notification'),
+            ('function', 'finish_notification'),
+            ('function', 'forget_subscriber'),
+            ('function', 'purge_notifications'),
+            ('relation', 'notification_claim'),
+            ('relation', 'plan_expiring_idx'),
+            ('relation', 'plan_waiting_idx'),
+            ('type', 'notification_claim')
+        );
+
+    if v_taken is not null then
+        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
+            using
+                errcode = 'duplicate_object',
+                hint = 'Rename or remove what is named above, then push again.';
+    end if;
+end;
+$$;
+
+-- By hand: statements for tables.
+
+-- A null or a step of a century has no place among them, and 100 years from now is a time that Postgres has.
+alter table greenlight.setting add column remind_after interval[] not null default '{}';
+-- squawk-ignore constraint-missing-not-valid
+alter table greenlight.setting add constraint setting_remind_after_check
+check (('0'::interval < all(remind_after) and '100 years'::interval > all(remind_after)) is true);
+
+comment on column greenlight.setting.remind_after is
+'After how long a proposal that waits is brought to mind again, for example {1 day, 3 days}.';
+
+create table greenlight.subscriber (
+    id bigint not null generated always as identity,
+    name text not null,
+    claimed_at timestamptz not null,
+    made_until timestamptz not null,
+    made_plan_id uuid not null,
+
+    constraint subscriber_pkey primary key (id),
+    constraint subscriber_name_key unique (name),
+    constraint subscriber_name_check check (name ~ '^[a-z0-9_-]{1,40}$')
+);
+
+comment on table greenlight.subscriber is
+'Who gets notifications: one row for each name that claim_notifications() was called with.';
+comment on column greenlight.subscriber.id is
+'New with each subscription, so that what an earlier one of the same name left is not handed out.';
+comment on column greenlight.subscriber.claimed_at is
+'When it claimed last. A purge forgets those that have not claimed for long.';
+comment on column greenlight.subscriber.made_until is
+'Up to which moment reminders and expiry are made; of plans with that same moment, up to made_plan_id.';
+
+create table greenlight.notification (
+    id bigint not null generated always as identity,
+    subscriber_id bigint not null,
+    event_id uuid not null,
+    kind text not null,
+    occurred_at timestamptz not null,
+    user_id uuid not null,
+    data jsonb not null,
+    status text not null default 'waiting',
+    attempt integer not null default 0,
+    run_after timestamptz not null,
+    message text,
+    created_at timestamptz not null default clock_timestamp(),
+
+    constraint notification_pkey primary key (id),
+
+    -- There is no foreign key to the subscriber: its check would wait for a forget_subscriber(), and then refuse the
+    -- proposal or approval that writes the row. What is left without a subscriber is purged.
+    constraint notification_user_id_fkey
+    foreign key (user_id) references auth.users (id) on delete cascade,
+
+    constraint notification_status_check check (status = any('{waiting,leased,failed}')),
+    constraint notification_attempt_check check (attempt between 0 and 12),
+    constraint notification_message_check check (char_length(message) <= 500)
+);
+
+comment on table greenlight.notification is
+'The outbox: one row for each event and subscriber until it is delivered. See docs/notify.md.';
+comment on column greenlight.notification.event_id is
+'The same for all subscribers.';
+comment on column greenlight.notification.status is
+'waiting, leased (handed out until run_after), or failed, which is not handed out again.';
+comment on column greenlight.notification.attempt is
+'How often it was handed out, at most 12 times. finish and fail must name the current attempt.';
+comment on column greenlight.notification.message is
+'Why it failed last.';
+
+-- What claim_notifications() looks for.
+create index notification_due_idx on greenlight.notification (subscriber_id, run_after, id)
+where status <> 'failed' and attempt < 12;
+
+-- The deletion of a user.
+create index notification_user_idx on greenlight.notification (user_id);
+
+revoke all on table greenlight.subscriber, greenlight.notification from public, anon, authenticated, service_role;
+revoke all on sequence greenlight.subscriber_id_seq, greenlight.notification_id_seq
+from public, anon, authenticated, service_role;
+
+create type public.notification_claim as (
+    notification_id bigint,
+    attempt integer,
+    event_id uuid,
+    kind text,
+    occurred_at timestamptz,
+    user_id uuid,
+    email text,
+    approver_emails text [],
+    data jsonb
+);
+comment on type public.notification_claim is
+'A notification that claim_notifications() handed out. Name notification_id and attempt to finish or fail it.';
+
+-- Proposals that expire, and those of which to remind: a claim of notifications looks for them.
+create index plan_expiring_idx on public.plan (expires_at)
+where status = 'proposed' and deleted_at is null and expires_at is not null;
+create index plan_waiting_idx on public.plan (created_at) where status = 'proposed' and deleted_at is null;
+
+-- The project replaces this one, so it is not in functions.sql, and what is there already stays.
+do $$
+begin
+    if to_regprocedure('greenlight.approver_emails(uuid)') is null then
+        create function greenlight.approver_emails(team_id uuid)
+        returns setof text
+        language sql
+        stable
+        security definer
+        set search_path = ''
+        as 'select null::text where false';
+        comment on function greenlight.approver_emails is
+        'The project replaces this: the addresses of those who may decide on the plans of this team. Claims of '
+        'notifications call it as the owner of Greenlight, where row level security does not apply.';
+        revoke all on function greenlight.approver_emails from public, anon, authenticated, service_role;
+    end if;
+end;
+$$;
+
+-- Written by `make migration` from supabase/functions.sql.
+
+-- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
+-- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
+-- the code and nothing else.
+create or replace function greenlight.refuse(code text, details text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_status text;
+    v_hint text;
+begin
+    select error.status, error.hint
+    into strict v_status, v_hint
+    from (
+        values
+        ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
+        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
+        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
+        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
+        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
+        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
+        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
+        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
+        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
+        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
+        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
+        ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
+        ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
+        ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
+        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
+        ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
+        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
+        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
+        ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
+        (
+            'invalid_document_url',
+            'PT422',
+            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
+        ),
+        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
+        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
+        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
+        ('invalid_comments', 'PT422', 'Use 1 to 200 objects with start, end, exact and body, as the documentation says.'),
+        ('invalid_message', 'PT422', 'Use 1 to 4,000 characters, not only white space, or leave it out.'),
+        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
+        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
+        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_subscriber', 'PT422', 'Use 1 to 40 of the characters a-z, 0-9, _ and -.'),
+        ('invalid_max_notifications', 'PT422', 'Use a whole number from 1 to 100.'),
+        ('invalid_retry_seconds', 'PT422', 'Use a whole number from 0 to 86400, or leave it out.'),
+        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
+        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
+        ('invalid_retry', 'PT422', 'Use true or false.'),
+        ('invalid_result', 'PT422', 'Use a JSON object of at most 16,384 bytes, or leave it out.')
+    ) as error (code, status, hint)
+    where error.code = refuse.code;
+
+    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
+end;
+$$;
+revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
+
+-- What a notification says of a plan, as it is now. message is the planner's, or the builder's if it is of the agent.
+-- to_jsonb() for columns that a later migration adds.
+create or replace function greenlight.notification_data(plan_id uuid, kind text)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_data jsonb;
+begin
+    select jsonb_build_object(
+        'plan_id', p.id,
+        'session_id', p.session_id,
+        'version', p.version,
+        'title', p.title,
+        'status', p.status,
+        'team_id', to_jsonb(p) -> 'team_id',
+        'proposed_by', p.proposed_by,
+        'decided_by', to_jsonb(p) -> 'decided_by',
+        'comment', p.comment,
+        'agent_id', a.id,
+        'agent_status', a.status,
+        'build_id', b.id,
+        'message', case when kind like 'agent.%' then b.message else p.message end,
+        'result', b.result
+    )
+    into v_data
+    from public.plan as p
+    left join public.agent as a
+        on
+            p.user_id = a.user_id
+            and p.session_id = a.session_id
+    -- The open build, or the one that ended last.
+    left join lateral (
+        select
+            newest.id,
+            newest.message,
+            newest.result
+        from public.build as newest
+        where
+            newest.plan_id = p.id
+            and newest.user_id = p.user_id
+        order by newest.finished_at desc nulls first
+        limit 1
+    ) as b on true
+    where p.id = notification_data.plan_id;
+
+    return v_data;
+end;
+$$;
+revoke all on function greenlight.notification_data from public, anon, authenticated, service_role;
+
+-- Writes an event for these subscribers; not if the plan is gone. The caller has locked the user.
+create or replace function greenlight.write_notification(
+    subscriber_ids bigint[], event_id uuid, kind text, occurred_at timestamptz, user_id uuid, plan_id uuid
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_data jsonb := greenlight.notification_data(plan_id, kind);
+begin
+    if v_data is not null then
+        insert into greenlight.notification (
+            subscriber_id, event_id, kind, occurred_at, user_id, data, run_after
+        )
+        select
+            subscriber_id,
+            event_id,
+            kind,
+            occurred_at,
+            user_id,
+            v_data,
+            occurred_at
+        from unnest(subscriber_ids) as subscriber_id;
+    end if;
+end;
+$$;
+revoke all on function greenlight.write_notification from public, anon, authenticated, service_role;
+
+-- A deferred trigger runs as the API role of the call, so this one runs as its owner.
+create or replace function greenlight.notify()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscribers bigint[] := array(select s.id from greenlight.subscriber as s);
+    v_kind text := tg_table_name || '.' || new.status;
+begin
+    if v_subscribers = '{}' then
+        return null;
+    end if;
+
+    if tg_table_name = 'plan' then
+        perform greenlight.write_notification(
+            v_subscribers, gen_random_uuid(), v_kind, coalesce(new.decided_at, new.created_at), new.user_id, new.id
+        );
+    else
+        perform greenlight.write_notification(
+            v_subscribers, gen_random_uuid(), v_kind, new.updated_at, new.user_id, new.plan_id
+        );
+    end if;
+
+    return null;
+end;
+$$;
+revoke all on function greenlight.notify from public, anon, authenticated, service_role;
+
+-- Makes the reminders and expiries of a subscriber that are due, at most 1,000, in the order of their moments, and
+-- remembers up to where. Another claim that is at it, or a lock on a plan or its user, leaves the rest to a later one.
+create or replace function greenlight.make_notifications(subscriber_id bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_subscriber greenlight.subscriber;
+    v_due record;
+begin
+    select *
+    into v_subscriber
+    from greenlight.subscriber as s
+    where s.id = make_notifications.subscriber_id
+    for no key update skip locked;
+
+    if not found then
+        return;
+    end if;
+
+    for v_due in
+        select
+            'plan.expired' as kind,
+            null::interval as after,
+            p.expires_at as moment,
+            p.id,
+            p.user_id
+        from public.plan as p
+        where
+            p.status = 'proposed'
+            and p.deleted_at is null
+            and p.expires_at between v_subscriber.made_until and v_now
+            and (p.expires_at, p.id) > (v_subscriber.made_until, v_subscriber.made_plan_id)
+
+        union all
+        select
+            'plan.reminder',
+            step.after,
+            p.created_at + step.after,
+            p.id,
+            p.user_id
+        from (
+            -- Of several steps that are over, only the newest: a step lasts until the next one. In seconds, because
+            -- adding a day or a month and taking it away again may end at another time.
+            select
+                steps.after,
+                lead(steps.after) over (order by steps.after) as next
+            from (
+                select distinct make_interval(secs => extract(epoch from r)::double precision) as after
+                from greenlight.setting as s, unnest(s.remind_after) as r
+            ) as steps
+        ) as step
+        cross join lateral (
+            select
+                waiting.id,
+                waiting.user_id,
+                waiting.created_at
+            from public.plan as waiting
+            where
+                waiting.status = 'proposed'
+                and waiting.deleted_at is null
+                and waiting.created_at between v_subscriber.made_until - step.after and v_now - step.after
+                and (waiting.created_at > v_now - step.next) is not false
+                and (waiting.expires_at > v_now) is not false
+            -- So that the index is searched for each step, instead of all proposals for all of them.
+            offset 0
+        ) as p
+        where (p.created_at + step.after, p.id) > (v_subscriber.made_until, v_subscriber.made_plan_id)
+        order by moment, id
+        limit 1000
+    loop
+        perform
+        from public.plan as p
+        inner join auth.users as u on p.user_id = u.id
+        where
+            p.id = v_due.id
+            and p.status = 'proposed'
+            and p.deleted_at is null
+        for key share of u skip locked
+        for share of p skip locked;
+
+        if found then
+            -- The same id for each subscriber that makes this. The 8s make it a UUID of version 8 (RFC 9562).
+            perform greenlight.write_notification(
+                array[v_subscriber.id],
+                overlay(
+                    overlay(
+                        md5(concat_ws(' ', v_due.id, v_due.kind, extract(epoch from v_due.after))) placing '8' from 13
+                    )
+                    placing '8' from 17
+                )::uuid,
+                v_due.kind,
+                v_due.moment,
+                v_due.user_id,
+                v_due.id
+            );
+        elsif exists (
+            select from public.plan as p
+            where
+                p.id = v_due.id
+                and p.status = 'proposed'
+                and p.deleted_at is null
+        ) then
+            exit;
+        end if;
+
+        v_subscriber.made_until := v_due.moment;
+        v_subscriber.made_plan_id := v_due.id;
+    end loop;
+
+    update greenlight.subscriber as s
+    set
+        claimed_at = v_now,
+        made_until = v_subscriber.made_until,
+        made_plan_id = v_subscriber.made_plan_id
+    where s.id = v_subscriber.id;
+end;
+$$;
+revoke all on function greenlight.make_notifications from public, anon, authenticated, service_role;
+
+create or replace function greenlight.check_subscriber(subscriber text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (subscriber ~ '^[a-z0-9_-]{1,40}$') is not true then
+        perform greenlight.refuse('invalid_subscriber', 'subscriber does not match ^[a-z0-9_-]{1,40}$.');
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_subscriber from public, anon, authenticated, service_role;
+
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+create or replace function greenlight.claim_notifications(
+    subscriber text, max_notifications integer, lease_seconds integer
+)
+returns setof public.notification_claim
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_lease interval;
+    v_subscriber_id bigint;
+    v_now timestamptz;
+    v_claim public.notification_claim;
+begin
+    perform greenlight.check_subscriber(subscriber);
+
+    if (max_notifications between 1 and 100) is not true then
+        perform greenlight.refuse('invalid_max_notifications', 'max_notifications is not from 1 to 100.');
+    end if;
+
+    v_lease := greenlight.check_lease(lease_seconds);
+
+    select s.id
+    into v_subscriber_id
+    from greenlight.subscriber as s
+    where s.name = claim_notifications.subscriber;
+
+    -- A new one. If another claim is subscribing the same name at this moment, that one does it.
+    if v_subscriber_id is null then
+        if pg_try_advisory_xact_lock(hashtextextended('greenlight/subscriber/' || subscriber, 0)) then
+            insert into greenlight.subscriber (name, claimed_at, made_until, made_plan_id)
+            values (subscriber, clock_timestamp(), clock_timestamp(), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            on conflict on constraint subscriber_name_key do nothing;
+        end if;
+
+        return;
+    end if;
+
+    perform greenlight.make_notifications(v_subscriber_id);
+
+    v_now := clock_timestamp();
+
+    -- One at a time, for the same reason as in claim_builds().
+    for v_number in 1..max_notifications loop
+        update greenlight.notification as n
+        set
+            status = 'leased',
+            attempt = n.attempt + 1,
+            run_after = v_now + v_lease
+        where
+            n.id = (
+                select due.id
+                from greenlight.notification as due
+                where
+                    due.subscriber_id = v_subscriber_id
+                    and due.status <> 'failed'
+                    and due.attempt < 12
+                    and due.run_after <= v_now
+                order by due.run_after, due.id
+                limit 1
+                for no key update skip locked
+            )
+        returning
+            n.id,
+            n.attempt,
+            n.event_id,
+            n.kind,
+            n.occurred_at,
+            n.user_id,
+            -- Not if it is unconfirmed, or a deleted user's, of whom Supabase Auth keeps a hash.
+            (
+                select nullif(u.email, '')
+                from auth.users as u
+                where
+                    u.id = n.user_id
+                    and u.email_confirmed_at is not null
+                    and u.deleted_at is null
+            ),
+            (
+                select array_agg(distinct approver.email order by approver.email)
+                from greenlight.approver_emails((n.data ->> 'team_id')::uuid) as approver (email)
+                where
+                    n.data ->> 'team_id' is not null
+                    and approver.email <> ''
+            ),
+            n.data
+        into v_claim;
+
+        exit when not found;
+        return next v_claim;
+    end loop;
+end;
+$$;
+revoke all on function greenlight.claim_notifications from public, anon, authenticated, service_role;
+grant execute on function greenlight.claim_notifications to service_role;
+
+create or replace function public.claim_notifications(
+    subscriber text, max_notifications integer default 10, lease_seconds integer default 60
+)
+returns setof public.notification_claim
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select * from greenlight.claim_notifications(subscriber, max_notifications, lease_seconds);
+end;
+$$;
+comment on function public.claim_notifications is
+'Hands out up to max_notifications that are due for this subscriber, each for lease_seconds. Pass notification_id and '
+'attempt to finish or fail one; otherwise it is handed out again after the lease, up to twelve times. The first call '
+'with a name subscribes it to what happens from then on. For the service role.';
+revoke all on function public.claim_notifications from public, anon, authenticated, service_role;
+grant execute on function public.claim_notifications to service_role;
+
+create or replace function greenlight.finish_notification(notification_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    delete from greenlight.notification as n
+    where
+        n.id = notification_id
+        and n.attempt = finish_notification.attempt
+        and n.status = 'leased';
+
+    return found;
+end;
+$$;
+revoke all on function greenlight.finish_notification from public, anon, authenticated, service_role;
+grant execute on function greenlight.finish_notification to service_role;
+
+create or replace function public.finish_notification(notification_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.finish_notification(notification_id, attempt);
+end;
+$$;
+comment on function public.finish_notification is
+'Removes a notification that was delivered. Returns false, and does nothing, if this attempt is not the current one, '
+'has failed, or the notification is gone. For the service role.';
+revoke all on function public.finish_notification from public, anon, authenticated, service_role;
+grant execute on function public.finish_notification to service_role;
+
+create or replace function greenlight.fail_notification(
+    notification_id bigint, attempt integer, message text, retry boolean, retry_seconds integer
+)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    if retry is null then
+        perform greenlight.refuse('invalid_retry', 'retry is missing.');
+    end if;
+
+    if not (retry_seconds between 0 and 86400) then
+        perform greenlight.refuse('invalid_retry_seconds', 'retry_seconds is not from 0 to 86400.');
+    end if;
+
+    update greenlight.notification as n
+    set
+        status = case when retry and n.attempt < 12 then 'waiting' else 'failed' end,
+        run_after = clock_timestamp() + greatest(
+            least(make_interval(secs => 10 * 4 ^ (n.attempt - 1)), interval '6 hours'),
+            make_interval(secs => retry_seconds)
+        ),
+        message = coalesce(left(fail_notification.message, 500), n.message)
+    where
+        n.id = notification_id
+        and n.attempt = fail_notification.attempt
+        and n.status = 'leased';
+
+    return found;
+end;
+$$;
+revoke all on function greenlight.fail_notification from public, anon, authenticated, service_role;
+grant execute on function greenlight.fail_notification to service_role;
+
+create or replace function public.fail_notification(
+    notification_id bigint,
+    attempt integer,
+    message text default null,
+    retry boolean default true,
+    retry_seconds integer default null
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.fail_notification(notification_id, attempt, message, retry, retry_seconds);
+end;
+$$;
+comment on function public.fail_notification is
+'Fails an attempt to deliver. With retry it is handed out again, after 10 s, 40 s, 160 s and so on, at most 6 hours, '
+'or after retry_seconds if that is later; without it, or after the twelfth attempt, never. Returns as '
+'finish_notification() does. For the service role.';
+revoke all on function public.fail_notification from public, anon, authenticated, service_role;
+grant execute on function public.fail_notification to service_role;
+
+-- What is locked at this moment stays: without its subscriber it is not handed out, and a purge removes it.
+create or replace function greenlight.forget_subscriber(subscriber text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscriber_id bigint;
+begin
+    perform greenlight.check_subscriber(subscriber);
+
+    delete from greenlight.subscriber as s
+    where s.name = forget_subscriber.subscriber
+    returning s.id into v_subscriber_id;
+
+    delete from greenlight.notification as n
+    where n.id in (
+        select theirs.id
+        from greenlight.notification as theirs
+        where theirs.subscriber_id = v_subscriber_id
+        for update skip locked
+    );
+
+    return v_subscriber_id is not null;
+end;
+$$;
+revoke all on function greenlight.forget_subscriber from public, anon, authenticated, service_role;
+grant execute on function greenlight.forget_subscriber to service_role;
+
+create or replace function public.forget_subscriber(subscriber text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.forget_subscriber(subscriber);
+end;
+$$;
+comment on function public.forget_subscriber is
+'Removes a subscriber and its notifications. Returns false if there is none of this name. A claim with the name '
+'subscribes it again. For the service role.';
+revoke all on function public.forget_subscriber from public, anon, authenticated, service_role;
+grant execute on function public.forget_subscriber to service_role;
+
+-- Locked ones are skipped. A notification whose subscriber is gone goes too, however old it is.
+create or replace function greenlight.purge_notifications(before timestamptz, batch_size integer)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_subscribers bigint;
+    v_notifications bigint;
+begin
+    delete from greenlight.subscriber as s
+    where s.id in (
+        select idle.id
+        from greenlight.subscriber as idle
+        where idle.claimed_at < before
+        for update skip locked
+    );
+
+    get diagnostics v_subscribers = row_count;
+
+    delete from greenlight.notification as n
+    where n.id in (
+        select old.id
+        from greenlight.notification as old
+        where
+            (
+                old.created_at < before
+                or not exists (select from greenlight.subscriber as s where s.id = old.subscriber_id)
+            )
+            and not (old.status = 'leased' and old.run_after > clock_timestamp())
+        order by old.id
+        limit least(greatest(batch_size, 1), 1000)
+        for update skip locked
+    );
+
+    get diagnostics v_notifications = row_count;
+
+    return v_subscribers + v_notifications;
+end;
+$$;
+revoke all on function greenlight.purge_notifications from public, anon, authenticated, service_role;
+grant execute on function greenlight.purge_notifications to service_role;
+
+create or replace function public.purge_notifications(before timestamptz, batch_size integer default 100)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.purge_notifications(before, batch_size);
+end;
+$$;
+comment on function public.purge_notifications is
+'Removes for good the notifications written before then that are not being delivered now, at most 1,000 at a time, '
+'and the subscribers that have not claimed since then, with theirs. Returns how many rows went: call it until it '
+'returns 0. For the service role.';
+revoke all on function public.purge_notifications from public, anon, authenticated, service_role;
+grant execute on function public.purge_notifications to service_role;
+
+-- What `greenlight doctor` compares with what this version installs. `objects` has everything of ours, and for most of
+-- it the statement that makes it; `facts` is the rest of what it looks at.
+create or replace function greenlight.installation()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    with
+    our_table as (
+        select
+            c.oid,
+            c.oid::regclass::text as name,
+            c.relkind,
+            c.relowner,
+            c.relacl,
+            c.relrowsecurity
+        from pg_catalog.pg_class as c
+        where
+            c.relkind in ('r', 'p', 'v')
+            and (
+                c.relnamespace = 'greenlight'::regnamespace
+                or (
+                    c.relnamespace = 'public'::regnamespace
+                    and c.relname in ('plan', 'agent', 'agent_event', 'build', 'build_log')
+                )
+            )
+    ),
+
+    -- Those in public have a namesake in greenlight, which they call.
+    our_function as (
+        select
+            p.*,
+            p.oid::regprocedure::text as name
+        from pg_catalog.pg_proc as p
+        where
+            p.pronamespace = 'greenlight'::regnamespace
+            or (
+                p.pronamespace = 'public'::regnamespace
+                and p.proname in (
+                    select inner_function.proname
+                    from pg_catalog.pg_proc as inner_function
+                    where inner_function.pronamespace = 'greenlight'::regnamespace
+                )
+            )
+    ),
+
+    privilege as (
+        select
+            'table' as kind,
+            t.name,
+            coalesce(t.relacl, acldefault('r', t.relowner)) || coalesce(
+                (
+                    select array_agg(column_acl)
+                    from pg_catalog.pg_attribute as a, unnest(a.attacl) as column_acl
+                    where a.attrelid = t.oid
+                ),
+                '{}'
+            ) as acl
+        from our_table as t
+
+        union all
+        select
+            'sequence',
+            c.oid::regclass::text,
+            coalesce(c.relacl, acldefault('s', c.relowner))
+        from our_table as t
+        inner join pg_catalog.pg_depend as d on t.oid = d.refobjid and d.classid = 'pg_class'::regclass
+        inner join pg_catalog.pg_class as c on d.objid = c.oid and c.relkind = 'S'
+
+        union all
+        select
+            'function',
+            f.name,
+            coalesce(f.proacl, acldefault('f', f.proowner))
+        from our_function as f
+
+        union all
+        select
+            'schema',
+            n.nspname,
+            coalesce(n.nspacl, acldefault('n', n.nspowner))
+        from pg_catalog.pg_namespace as n
+        where n.nspname = 'greenlight'
+    ),
+
+    granted as (
+        select
+            p.kind,
+            p.name,
+            g.grantee,
+            string_agg(distinct lower(g.privilege_type), ', ' order by lower(g.privilege_type)) as privileges
+        from privilege as p
+        cross join aclexplode(p.acl) as entry
+        cross join lateral (
+            select
+                case when entry.grantee = 0 then 'public' else entry.grantee::regrole::text end as grantee,
+                entry.privilege_type
+        ) as g
+        where g.grantee in ('public', 'anon', 'authenticated', 'service_role')
+        group by p.kind, p.name, g.grantee
+    ),
+
+    object (name, definition) as (
+        select
+            'column ' || t.name || '.' || a.attname,
+            concat_ws(
+                ' ',
+                format_type(a.atttypid, a.atttypmod),
+                case when a.attnotnull then 'not null' end,
+                'default ' || pg_get_expr(d.adbin, d.adrelid),
+                nullif(a.attidentity, '')
+            )
+        from our_table as t
+        inner join pg_catalog.pg_attribute as a on t.oid = a.attrelid and a.attnum > 0 and not a.attisdropped
+        left join pg_catalog.pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+
+        union all
+        select
+            'row level security of ' || t.name,
+            format('alter table %s enable row level security', t.name)
+        from our_table as t
+        where t.relrowsecurity
+
+        union all
+        select
+            'constraint ' || c.conname || ' on ' || t.name,
+            format('alter table %s add constraint %I %s', t.name, c.conname, pg_get_constraintdef(c.oid))
+        from our_table as t
+        inner join pg_catalog.pg_constraint as c on t.oid = c.conrelid and c.contype in ('c', 'f', 'p', 'u')
+
+        union all
+        select
+            'index ' || i.indexrelid::regclass,
+            pg_get_indexdef(i.indexrelid) || case when i.indisvalid then '' else ' (invalid)' end
+        from our_table as t
+        inner join pg_catalog.pg_index as i on t.oid = i.indrelid
+        where not exists (select from pg_catalog.pg_constraint as c where c.conindid = i.indexrelid and c.contype in ('p', 'u'))
+
+        union all
+        select
+            'trigger ' || t.tgname || ' on ' || t.tgrelid::regclass,
+            replace(pg_get_triggerdef(t.oid), 'CREATE TRIGGER', 'CREATE OR REPLACE TRIGGER') || case t.tgenabled
+                when 'O' then ''
+                when 'A' then format('; alter table %s enable always trigger %I', t.tgrelid::regclass, t.tgname)
+                when 'R' then format('; alter table %s enable replica trigger %I', t.tgrelid::regclass, t.tgname)
+                else ' (disabled)'
+            end
+        from pg_catalog.pg_trigger as t
+        inner join pg_catalog.pg_proc as f on t.tgfoid = f.oid and f.pronamespace = 'greenlight'::regnamespace
+        where not t.tgisinternal
+
+        union all
+        select
+            format('policy %I on %s', p.polname, p.polrelid::regclass),
+            concat_ws(
+                ' ',
+                format('drop policy if exists %I on %s; create policy %1$I on %2$s as', p.polname, p.polrelid::regclass),
+                case when p.polpermissive then 'permissive' else 'restrictive' end,
+                'for',
+                case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+                'to',
+                (
+                    select string_agg(case when r = 0 then 'public' else r::regrole::text end, ', ' order by r::regrole::text)
+                    from unnest(p.polroles) as r
+                ),
+                'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
+                'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')'
+            )
+        from pg_catalog.pg_policy as p
+        where
+            p.polrelid in (select t.oid from our_table as t)
+            or (p.polrelid = 'storage.objects'::regclass and p.polname like 'greenlight\_%')
+
+        union all
+        select
+            'function ' || f.name,
+            case
+                -- The project replaces these.
+                when f.proname in ('viewer_teams', 'approver_teams', 'approver_emails') then 'the project''s own'
+                else md5(
+                    concat_ws(
+                        ' ',
+                        pg_get_function_arguments(f.oid),
+                        pg_get_function_result(f.oid),
+                        f.provolatile,
+                        f.prosecdef,
+                        f.proconfig,
+                        replace(f.prosrc, E'\r', '')
+                    )
+                )
+            end
+        from our_function as f
+
+        union all
+        select
+            'grants on ' || p.kind || ' ' || p.name,
+            format('revoke all on %s %s from public, anon, authenticated, service_role', p.kind, p.name) || coalesce(
+                (
+                    select string_agg(
+                        format('; grant %s on %s %s to %s', g.privileges, g.kind, g.name, g.grantee), '' order by g.grantee
+                    )
+                    from granted as g
+                    where
+                        g.kind = p.kind
+                        and g.name = p.name
+                ),
+                ''
+            )
+        from privilege as p
+
+        union all
+        select
+            'bucket plans',
+            format(
+                'insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types) '
+                'values (''plans'', ''plans'', %L, 1048576, ''{text/markdown}'') '
+                'on conflict (id) do update set public = excluded.public',
+                b.public
+            )
+        from storage.buckets as b
+        where b.id = 'plans'
+    )
+
+    select jsonb_build_object(
+        'objects',
+        (select jsonb_object_agg(o.name, o.definition) from object as o),
+        'facts',
+        jsonb_build_object(
+            'bucket',
+            (select to_jsonb(b) from storage.buckets as b where b.id = 'plans'),
+            'settings',
+            (select to_jsonb(s) - 'only_row' from greenlight.setting as s),
+            'sessions_name_the_client',
+            exists (
+                select
+                from pg_catalog.pg_attribute as a
+                where
+                    a.attrelid = to_regclass('auth.sessions')
+                    and a.attname = 'oauth_client_id'
+            ),
+            'subscribers',
+            (
+                select
+                    coalesce(
+                        jsonb_agg(
+                            jsonb_build_object('name', s.name, 'late', outbox.late, 'failed', outbox.failed)
+                            order by s.name
+                        ),
+                        '[]'
+                    )
+                from greenlight.subscriber as s
+                cross join lateral (
+                    select
+                        count(*) filter (
+                            where
+                            n.status <> 'failed'
+                            and n.attempt < 12
+                            and n.created_at < now() - interval '1 hour'
+                        ) as late,
+                        count(*) filter (where n.status = 'failed' or n.attempt = 12) as failed
+                    from greenlight.notification as n
+                    where n.subscriber_id = s.id
+                ) as outbox
+            ),
+            -- A Custom Access Token Hook: Supabase Auth may execute it, and it turns one jsonb into another.
+            'hooks',
+            (
+                select coalesce(jsonb_agg(p.oid::regprocedure::text), '[]')
+                from pg_catalog.pg_proc as p
+                where
+                    p.pronargs = 1
+                    and p.proargtypes[0] = 'jsonb'::regtype
+                    and p.prorettype = 'jsonb'::regtype
+                    and exists (
+                        select
+                        from aclexplode(p.proacl) as entry
+                        where entry.grantee = to_regrole('supabase_auth_admin')
+                    )
+            )
+        )
+    );
+$$;
+revoke all on function greenlight.installation from public, anon, authenticated, service_role;
+grant execute on function greenlight.installation to service_role;
+
+-- By hand, after the functions: triggers that call them.
+
+-- At the end of the transaction, when the plan, its agent and its build are as they will be.
+create constraint trigger notify_added
+after insert on public.plan
+deferrable initially deferred
+for each row
+when (new.status in ('proposed', 'approved'))
+execute function greenlight.notify();
+
+create constraint trigger notify_decided
+after update on public.plan
+deferrable initially deferred
+for each row
+when (old.status <> new.status and new.status in ('approved', 'changes_requested', 'rejected', 'withdrawn'))
+execute function greenlight.notify();
+
+create constraint trigger notify_built
+after update on public.agent
+deferrable initially deferred
+for each row
+when (old.status = 'building' and new.status in ('active', 'failed'))
+execute function greenlight.notify();
+
+notify pgrst, 'reload schema';
