@@ -1949,18 +1949,28 @@ grant execute on function public.deleted_agents to authenticated;
 -- A claim leases a build until run_after. attempt is the fencing token: only the attempt of the newest claim can renew,
 -- finish or fail the build.
 
--- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+-- Goes round the owners: the next build is the first one due of the next owner after greenlight.last_owner who has one.
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim. Postgres would plan the
+-- queries again at each call, which costs more than the claims. The plans that it keeps must be right for any number of
+-- builds, so each query has an index in its order, and only that may be used.
 create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
 returns setof public.build_claim
 language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_sort = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_lease_end timestamptz;
     v_build public.build;
+    v_last bigint;
+    v_due integer;
+    v_first bigint;
+    v_next bigint;
     v_claim public.build_claim;
 begin
     if (char_length(worker) between 1 and 200) is not true then
@@ -2009,9 +2019,33 @@ begin
         where a.id = v_build.agent_id;
     end loop;
 
-    -- One at a time, because a limit that is a constant lets Postgres keep the plan; with max_builds as the limit it
-    -- plans again at each call, which costs more than the claims.
+    -- One at a time, because each is of another owner, and may be locked.
     for v_number in 1..max_builds loop
+        v_last := pg_sequence_last_value('greenlight.last_owner');
+
+        select
+            count(*),
+            min(due.owner),
+            min(due.owner) filter (where due.owner > v_last)
+        into v_due, v_first, v_next
+        from (
+            select uuid_hash_extended(b.user_id, 0) as owner
+            from public.build as b
+            where
+                b.status in ('queued', 'running')
+                and b.run_after <= v_now
+                and b.attempt < b.max_attempts
+            order by b.run_after
+            limit 16
+        ) as due;
+
+        exit when v_due = 0;
+
+        -- These are all: go to the next owner of one, however many builds are not due.
+        if v_due < 16 then
+            v_last := coalesce(v_next, v_first) - 1;
+        end if;
+
         update public.build as b
         set
             status = 'running',
@@ -2022,16 +2056,35 @@ begin
             started_at = v_now
         from public.plan as p
         where
-            b.id = (
-                select due.id
-                from public.build as due
-                where
-                    due.status in ('queued', 'running')
-                    and due.run_after <= v_now
-                    and due.attempt < due.max_attempts
-                order by due.run_after
-                limit 1
-                for no key update skip locked
+            b.id = coalesce(
+                (
+                    select due.id
+                    from public.build as due
+                    where
+                        due.status in ('queued', 'running')
+                        and uuid_hash_extended(due.user_id, 0) > v_last
+                        and due.run_after <= v_now
+                        and due.attempt < due.max_attempts
+                    order by
+                        uuid_hash_extended(due.user_id, 0),
+                        due.run_after
+                    limit 1
+                    for no key update skip locked
+                ),
+                -- Round to the beginning.
+                (
+                    select due.id
+                    from public.build as due
+                    where
+                        due.status in ('queued', 'running')
+                        and due.run_after <= v_now
+                        and due.attempt < due.max_attempts
+                    order by
+                        uuid_hash_extended(due.user_id, 0),
+                        due.run_after
+                    limit 1
+                    for no key update skip locked
+                )
             )
             and p.id = b.plan_id
         returning
@@ -2052,6 +2105,8 @@ begin
         into v_claim;
 
         exit when not found;
+
+        v_last := setval('greenlight.last_owner', uuid_hash_extended(v_claim.user_id, 0));
         return next v_claim;
     end loop;
 end;
@@ -2074,9 +2129,9 @@ begin
 end;
 $$;
 comment on function public.claim_builds is
-'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
-'Pass build_id and attempt to renew, finish or fail a build. If the lease of the last attempt has ended, the build '
-'fails instead. For the service role.';
+'Hands out up to max_builds builds that are due, each for lease_seconds: renew it before that. It goes round the '
+'owners, and takes the builds of one in order of run_after. Pass build_id and attempt to renew, finish or fail a '
+'build. If the lease of the last attempt has ended, the build fails instead. For the service role.';
 revoke all on function public.claim_builds from public, anon, authenticated, service_role;
 grant execute on function public.claim_builds to service_role;
 
@@ -2239,7 +2294,9 @@ begin
             where b.id = v_build.id;
         end if;
 
-        perform greenlight.write_log(v_build, log);
+        if log is not null then
+            perform greenlight.write_log(v_build, log);
+        end if;
 
         update public.agent as a
         set status = 'active'

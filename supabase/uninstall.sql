@@ -90,6 +90,8 @@ greenlight.subscriber,
 greenlight.trusted_client,
 greenlight.setting;
 
+drop sequence if exists greenlight.last_owner;
+
 drop type if exists
 public.plan_approval,
 public.plan_proposal,

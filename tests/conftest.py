@@ -133,7 +133,8 @@ class RunningStack:
         with psycopg.connect(self.needs_database()) as database:
             database.execute(
                 "update public.build set run_after = (select min(run_after) - interval '1 day' from public.build)"
-                " where agent_id = %s and status in ('queued', 'running')",
+                " where agent_id = %s and status in ('queued', 'running')"
+                " returning setval('greenlight.last_owner', uuid_hash_extended(user_id, 0) - 1)",
                 [agent_id],
             )
 

@@ -32,6 +32,7 @@ begin
             ('relation', 'build_log_owner_idx'),
             ('relation', 'build_log_pkey'),
             ('relation', 'build_log_updated_idx'),
+            ('relation', 'build_turn_idx'),
             ('type', 'build_log')
         );
 
@@ -131,6 +132,15 @@ execute function greenlight.touch();
 drop index public.build_last_attempt_idx;
 create index build_last_attempt_idx on public.build (run_after) where status = 'running' and attempt >= max_attempts;
 
+-- The owner whose build was handed out last, for claim_builds() to go on with the next one: the hash of the id, which
+-- has twice as many bits. A sequence, because setval() takes no lock that others wait for.
+create sequence greenlight.last_owner minvalue -9223372036854775808;
+revoke all on sequence greenlight.last_owner from public, anon, authenticated, service_role;
+
+-- The open builds of each owner, in the order in which claim_builds() goes round.
+create index build_turn_idx on public.build (uuid_hash_extended(user_id, 0), run_after)
+where status in ('queued', 'running');
+
 -- Written by `make migration` from supabase/functions.sql.
 
 drop function greenlight.fail_build(uuid, integer, text, boolean);
@@ -139,68 +149,6 @@ drop function greenlight.renew_build(uuid, integer, integer, text, integer);
 drop function public.fail_build(uuid, integer, text, boolean);
 drop function public.finish_build(uuid, integer);
 drop function public.renew_build(uuid, integer, integer, text, integer);
-
--- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
--- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
--- the code and nothing else.
-create or replace function greenlight.refuse(code text, details text)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_status text;
-    v_hint text;
-begin
-    select error.status, error.hint
-    into strict v_status, v_hint
-    from (
-        values
-        ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
-        ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
-        ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
-        ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
-        ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
-        ('document_not_found', 'PT404', 'Upload the document to its path in the bucket plans, then try again.'),
-        ('document_too_large', 'PT413', 'Store a document of at most 1 MiB (1,048,576 bytes).'),
-        ('plan_conflict', 'PT409', 'Use a higher version for a changed document.'),
-        ('plan_stale', 'PT409', 'Read the newest version; it replaces this one.'),
-        ('plan_decided', 'PT409', 'A decision is final. Propose a changed document as a higher version.'),
-        ('plan_expired', 'PT409', 'Propose the plan again as a higher version.'),
-        ('agent_archived', 'PT409', 'Archived is final. Start a new planning session.'),
-        ('agent_deleted', 'PT409', 'Restore the agent with restore_agent() first.'),
-        ('illegal_transition', 'PT409', 'Read the agent again; the documentation lists the allowed transitions.'),
-        ('build_lost', 'PT409', 'Stop the work. This attempt has no effect any more.'),
-        ('invalid_session_id', 'PT422', 'Use 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.'),
-        ('invalid_version', 'PT422', 'Use a whole number from 1, as an OAuth client the next one.'),
-        ('invalid_title', 'PT422', 'Use 1 to 500 characters on one line that can be seen, without control characters.'),
-        ('invalid_document_sha256', 'PT422', 'Use the SHA-256 of the document''s bytes as 64 lower-case hex digits.'),
-        (
-            'invalid_document_url',
-            'PT422',
-            'Use the signed URL that storage returned for the document''s path, at most 2,048 characters.'
-        ),
-        ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
-        ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
-        ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
-        ('invalid_comments', 'PT422', 'Use 1 to 200 objects with start, end, exact and body, as the documentation says.'),
-        ('invalid_message', 'PT422', 'Use 1 to 4,000 characters, not only white space, or leave it out.'),
-        ('invalid_status', 'PT422', 'Use building, active, paused, failed or archived.'),
-        ('invalid_worker', 'PT422', 'Use a name of 1 to 200 characters.'),
-        ('invalid_max_builds', 'PT422', 'Use a whole number from 1 to 100.'),
-        ('invalid_lease_seconds', 'PT422', 'Use a whole number from 5 to 3600.'),
-        ('invalid_progress', 'PT422', 'Use a whole number from 0 to 100, or leave it out.'),
-        ('invalid_retry', 'PT422', 'Use true or false.'),
-        ('invalid_result', 'PT422', 'Use a JSON object of at most 16,384 bytes, or leave it out.')
-    ) as error (code, status, hint)
-    where error.code = refuse.code;
-
-    raise exception using errcode = v_status, message = refuse.code, detail = refuse.details, hint = v_hint;
-end;
-$$;
-revoke all on function greenlight.refuse from public, anon, authenticated, service_role;
 
 -- The one rule of builds, enforced only here: an agent that is building and not deleted has exactly one open build, of
 -- its current plan; any other agent has none. So every function just updates the agent.
@@ -260,18 +208,28 @@ end;
 $$;
 revoke all on function greenlight.keep_build from public, anon, authenticated, service_role;
 
--- Never waits for a lock: it skips what another call has locked and leaves it to a later claim.
+-- Goes round the owners: the next build is the first one due of the next owner after greenlight.last_owner who has one.
+-- Never waits for a lock: it skips what another call has locked and leaves it to a later claim. Postgres would plan the
+-- queries again at each call, which costs more than the claims. The plans that it keeps must be right for any number of
+-- builds, so each query has an index in its order, and only that may be used.
 create or replace function greenlight.claim_builds(worker text, max_builds integer, lease_seconds integer)
 returns setof public.build_claim
 language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_sort = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_lease_end timestamptz;
     v_build public.build;
+    v_last bigint;
+    v_due integer;
+    v_first bigint;
+    v_next bigint;
     v_claim public.build_claim;
 begin
     if (char_length(worker) between 1 and 200) is not true then
@@ -320,9 +278,33 @@ begin
         where a.id = v_build.agent_id;
     end loop;
 
-    -- One at a time, because a limit that is a constant lets Postgres keep the plan; with max_builds as the limit it
-    -- plans again at each call, which costs more than the claims.
+    -- One at a time, because each is of another owner, and may be locked.
     for v_number in 1..max_builds loop
+        v_last := pg_sequence_last_value('greenlight.last_owner');
+
+        select
+            count(*),
+            min(due.owner),
+            min(due.owner) filter (where due.owner > v_last)
+        into v_due, v_first, v_next
+        from (
+            select uuid_hash_extended(b.user_id, 0) as owner
+            from public.build as b
+            where
+                b.status in ('queued', 'running')
+                and b.run_after <= v_now
+                and b.attempt < b.max_attempts
+            order by b.run_after
+            limit 16
+        ) as due;
+
+        exit when v_due = 0;
+
+        -- These are all: go to the next owner of one, however many builds are not due.
+        if v_due < 16 then
+            v_last := coalesce(v_next, v_first) - 1;
+        end if;
+
         update public.build as b
         set
             status = 'running',
@@ -333,16 +315,35 @@ begin
             started_at = v_now
         from public.plan as p
         where
-            b.id = (
-                select due.id
-                from public.build as due
-                where
-                    due.status in ('queued', 'running')
-                    and due.run_after <= v_now
-                    and due.attempt < due.max_attempts
-                order by due.run_after
-                limit 1
-                for no key update skip locked
+            b.id = coalesce(
+                (
+                    select due.id
+                    from public.build as due
+                    where
+                        due.status in ('queued', 'running')
+                        and uuid_hash_extended(due.user_id, 0) > v_last
+                        and due.run_after <= v_now
+                        and due.attempt < due.max_attempts
+                    order by
+                        uuid_hash_extended(due.user_id, 0),
+                        due.run_after
+                    limit 1
+                    for no key update skip locked
+                ),
+                -- Round to the beginning.
+                (
+                    select due.id
+                    from public.build as due
+                    where
+                        due.status in ('queued', 'running')
+                        and due.run_after <= v_now
+                        and due.attempt < due.max_attempts
+                    order by
+                        uuid_hash_extended(due.user_id, 0),
+                        due.run_after
+                    limit 1
+                    for no key update skip locked
+                )
             )
             and p.id = b.plan_id
         returning
@@ -363,6 +364,8 @@ begin
         into v_claim;
 
         exit when not found;
+
+        v_last := setval('greenlight.last_owner', uuid_hash_extended(v_claim.user_id, 0));
         return next v_claim;
     end loop;
 end;
@@ -385,9 +388,9 @@ begin
 end;
 $$;
 comment on function public.claim_builds is
-'Hands out up to max_builds builds that are due, in order of run_after, each for lease_seconds: renew it before that. '
-'Pass build_id and attempt to renew, finish or fail a build. If the lease of the last attempt has ended, the build '
-'fails instead. For the service role.';
+'Hands out up to max_builds builds that are due, each for lease_seconds: renew it before that. It goes round the '
+'owners, and takes the builds of one in order of run_after. Pass build_id and attempt to renew, finish or fail a '
+'build. If the lease of the last attempt has ended, the build fails instead. For the service role.';
 revoke all on function public.claim_builds from public, anon, authenticated, service_role;
 grant execute on function public.claim_builds to service_role;
 
@@ -526,7 +529,9 @@ begin
             where b.id = v_build.id;
         end if;
 
-        perform greenlight.write_log(v_build, log);
+        if log is not null then
+            perform greenlight.write_log(v_build, log);
+        end if;
 
         update public.agent as a
         set status = 'active'

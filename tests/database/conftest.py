@@ -417,10 +417,12 @@ class Project:
             ).fetchall()
 
     def make_due(self, build_id: object) -> None:
-        """Let the wait of a queued build, or the lease of a running one, be over before all others."""
+        """Let the wait of a queued build, or the lease of a running one, be over, and make it the next one."""
         with self.as_superuser() as connection:
             connection.execute(
-                "update public.build set run_after = now() - interval '1 day' where id = %s", (build_id,)
+                "update public.build set run_after = now() - interval '1 day' where id = %s"
+                " returning setval('greenlight.last_owner', uuid_hash_extended(user_id, 0) - 1)",
+                (build_id,),
             )
 
     def let_time_pass(self) -> None:

@@ -49,5 +49,5 @@ def test_functions_set_search_path_and_public_ones_run_as_their_caller(project: 
     )
     assert functions
     for function in functions:
-        assert function["proconfig"] == ['search_path=""'], function["proname"]
+        assert function["proconfig"][0] == 'search_path=""', function["proname"]
         assert not (schema == "public" and function["prosecdef"]), function["proname"]

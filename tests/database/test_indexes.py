@@ -224,22 +224,68 @@ def test_a_new_user_reads_nothing_of_others(project_like: Callable[[str], Projec
             assert buffers(plan) < 50, (query, plan)
 
 
-def test_a_claim_reads_the_queue_and_not_what_has_ended(large: tuple[Project, User]) -> None:
+def queue_many(
+    project: Project, count: int, user: User | None = None, status: str = "queued", *, due: bool = True
+) -> None:
+    """Queue so many builds of this user, or of one user each. Agents that nothing reads are left out."""
+    with project.as_superuser() as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(
+            """
+            insert into public.build (user_id, agent_id, plan_id, status, attempt, run_after, finished_at)
+            select
+                coalesce(%(user)s::uuid, gen_random_uuid()), gen_random_uuid(), p.id, %(status)s, 0,
+                now() + (random() - %(past)s) * interval '1 hour',
+                case when %(status)s = 'succeeded' then now() end
+            from (select id from public.plan limit 1) as p, generate_series(1, %(count)s)
+            """,
+            {"user": user and user.id, "status": status, "count": count, "past": 1 if due else -0.1},
+        )
+
+
+@pytest.mark.parametrize("waiting", ["due", "not due", "running"])
+def test_a_claim_reads_no_more_however_many_builds_there_are(project: Project, waiting: str) -> None:
+    """On a connection that has claimed when there were few: its plans are of that time."""
+    ann, bob = project.new_user(), project.new_user()
+    project.store_and_approve(bob)
+
+    def most(claims: int = 20) -> int:
+        return max(
+            buffers(explain(project, None, "select * from public.claim_builds('a test')"))
+            for _ in range(claims)
+        )
+
+    queue_many(project, 40, bob)
+    most()
+    small = most()
+    match waiting:
+        case "due":
+            queue_many(project, 100_000, ann)
+            queue_many(project, 1_000)
+            queue_many(project, 100_000, status="succeeded")
+        case "not due":
+            queue_many(project, 20_000, ann, due=False)
+            queue_many(project, 10)
+        case "running":
+            queue_many(project, 2_000, status="running", due=False)
+            queue_many(project, 40, bob)
+    reads = [most()]
+    with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
+        connection.execute("vacuum analyze public.build")
+    most(1)  # plans again
+    reads.append(most())
+    assert max(reads) < small + 60, (small, reads)
+
+
+def test_builds_at_their_last_attempt_have_their_own_index(large: tuple[Project, User]) -> None:
     project, _ = large
-    queue = explain(
-        project,
-        None,
-        "select id from public.build where status in ('queued', 'running') and run_after <= now()"
-        " and attempt < max_attempts"
-        " order by run_after limit 10",
-    )
-    assert_short(queue)
     last = explain(
         project,
         None,
         "select * from public.build where status = 'running' and attempt >= max_attempts and run_after <= now()",
     )
     assert_short(last)
+    assert last["Index Name"] == "build_last_attempt_idx"
 
 
 def test_claims_read_no_table_as_a_whole(large: tuple[Project, User]) -> None:
