@@ -49,13 +49,16 @@ def main() -> int:
 
 
 def up(settings: Settings) -> None:
-    stack = Stack(settings, web=True, builder=os.environ.get("EXAMPLE_BUILDER", "true").lower() != "false")
+    builder = os.environ.get("EXAMPLE_BUILDER", "true").lower() != "false"
+    stack = Stack(settings, web=True, builder=builder)
     print("Starting", flush=True)
     try:
         stack.start(lambda part, seconds: print(f"  {part} ({seconds:.1f} s)", flush=True))
         print(f"\n  Web app   {settings.ui_url}")
         print(f"  Supabase  {settings.supabase_url}")
         print(f"  Service   {settings.service_url}/docs")
+        if builder:
+            print(f"  Built     {settings.pages_url}/…  (each agent's page has the address)")
         print("\nIt sends no mail, so no link for a forgotten password arrives.")
         print(
             f"Keys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",

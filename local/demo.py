@@ -1,6 +1,7 @@
 """The demo: a planner proposes a plan, its user approves it and a builder builds it, with every step shown."""
 
 import hashlib
+import html
 import time
 import unicodedata
 import uuid
@@ -150,7 +151,7 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
     agent_id = _approve(ada, session, digest, proposal["plan_id"])
 
     print("\nA builder builds it", flush=True)
-    _build(ada, agent_id)
+    _open(_build(ada, agent_id), document.decode())
 
     print("\nThe result", flush=True)
     line = Line("Ada reads her agent's log: ")
@@ -210,8 +211,8 @@ def _approve(ada: Person, session: str, digest: str, plan_id: str) -> str:
     return str(approval["agent_id"])
 
 
-def _build(ada: Person, agent_id: str) -> None:
-    """Show the build's progress, as its owner sees it, until it has ended."""
+def _build(ada: Person, agent_id: str) -> str:
+    """Show the build's progress, as its owner sees it, until it has ended; return the address of what was built."""
     began = time.perf_counter()
     shown = None
     while True:
@@ -233,7 +234,20 @@ def _build(ada: Person, agent_id: str) -> None:
     (agent,) = ada.rows("agent", id=f"eq.{agent_id}")
     _expect(agent["status"] == "active", "the agent is active")
     _show(f"The agent is {agent['status']}, at attempt {build['attempt']}", time.perf_counter() - began)
-    print(f"    {build['message']}")
+    print(f"    summary {build['result']['summary']}")
+    return str(build["result"]["url"])
+
+
+def _open(url: str, document: str) -> None:
+    line = Line("Ada opens what was built: ")
+    page = httpx.get(url, timeout=60)
+    line.ended()
+    _expect(page.status_code == httpx.codes.OK, f"{url} opens")
+    _expect(html.escape(document) in page.content.decode(), "the page has the plan")
+    place, _, name = url.rpartition("/")
+    _expect(name not in httpx.get(f"{place}/", timeout=60).text, "the server lists no pages")
+    line.show(f"a page of {len(page.content):,} bytes")
+    print(f"    address {url}")
 
 
 def _title(content: str, path: Path) -> str:

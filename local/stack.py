@@ -36,6 +36,7 @@ class Settings:
     postgres_port: int = 54322
     service_port: int = 8000
     ui_port: int = 3000
+    pages_port: int = 8001
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -46,12 +47,13 @@ class Settings:
             _port("POSTGRES_PORT", cls.postgres_port),
             _port("SERVICE_PORT", cls.service_port),
             _port("UI_PORT", cls.ui_port),
+            _port("PAGES_PORT", cls.pages_port),
         )
 
     def on_free_ports(self) -> Self:
         """Return the same settings with a free port in the place of each one that is taken."""
-        ports = (self.api_port, self.postgres_port, self.service_port, self.ui_port)
-        free = zip(ports, free_ports(4), strict=True)
+        ports = (self.api_port, self.postgres_port, self.service_port, self.ui_port, self.pages_port)
+        free = zip(ports, free_ports(5), strict=True)
         return type(self)(self.directory, *(other if is_taken(port) else port for port, other in free))
 
     @property
@@ -65,6 +67,10 @@ class Settings:
     @property
     def ui_url(self) -> str:
         return f"http://127.0.0.1:{self.ui_port}"
+
+    @property
+    def pages_url(self) -> str:
+        return f"http://127.0.0.1:{self.pages_port}"
 
 
 def _port(variable: str, default: int) -> int:
@@ -183,7 +189,7 @@ class Stack:
         self._take_lock()
         self._pids.end_leftovers()
         Postgres(directory, self.settings.postgres_port, "").wipe()
-        for name in ("storage", "logs", ".supabase"):
+        for name in ("storage", "pages", "logs", ".supabase"):
             shutil.rmtree(directory / name, ignore_errors=True)
         for name in ("keys.json", "env"):
             (directory / name).unlink(missing_ok=True)
@@ -238,7 +244,7 @@ class Stack:
         if self._with_web:
             parts += [("Web app, built", web.build), ("Web app", self._start_web)]
         if self._with_builder:
-            parts.append(("Example builder", self._start_builder))
+            parts += [("Pages", self._start_pages), ("Example builder", self._start_builder)]
         return parts
 
     def _start(self, child: Child, ready: Callable[[], bool]) -> None:
@@ -321,10 +327,33 @@ class Stack:
         child = web.web(url, self.keys.publishable, settings.service_url, settings.ui_port, log)
         self._start(child, lambda: accepts_connections(settings.ui_port))
 
+    def _start_pages(self) -> None:
+        """Serve what the example builder makes."""
+        settings = self.settings
+        directory = settings.directory / "pages"
+        directory.mkdir(exist_ok=True)
+        # Without it, the server lists what was built for each user.
+        (directory / "index.html").write_text("What the example builder makes is served here.\n")
+        where = ("--bind", "127.0.0.1", "--directory", directory)
+        child = Child(
+            "pages",
+            [sys.executable, "-m", "http.server", *where, str(settings.pages_port)],
+            log=settings.directory / "logs" / "pages.log",
+            env=environment(),
+            cwd=ROOT,
+        )
+        self._start(child, lambda: answers(settings.pages_url))
+
     def _start_builder(self) -> None:
         settings = self.settings
         log = settings.directory / "logs" / "builder.log"
-        child = builder(settings.supabase_url, self.keys.secret, log)
+        child = builder(
+            settings.supabase_url,
+            self.keys.secret,
+            log,
+            PAGES_DIRECTORY=str(settings.directory / "pages"),
+            PAGES_URL=settings.pages_url,
+        )
         self._start(child, lambda: "builder_started" in log.read_text())
 
     def _take_lock(self) -> None:
@@ -353,6 +382,8 @@ class Stack:
             ports["SERVICE_PORT"] = settings.service_port
         if self._with_web:
             ports["UI_PORT"] = settings.ui_port
+        if self._with_builder:
+            ports["PAGES_PORT"] = settings.pages_port
         taken = {variable: port for variable, port in ports.items() if is_taken(port)}
         if not taken:
             return
@@ -396,16 +427,26 @@ def service(
     )
 
 
-def builder(supabase_url: str, secret_key: str, log: Path) -> Child:
+def builder(supabase_url: str, secret_key: str, log: Path, **pages: str) -> Child:
     """Return the example builder; not started yet."""
     return Child(
         "builder",
         [
-            *(sys.executable, "-m", "greenlight", "build", "--concurrency", "4", "--grace", "3", "--"),
-            *(sys.executable, ROOT / "examples" / "builder.py"),
+            *(
+                sys.executable,
+                "-m",
+                "greenlight",
+                "build",
+                "--concurrency",
+                "4",
+                "--grace",
+                "3",
+                "--share-log",
+            ),
+            *("--", sys.executable, ROOT / "examples" / "builder.py"),
         ],
         log=log,
-        env=environment(SUPABASE_URL=supabase_url, SUPABASE_SECRET_KEY=secret_key),
+        env=environment(SUPABASE_URL=supabase_url, SUPABASE_SECRET_KEY=secret_key, **pages),
         cwd=ROOT,
     )
 

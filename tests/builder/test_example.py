@@ -1,11 +1,14 @@
 """The example builder: which steps it finds, what it prints, and `make demo`, which runs it."""
 
+import html
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from greenlight.builder.command import command
 from local import ROOT
 from local.processes import free_ports
-from tests.builder.conftest import new_job
+from tests.builder.conftest import Reports, new_job
 
 PATH = ROOT / "examples" / "builder.py"
 
@@ -47,22 +50,46 @@ def test_the_example_plan_has_its_four_tasks(example: ModuleType) -> None:
     assert len(example.steps(plan)) == 4
 
 
-@pytest.mark.anyio
-async def test_it_reports_each_step_and_says_that_it_builds_nothing(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    job, reports = new_job(b"- [ ] Walk\n- [ ] Run\n")
+async def built(place: Path, document: str, **others: Any) -> tuple[Any, Reports, str]:
+    """Run the example as a build, and return its result, what it reported, and the page."""
+    job, reports = new_job(document.encode(), **others)
     script = (
         f"import runpy; m = runpy.run_path({str(PATH)!r}); m['main'].__globals__['SECONDS'] = 0; m['main']()"
     )
-    with command([sys.executable, "-c", script], {"PATH": os.environ["PATH"]}) as build:
-        await build(job)
-    assert reports.all == [
-        (0, "Walk"),
-        (50, "Run"),
-        (100, "Done. This was the example builder: it builds nothing."),
-    ]
-    assert b"It builds nothing." in capfdbinary.readouterr().err
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PAGES_DIRECTORY": str(place),
+        "PAGES_URL": "https://pages.example",
+    }
+    with command([sys.executable, "-c", script], environment, share_log=True) as build:
+        result: Any = await build(job)
+    (page,) = place.iterdir()
+    assert result["url"] == f"https://pages.example/{job.build_id}-1.html"
+    assert result["url"].endswith(f"/{page.name}")
+    return result, reports, page.read_bytes().decode()
+
+
+@pytest.mark.anyio
+async def test_it_reports_each_step_and_makes_a_page_of_the_plan(tmp_path: Path) -> None:
+    document = "# Out \r\n- [ ] Walk \x1b[2J\r\n- [ ] Run ☕\n"
+    result, reports, page = await built(tmp_path, document, title="Café", comment="Slowly.")
+    assert reports.all == [(0, "Walk"), (50, "Run ☕"), (100, "The page is there.")]
+    assert result["summary"] == "A page with the plan and its steps, 2 of them."
+    assert "<title>Café</title>" in page
+    assert "<blockquote>Slowly.</blockquote>" in page
+    assert "<li>Run ☕</li></ul>" in page
+    assert f"<pre>{document}</pre>" in page
+    assert reports.log.take() == "\x1b[32m✓\x1b[0m Walk [2J\n\x1b[32m✓\x1b[0m Run ☕\n"
+
+
+@pytest.mark.anyio
+async def test_nothing_that_a_planner_or_a_human_wrote_is_html(tmp_path: Path) -> None:
+    attack = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>\" & '"
+    _, _, page = await built(tmp_path, f"- [ ] {attack}\n", title=attack, comment=attack)
+    assert page.count(html.escape(attack)) == 5
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "default-src 'none'" in page
 
 
 @pytest.mark.parametrize(
@@ -87,8 +114,8 @@ def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
     document = ("# \x07Long \u2028" + "title" * 200 + "\n" + "- [ ] one more step\n" * 60_000)[:1_048_574]
     plan = tmp_path / "my plan \udcff.md"
     plan.write_text(document)
-    names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT")
-    ports = {name: str(port) for name, port in zip(names, free_ports(4), strict=True)}
+    names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT", "PAGES_PORT")
+    ports = {name: str(port) for name, port in zip(names, free_ports(5), strict=True)}
     result = subprocess.run(
         [sys.executable, "-m", "local", "demo"],
         env={**os.environ, **ports, "PLAN": os.fsdecode(plan), "LOCAL_DIR": str(tmp_path / "local")},
@@ -101,6 +128,7 @@ def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
     assert result.returncode == 0, output
     assert "1,048,576 bytes, exactly the same" in output
     assert "The agent is active, at attempt 1" in output
+    assert re.search(rf"address http://127.0.0.1:{ports['PAGES_PORT']}/[0-9a-f-]+-1\.html\n", output)
     left = [
         each
         for each in psutil.process_iter(["cmdline"])

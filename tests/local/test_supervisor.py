@@ -24,8 +24,8 @@ from local.stack import Settings, Stack, service
 
 
 def variables(directory: Path, ports: list[int]) -> dict[str, str]:
-    names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT")
-    given = {name: str(port) for name, port in zip(names, ports, strict=True)}
+    names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT", "PAGES_PORT")
+    given = {name: str(port) for name, port in zip(names, ports, strict=False)}
     return {
         **os.environ,
         **given,
@@ -174,10 +174,11 @@ def test_a_process_that_dies_is_reported(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "variable"), list(enumerate(["API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT"]))
+    ("index", "variable"),
+    list(enumerate(["API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT", "PAGES_PORT"])),
 )
 def test_a_taken_port_is_named_with_its_variable(index: int, variable: str, tmp_path: Path) -> None:
-    ports = free_ports(4)
+    ports = free_ports(5)
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", ports[index]))
         squatter.listen()
@@ -186,7 +187,7 @@ def test_a_taken_port_is_named_with_its_variable(index: int, variable: str, tmp_
             check=False,
             capture_output=True,
             text=True,
-            env=variables(tmp_path, ports),
+            env={**variables(tmp_path, ports), "EXAMPLE_BUILDER": "true"},
             cwd=ROOT,
         )
     assert result.returncode == 1
