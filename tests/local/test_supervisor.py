@@ -120,7 +120,6 @@ def test_the_data_survives_the_death_of_everything(directory: Path) -> None:
     with Stack(Settings(directory, *ports), service=False) as stack:
         assert stack.keys.publishable == keys["SUPABASE_PUBLISHABLE_KEY"]
         assert _sign_in(keys, user).status_code == 200
-        (directory / "pages").mkdir()  # as with the example builder
 
 
 def test_a_killed_supervisor_leaves_nothing_in_the_next_ones_way(directory: Path) -> None:
@@ -134,7 +133,6 @@ def test_a_killed_supervisor_leaves_nothing_in_the_next_ones_way(directory: Path
         with Stack(Settings(directory, *ports)) as stack:
             assert gone(orphans)
             assert _sign_in(keys, user).status_code == 200
-        (directory / "pages").mkdir()  # as with the example builder
             assert httpx.get(f"{stack.settings.service_url}/healthz").status_code == 200
 
 
