@@ -76,6 +76,7 @@ class Account(Caller):
         version: int = 1,
         title: str = "Plan the move",
         expires_at: str | None = None,
+        message: str | None = None,
     ) -> Json:
         """Propose a plan to this user, as their app does with the service role."""
         stack = self.stack
@@ -94,6 +95,7 @@ class Account(Caller):
             document_sha256=sha256(content),
             document_url=f"{stack.supabase_url}/storage/v1{signed.json()['signedURL']}",
             expires_at=expires_at,
+            message=message,
         )
 
 

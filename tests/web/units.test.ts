@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyEdit, lineEndings, toView } from "@/components/greenlight/document/bytes";
+import { commentOn, locateComment } from "../../client/src/comments";
+import { applyEdit, fromView, inView, lineEndings, toView } from "@/components/greenlight/document/bytes";
 import { editDraft, markSent, openDraft } from "@/components/greenlight/plan-review/draft";
 import { isPublishable, publishedSecrets, roleOf } from "@/lib/keys.js";
 import { markChanges } from "@/components/greenlight/document/changes";
 import { outline, render, TooLarge, type Part } from "@/components/greenlight/document/markdown";
+import { passageOf, shownAt, type Point } from "@/components/greenlight/document/passage";
 import { safePath } from "@/lib/paths";
 import { visible, visibleText } from "@/lib/greenlight/visible";
 
@@ -357,6 +359,121 @@ test("the changes of any two documents lead to the new one, in the time that the
   const list = (word: string) =>
     Array.from({ length: 5_000 }, (_, index) => `- ${word} ${index.toString()}`).join("\n");
   assert.equal(changes(list("a"), list("b")).length, 10_000);
+});
+
+/** What is shown of each place of a rendering. */
+function textsOf(source: string): { places: ReturnType<typeof render>["places"]; texts: string[] } {
+  const { blocks, places } = render(source);
+  const texts: string[] = [];
+  const textOf = (part: Part): string => (typeof part === "string" ? part : part.children.map(textOf).join(""));
+  const walk = (part: Part) => {
+    if (typeof part === "string") return;
+    if (part.block === undefined) part.children.forEach(walk);
+    else texts[part.block] = textOf(part);
+  };
+  blocks.forEach(walk);
+  return { places, texts };
+}
+
+/** The same, and nothing for a document that is shown as its source. */
+function readable(document: string) {
+  try {
+    return textsOf(toView(document));
+  } catch {
+    return { places: [], texts: [] };
+  }
+}
+
+/** The passage of a selection in what is shown, as it is stored. */
+function select(document: string, from: Point, to: Point) {
+  const { places } = textsOf(toView(document));
+  const passage = passageOf(places, from, to);
+  assert.ok(passage);
+  const place = fromView(document);
+  return commentOn(document, { start: place(passage.start), end: place(passage.end) }, "Why?");
+}
+
+/** The passage that is stored when this text is selected, which is shown once. */
+function selectText(document: string, text: string) {
+  const { texts } = textsOf(toView(document));
+  const block = texts.findIndex((shown) => shown.includes(text));
+  assert.ok(block >= 0, `${text} is not in ${JSON.stringify(texts)}`);
+  const at = texts[block]?.indexOf(text) ?? 0;
+  return select(document, { block, at }, { block, at: at + text.length }).exact;
+}
+
+test("what is selected in a text is what is stored, and with markup in it the whole block", () => {
+  assert.equal(selectText("# A plan\n\nTwo *long* trips.", "long"), "long");
+  assert.equal(selectText("# A plan\n\nTwo *long* trips.", "o long t"), "Two *long* trips.");
+  assert.equal(selectText("# A plan #\n", "plan"), "plan");
+  assert.equal(selectText("\uFEFF# A\r\n\r\none\r\ntwo 🚀 e\u0301\r\n", "ne\ntwo 🚀"), "ne\r\ntwo 🚀");
+  assert.equal(selectText("> one\n> two\n", "two"), "two");
+  assert.equal(selectText("> one\n> two\n", "e\ntw"), "one\n> two");
+  assert.equal(selectText("Tom &amp; Jerry &lt;b> \\*x\\*", "Jerry"), "Jerry");
+  assert.equal(selectText("Tom &amp; Jerry", "m &"), "Tom &amp; Jerry");
+  assert.equal(selectText("a `b  c` d", "b  c"), "b  c");
+  assert.equal(selectText("```ts\nts\nlet a;\n```", "let"), "let");
+  assert.equal(selectText("  ```\n  one\n  two\n  ```", "two"), "two");
+  assert.equal(selectText("    a\n    b", "b"), "b");
+  assert.equal(selectText("| a | b |\n|-|-|\n| one \\| two | x |", "one"), "one");
+  assert.equal(selectText("- a\n  - [ ] nested 👩‍🚀\n", "nested 👩‍🚀"), "nested 👩‍🚀");
+  assert.equal(selectText("---\na: b\n---\n# T\n", "a: b"), "a: b");
+  assert.equal(selectText("a <!-- secret --> b", "secret"), "secret");
+  assert.equal(selectText("G\u200bo on", "o on"), "o on");
+});
+
+test("for any document and any selection, the stored passage is exactly there", () => {
+  const first = Date.now();
+  const found = { exact: 0, blocks: 0 };
+  const wild = ["\uFEFF", "👩‍🚀", "e\u0301", "\u202e", "&amp;", "\\_", "\t", "|", "🇪🇺", "\u200b"];
+  for (let seed = first; seed < first + 3_000; seed++) {
+    const below = random(seed);
+    const breaks = ["\n", "\r\n", "\r"][below(3)] ?? "\n";
+    let source = seed % 2 ? generate(seed) : noise(seed);
+    for (let round = 0; round < 4; round++) {
+      const at = below(source.length + 1);
+      source = source.slice(0, at) + (wild[below(wild.length)] ?? "") + source.slice(at);
+    }
+    const document = (below(2) ? "\uFEFF" : "") + source.replaceAll("\n", breaks);
+    const { places, texts } = readable(document);
+    const shown = texts.flatMap((text, block) => (text === "" ? [] : [{ text, block }]));
+    if (shown.length === 0) continue;
+    for (let round = 0; round < 6; round++) {
+      const begin = below(shown.length);
+      const stop = below(2) ? begin : begin + below(shown.length - begin);
+      const [one, other] = [shown[begin], shown[stop]];
+      assert.ok(one && other);
+      const from = { block: one.block, at: below(one.text.length) };
+      const start = from.block === other.block ? from.at : 0;
+      const to = { block: other.block, at: start + 1 + below(other.text.length - start) };
+      const seen = JSON.stringify({ seed, document, from, to });
+
+      const comment = select(document, from, to);
+
+      assert.equal(Array.from(document).slice(comment.start, comment.end).join(""), comment.exact, seen);
+      const place = locateComment(document, comment);
+      assert.ok(place, seen);
+      const selected = one.text.slice(from.at, to.at);
+      const completed = (text: string) => text.replace(/^[\uDC00-\uDFFF]|[\uD800-\uDBFF]$/g, "");
+      const view = inView(document);
+      const stored = { start: view(place.start), end: view(place.end) };
+      const parts = shownAt(places, stored);
+      if (stored.start !== places[from.block]?.start || stored.end !== places[to.block]?.end) {
+        found.exact++;
+        assert.equal(from.block, to.block, seen);
+        assert.ok(toView(comment.exact).includes(completed(selected)), seen);
+        // And it is shown where it was selected.
+        const part = parts.find(({ block }) => block === from.block);
+        assert.ok(part && part.from <= from.at && to.at <= part.to, seen);
+      } else {
+        found.blocks++;
+        const blocks = parts.map(({ block }) => block);
+        assert.ok(blocks.includes(from.block) && blocks.includes(to.block), seen);
+      }
+    }
+  }
+  // Both kinds are there.
+  assert.ok(found.exact > 1_000 && found.blocks > 1_000, JSON.stringify(found));
 });
 
 test("a path that would lead out of the app becomes the start page", () => {

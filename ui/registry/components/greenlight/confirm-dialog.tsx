@@ -13,6 +13,7 @@ import {
 import { Button } from "@/components/ui/button";
 import { Label } from "@/components/ui/label";
 import { Textarea } from "@/components/ui/textarea";
+import { cn } from "@/lib/utils";
 
 export const confirmTexts = {
   cancel: "Cancel",
@@ -32,6 +33,8 @@ export interface Question {
   comment?: "required" | "optional";
   danger?: boolean;
   onConfirm: (comment?: string) => void;
+  /** Other answers. */
+  others?: { label: string; onConfirm: (comment?: string) => void }[];
   texts?: typeof confirmTexts;
 }
 
@@ -48,6 +51,7 @@ export function ConfirmDialog({
   comment,
   danger = false,
   onConfirm,
+  others = [],
   texts = confirmTexts,
   open,
   onOpenChange,
@@ -56,6 +60,12 @@ export function ConfirmDialog({
   // Outside of what closes, so that what was typed is there again if the call fails.
   const [text, setText] = useState("");
   const id = useId();
+
+  function answer(act: (comment?: string) => void) {
+    onOpenChange(false);
+    act(text.trim() ? text : undefined);
+  }
+
   return (
     <AlertDialog open={open} onOpenChange={onOpenChange}>
       <AlertDialogContent
@@ -80,8 +90,7 @@ export function ConfirmDialog({
           className="grid gap-6"
           onSubmit={(event) => {
             event.preventDefault();
-            onOpenChange(false);
-            onConfirm(text.trim() ? text : undefined);
+            answer(onConfirm);
           }}
         >
           {comment && (
@@ -99,8 +108,20 @@ export function ConfirmDialog({
               />
             </div>
           )}
-          <AlertDialogFooter>
+          <AlertDialogFooter className={cn(others.length > 0 && "sm:flex-col-reverse")}>
             <AlertDialogCancel type="button">{texts.cancel}</AlertDialogCancel>
+            {others.map((other) => (
+              <Button
+                key={other.label}
+                type="button"
+                variant="outline"
+                onClick={({ currentTarget }) => {
+                  if (currentTarget.form?.reportValidity()) answer(other.onConfirm);
+                }}
+              >
+                {other.label}
+              </Button>
+            ))}
             <Button variant={danger ? "destructive" : "default"}>{confirm}</Button>
           </AlertDialogFooter>
         </form>

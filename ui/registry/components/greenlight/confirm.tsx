@@ -8,10 +8,11 @@ import type { Question } from "./confirm-dialog";
 interface Props extends Question {
   children: React.ReactNode;
   disabled?: boolean;
+  variant?: "default" | "outline";
 }
 
 /** A button that asks before it acts. */
-export function Confirm({ children, disabled, ...question }: Props) {
+export function Confirm({ children, disabled, variant = "outline", ...question }: Props) {
   const button = useRef<HTMLButtonElement>(null);
   const { dialog, ask } = useConfirm(button);
   return (
@@ -19,7 +20,7 @@ export function Confirm({ children, disabled, ...question }: Props) {
       <Button
         ref={button}
         type="button"
-        variant="outline"
+        variant={variant}
         disabled={disabled}
         aria-haspopup="dialog"
         onPointerEnter={preload}

@@ -121,6 +121,7 @@ function Review({
   const shared = { sessionId, session, onApproved, onDecided, reload };
   const stored = useStoredVersion({
     ...shared,
+    userId,
     planId: view === null || view === "draft" ? undefined : view,
   });
   const own = useOwnVersion({
@@ -178,6 +179,7 @@ function Review({
           />
         }
         details={null}
+        remarks={undefined}
       />
     );
   if (!stored) return empty ?? <p className="text-muted-foreground">{texts.nothing}</p>;
@@ -223,6 +225,15 @@ function Review({
             <dd>{texts.client(plan.proposed_by)}</dd>
           </>
         )
+      }
+      remarks={
+        stored.isReadable
+          ? {
+              unsent: stored.comments,
+              sent: plan.comments ?? [],
+              isOpen: stored.isOpen && stored.running === null,
+            }
+          : undefined
       }
     />
   );

@@ -1,5 +1,5 @@
-/** A piece of a text: as it is, or the name of characters that cannot be seen. */
-export type Piece = string | { mark: string };
+/** A piece of a text: as it is, or the name of characters that cannot be seen, and what they are. */
+export type Piece = string | { mark: string; hidden: string };
 
 // Characters without a shape: format characters, tags, variation selectors, controls, fillers, what Unicode has not
 // assigned. A line feed and a tab are white space.
@@ -18,13 +18,13 @@ const BLANK = /^\s+$/u;
  */
 export function visible(text: string): Piece[] {
   // White space alone, like a paragraph of no-break spaces.
-  if (BLANK.test(text) && /[^ \t\n]/.test(text)) return [{ mark: nameOf(text) }];
+  if (BLANK.test(text) && /[^ \t\n]/.test(text)) return [{ mark: nameOf(text), hidden: text }];
   const pieces: Piece[] = [];
   let at = 0;
   for (const { 0: run, index } of text.matchAll(HIDDEN)) {
     if (isEmoji(text, index, run)) continue;
     if (index > at) pieces.push(text.slice(at, index));
-    pieces.push({ mark: nameOf(run) });
+    pieces.push({ mark: nameOf(run), hidden: run });
     at = index + run.length;
   }
   if (at < text.length) pieces.push(text.slice(at));
@@ -45,7 +45,7 @@ function isEmoji(text: string, index: number, run: string): boolean {
   const after = text.slice(index + run.length, index + run.length + 2);
   if (/[#*\d]$/.test(before)) return run === "\uFE0F" && after.startsWith("\u20E3");
   return (
-    /[\p{Extended_Pictographic}\p{Emoji_Modifier}]$/u.test(before) &&
+    /(?:\p{Extended_Pictographic}|\p{Emoji_Modifier})$/u.test(before) &&
     (!run.endsWith("\u200D") || /^\p{Extended_Pictographic}/u.test(after))
   );
 }

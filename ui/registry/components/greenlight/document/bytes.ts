@@ -70,3 +70,29 @@ function commonLineBreak(text: string): string {
   const lf = (text.match(/\n/g)?.length ?? 0) - crlf;
   return crlf >= cr && crlf >= lf ? "\r\n" : cr > lf ? "\r" : "\n";
 }
+
+/** Where a position in the view is in the document. */
+export function fromView(content: string): (at: number) => number {
+  const mark = content.startsWith(BOM) ? BOM.length : 0;
+  // How many line breaks of two characters are before.
+  const breaks = Array.from(content.matchAll(/\r\n/g), ({ index }, count) => index - mark - count);
+  return (at) => mark + at + countBelow(breaks, at);
+}
+
+/** Where a position in the document is in its view. */
+export function inView(content: string): (at: number) => number {
+  const mark = content.startsWith(BOM) ? BOM.length : 0;
+  const breaks = Array.from(content.matchAll(/\r\n/g), ({ index }) => index + 1);
+  return (at) => Math.max(0, at - mark - countBelow(breaks, at));
+}
+
+/** How many of these ascending numbers are below one. */
+function countBelow(numbers: number[], limit: number): number {
+  let [low, high] = [0, numbers.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((numbers[middle] ?? limit) < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -46,7 +46,7 @@ export function markChanges(from: Element[], to: Element[]): { blocks: Element[]
   }
 
   function compare(from: Element[], to: Element[]): Element[] {
-    const keys = (elements: Element[]) => elements.map((element) => JSON.stringify(element));
+    const keys = (elements: Element[]) => elements.map((element) => JSON.stringify(element, withoutPlace));
     const [before, after] = [keys(from), keys(to)];
     let head = 0;
     while (head < before.length && head < after.length && before[head] === after[head]) head++;
@@ -111,8 +111,14 @@ export function markChanges(from: Element[], to: Element[]): { blocks: Element[]
 
   function remove(element: Element): Element {
     changes.removed++;
-    return { ...element, change: "removed" };
+    // Its places are those of another document.
+    return { ...(JSON.parse(JSON.stringify(element, withoutPlace)) as Element), change: "removed" };
   }
+}
+
+/** For JSON.stringify: a block is the same, wherever it stands. */
+function withoutPlace(key: string, value: unknown): unknown {
+  return key === "block" ? undefined : value;
 }
 
 function asElement(part: Part): Element {

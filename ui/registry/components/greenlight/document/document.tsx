@@ -1,24 +1,34 @@
 "use client";
 
 import { Check, ImageIcon } from "lucide-react";
-import { memo, use, useState } from "react";
+import { memo, use, useMemo, useState } from "react";
 import { Callout } from "@/components/greenlight/callout";
 import { Invisible, PlainText } from "@/components/greenlight/plain-text";
 import { Button } from "@/components/ui/button";
 import { Skeleton } from "@/components/ui/skeleton";
 import { cn } from "@/lib/utils";
+import { Beside, MarginContext } from "./margin";
 import type { Element, Hidden, Part } from "./markdown";
 import { Outline } from "./outline";
 import { Source } from "./source";
 import { DocumentTextsContext } from "./texts";
 import type { Reading } from "./use-reading";
 
+interface Props {
+  reading: Reading | undefined;
+  content: string;
+  /** The element that the rendered document is in. */
+  ref?: React.Ref<HTMLElement> | undefined;
+}
+
 /**
  * A document as it is approved: all of it, and what a usual rendering leaves out, too. Nothing in it may run. A document
  * that cannot be rendered is shown as its source.
  */
-export function MarkdownDocument({ reading, content }: { reading: Reading | undefined; content: string }) {
+export function MarkdownDocument({ reading, content, ref }: Props) {
   const texts = use(DocumentTextsContext);
+  const { isWide, blocks } = use(MarginContext);
+  const hasMargin = isWide && blocks.size > 0;
   if (!reading) return <Skeleton className="h-96" aria-busy="true" />;
   if ("source" in reading)
     return (
@@ -33,8 +43,14 @@ export function MarkdownDocument({ reading, content }: { reading: Reading | unde
   return (
     <div className="@container relative">
       <HiddenParts hidden={reading.hidden} />
-      <Outline headings={reading.headings} />
-      <article className="max-w-[70ch] space-y-[1em] text-[15.5px]/[1.7] [overflow-wrap:anywhere] md:text-base/[1.7]">
+      <Outline headings={reading.headings} isFolded={hasMargin} />
+      <article
+        ref={ref}
+        className={cn(
+          "space-y-[1em] text-[15.5px]/[1.7] [overflow-wrap:anywhere] md:text-base/[1.7]",
+          hasMargin ? "flow-root max-w-[min(70ch,100%-18rem)]" : "max-w-[70ch]",
+        )}
+      >
         {reading.blocks.map((block, index) => (
           <Block key={index} block={block} />
         ))}
@@ -72,10 +88,19 @@ function HiddenParts({ hidden }: { hidden: Partial<Record<Hidden, number>> }) {
 const LONG = 4_000;
 
 const Block = memo(function Block({ block }: { block: Element }) {
+  const { blocks } = use(MarginContext);
+  const inside = useMemo(() => blocksIn(block), [block]);
   if (lengthOf(block) <= LONG) return show(block, 0);
+  // What stands beside a block would be cut off.
+  const isAlone = !inside.some((number) => blocks.has(number));
   return (
     // With room for the mark of a change.
-    <div className="[contain-intrinsic-block-size:auto_1500px] [content-visibility:auto] [overflow-clip-margin:16px]">
+    <div
+      className={cn(
+        isAlone &&
+          "[contain-intrinsic-block-size:auto_1500px] [content-visibility:auto] [overflow-clip-margin:16px]",
+      )}
+    >
       {show(block, 0)}
     </div>
   );
@@ -85,6 +110,11 @@ function lengthOf(part: Part): number {
   return typeof part === "string"
     ? part.length
     : part.children.reduce((sum, child) => sum + lengthOf(child), 0);
+}
+
+function blocksIn(part: Part): number[] {
+  if (typeof part === "string") return [];
+  return [...(part.block === undefined ? [] : [part.block]), ...part.children.flatMap(blocksIn)];
 }
 
 const CHANGED = {
@@ -102,6 +132,15 @@ function showAll(parts: Part[]): React.ReactNode[] {
 
 function show(part: Part, key: number): React.ReactNode {
   if (typeof part === "string") return part;
+  if (part.block === undefined) return showMarked(part, key);
+  return (
+    <Beside key={key} blocks={[part.block]}>
+      {showMarked(part, 0)}
+    </Beside>
+  );
+}
+
+function showMarked(part: Element, key: number): React.ReactNode {
   const { change } = part;
   // An item and a row cannot be inside of a mark: what is in them is.
   if (change === undefined || part.tag === "li" || part.tag === "tr") return showElement(part, key);
@@ -138,6 +177,7 @@ const LIST = "space-y-[0.35em] ps-[1.5em] in-[li_li_li]:ps-[1em]";
 
 function showElement(element: Element, key: number): React.ReactNode {
   const { tag, children, change } = element;
+  const placed = { "data-block": element.block };
   switch (tag) {
     case "h1":
     case "h2":
@@ -147,7 +187,7 @@ function showElement(element: Element, key: number): React.ReactNode {
     case "h6": {
       const Heading = `h${Math.min(Number(tag[1]) + 1, 6)}` as "h2";
       return (
-        <Heading key={key} id={element.id} className={HEADINGS[tag]} dir="auto">
+        <Heading key={key} id={element.id} className={HEADINGS[tag]} dir="auto" {...placed}>
           {showAll(children)}
         </Heading>
       );
@@ -181,9 +221,15 @@ function showElement(element: Element, key: number): React.ReactNode {
       );
     case "p":
       return (
-        <p key={key} dir="auto">
+        <p key={key} dir="auto" {...placed}>
           {showAll(children)}
         </p>
+      );
+    case "line":
+      return (
+        <div key={key} {...placed}>
+          {showAll(children)}
+        </div>
       );
     case "blockquote":
       return (
@@ -230,7 +276,11 @@ function showElement(element: Element, key: number): React.ReactNode {
     case "source":
       return (
         // Nothing is beyond the edge, where a reader does not look.
-        <pre key={key} className="rounded-lg border bg-muted px-4.5 py-4 font-mono whitespace-pre-wrap">
+        <pre
+          key={key}
+          className="rounded-lg border bg-muted px-4.5 py-4 font-mono whitespace-pre-wrap"
+          {...placed}
+        >
           <code className="text-[13.5px]/[1.65] [unicode-bidi:isolate]">{showAll(children)}</code>
         </pre>
       );
@@ -307,17 +357,17 @@ function Task({ isDone }: { isDone: boolean }) {
   );
 }
 
-type Row = Pick<Element, "children" | "align" | "hidden" | "change">;
+type Row = Pick<Element, "children" | "align" | "hidden" | "change" | "block">;
 
 const ALIGNED = { left: "text-left", center: "text-center", right: "text-right tabular-nums" };
 
 function Table({ rows }: { rows: Part[] }) {
   const texts = use(DocumentTextsContext);
   const [head, ...body] = rows.map((row, index) => {
-    const { change, children }: Row = isTag(row, "tr") ? row : { children: [row] };
+    const { change, block, children }: Row = isTag(row, "tr") ? row : { children: [row] };
     const Cell = index === 0 ? "th" : "td";
     return (
-      <tr key={index} data-change={change} className={change && CHANGED_ROW[change]}>
+      <tr key={index} data-block={block} data-change={change} className={change && CHANGED_ROW[change]}>
         {children.map((part, column) => {
           const cell: Row = isTag(part, "td") ? part : { children: [part] };
           return (
@@ -340,12 +390,14 @@ function Table({ rows }: { rows: Part[] }) {
     );
   });
   return (
-    <div className="overflow-x-auto rounded-lg border" role="region" aria-label={texts.table} tabIndex={0}>
-      <table className="w-full border-collapse text-[14.5px]/normal">
-        <thead>{head}</thead>
-        <tbody>{body}</tbody>
-      </table>
-    </div>
+    <Beside blocks={rows.flatMap((row) => (typeof row === "string" ? [] : (row.block ?? [])))}>
+      <div className="overflow-x-auto rounded-lg border" role="region" aria-label={texts.table} tabIndex={0}>
+        <table className="w-full border-collapse text-[14.5px]/normal">
+          <thead>{head}</thead>
+          <tbody>{body}</tbody>
+        </table>
+      </div>
+    </Beside>
   );
 }
 
@@ -399,7 +451,9 @@ function Picture({ src, alt, children }: { src: string; alt: string; children: R
           </span>
         </Button>
       ) : (
-        <span className="text-muted-foreground">{texts.notShown}</span>
+        <span data-aside className="text-muted-foreground">
+          {texts.notShown}
+        </span>
       )}
     </span>
   );

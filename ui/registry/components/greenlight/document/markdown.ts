@@ -4,6 +4,7 @@ import { fromMarkdown } from "mdast-util-from-markdown";
 import { gfmFromMarkdown } from "mdast-util-gfm";
 import { gfm } from "micromark-extension-gfm";
 import { visible } from "@/lib/greenlight/visible";
+import { aligner, type Place } from "./passage";
 
 /** What a usual rendering leaves out, and this one shows. */
 export type Hidden =
@@ -35,6 +36,7 @@ type Tag =
       | "hr"
       | "invisible"
       | "li"
+      | "line"
     )
   | ("note" | "ol" | "p" | "picture" | "pre" | "source" | "strong" | "table" | "td" | "tr" | "ul" | "word");
 
@@ -58,12 +60,16 @@ export interface Element {
   align?: "left" | "center" | "right";
   hidden?: Hidden;
   change?: "added" | "removed";
+  /** Of a block of text: which of the rendering's places it is. */
+  block?: number;
 }
 
 export interface Rendering {
   blocks: Element[];
   /** How often each kind of thing was found that a usual rendering leaves out. */
   hidden: Partial<Record<Hidden, number>>;
+  /** Where the blocks of text stand in the source, in their order. */
+  places: Place[];
   /** How many parts it has: what the browser has to build. */
   size: number;
 }
@@ -111,7 +117,6 @@ const TAGS = {
   delete: "del",
   emphasis: "em",
   strong: "strong",
-  paragraph: "p",
   blockquote: "blockquote",
 } as const;
 
@@ -125,6 +130,10 @@ export function render(source: string): Rendering {
   // What the rendering tells of the source, for the check at the end.
   let told = "";
   let size = 0;
+  const places: Place[] = [];
+  // The block that is being built, and how much of its text there is.
+  let place: Place | undefined;
+  let length = 0;
   // What is referred to, and what can be: the rest would not be seen.
   const references = new Map<string, Element[]>();
   const targets: { key: string; hidden: Element; url: string; title: boolean }[] = [];
@@ -134,7 +143,14 @@ export function render(source: string): Rendering {
   const root = fromMarkdown(markdown, { extensions: [gfm()], mdastExtensions: MDAST_EXTENSIONS });
 
   const blocks: Element[] =
-    front === "" ? [] : [element("pre", [element("note", ["Front matter"]), ...text(front.trimEnd())])];
+    front === ""
+      ? []
+      : [
+          block(0, front.trimEnd().length, () => {
+            length = "Front matter".length;
+            return element("pre", [element("note", ["Front matter"]), ...text(front.trimEnd(), 0)]);
+          }),
+        ];
   for (const part of contents(root, 0))
     blocks.push(typeof part === "string" || part.tag === "hidden" ? element("p", [part]) : part);
   for (const { key, hidden, url, title } of targets) {
@@ -146,7 +162,19 @@ export function render(source: string): Rendering {
     count(hidden.hidden);
   }
   if (!isComplete(source, told)) throw new Error("The rendering leaves something out");
-  return { blocks, hidden, size };
+  return { blocks, hidden, places, size };
+
+  /** A block of text, and nothing but text: a comment can be on all of it. */
+  function block(start: number, end: number, make: () => Element): Element {
+    if (place) return make();
+    const number = places.length;
+    place = { start, end, runs: [] };
+    length = 0;
+    places.push(place);
+    const made = make();
+    place = undefined;
+    return { ...made, block: number };
+  }
 
   function element(tag: Element["tag"], children: Part[], more: Partial<Element> = {}): Element {
     if (++size > MAX_PARTS) throw new TooLarge();
@@ -157,13 +185,19 @@ export function render(source: string): Rendering {
     hidden[kind] = (hidden[kind] ?? 0) + 1;
   }
 
-  /** Text of the source: what is invisible in it gets a name. */
-  function text(value: string): Part[] {
+  /** Text of the source between these positions: what is invisible in it gets a name. */
+  function text(value: string, from: number, to = from + value.length): Part[] {
     told += value;
+    const align = place && aligner(source, from, to);
     const isLong = value.length > MAX_LINE && value.split("\n").some(({ length }) => length > MAX_LINE);
     if (isLong || value.length > MAX_TEXT) throw new TooLarge();
     return visible(value).flatMap((piece) => {
-      if (typeof piece === "string") return piece.length > MAX_RUN ? cut(piece) : piece;
+      const runs = align?.(typeof piece === "string" ? piece : piece.hidden, length) ?? [];
+      length += typeof piece === "string" ? piece.length : piece.mark.length;
+      if (typeof piece === "string") {
+        place?.runs.push(...runs);
+        return piece.length > MAX_RUN ? cut(piece) : piece;
+      }
       count("invisible");
       return element("invisible", [piece.mark], { hidden: "invisible" });
     });
@@ -173,9 +207,9 @@ export function render(source: string): Rendering {
     return (text.match(RUNS) ?? []).map((run) => element("cut", [run]));
   }
 
-  function shown(kind: Hidden, value: string): Element {
+  function shown(kind: Hidden, value: string, from: number, to?: number): Element {
     count(kind);
-    return element("hidden", text(value), { hidden: kind });
+    return element("hidden", text(value, from, to), { hidden: kind });
   }
 
   function reference(key: string, element: Element): Element {
@@ -184,8 +218,8 @@ export function render(source: string): Rendering {
   }
 
   /** A definition: it is known at the end whether something refers to it. */
-  function target(key: string, raw: string, url: string, title = false): Element {
-    const hidden = element("hidden", text(raw), { hidden: "definition" });
+  function target(key: string, raw: string, from: number, url: string, title = false): Element {
+    const hidden = element("hidden", text(raw, from), { hidden: "definition" });
     targets.push({ key, hidden, url, title });
     return hidden;
   }
@@ -207,25 +241,28 @@ export function render(source: string): Rendering {
     const raw = markdown.slice(from, to);
     if (raw.replace(MARKUP[node.type] ?? CONTAINER, "") === "") return [];
     if (node.type === "footnoteDefinition")
-      return [target(`^${node.identifier}`, raw.trim(), footnoteHref(node.identifier))];
-    return [shown(kindOfGap(node), raw.replace(/^\]/, "").trim())];
+      return [target(`^${node.identifier}`, raw.trim(), from, footnoteHref(node.identifier))];
+    return [shown(kindOfGap(node), raw.replace(/^\]/, "").trim(), from, to)];
   }
 
   function build(node: Nodes, parent: Nodes, depth: number): Part[] {
-    const raw = () => markdown.slice(startOf(node), endOf(node));
-    if ("children" in node && depth > MAX_DEPTH) return [element("source", text(raw()))];
+    const [start, end] = [startOf(node), endOf(node)];
+    const raw = () => markdown.slice(start, end);
+    const placed = (make: () => Element) => [block(start, end, make)];
+    if ("children" in node && depth > MAX_DEPTH) return placed(() => element("source", text(raw(), start)));
     switch (node.type) {
       case "text":
-        return text(node.value);
+        return text(node.value, start, end);
       case "inlineCode":
-        return [element("code", text(node.value))];
+        return [element("code", text(node.value, start + (/^`+/.exec(raw())?.[0].length ?? 0), end))];
       case "break":
         return [element("br", [])];
       case "thematicBreak":
         return [element("hr", [])];
       case "heading":
-        return [element(`h${node.depth}`, contents(node, depth))];
+        return placed(() => element(`h${node.depth}`, contents(node, depth)));
       case "paragraph":
+        return placed(() => element("p", contents(node, depth)));
       case "blockquote":
       case "emphasis":
       case "strong":
@@ -233,27 +270,41 @@ export function render(source: string): Rendering {
         return [element(TAGS[node.type], contents(node, depth))];
       case "code": {
         const info = [node.lang, node.meta].filter(Boolean).join(" ");
-        const note = node.meta ? shown("code information", info) : element("note", text(info));
-        return [element("pre", info === "" ? text(node.value) : [note, ...text(node.value)])];
+        const isFenced = /^(?:`{3}|~{3})/.test(raw());
+        const from = isFenced ? Math.min(end, start + (raw() + "\n").indexOf("\n") + 1) : start;
+        return placed(() => {
+          if (info === "") return element("pre", text(node.value, from, end));
+          const note = node.meta
+            ? shown("code information", info, start, from)
+            : element("note", text(info, start, from));
+          return element("pre", [note, ...text(node.value, from, end)]);
+        });
       }
       case "html": {
-        const html = shown(node.value.startsWith("<!--") ? "comment" : "HTML", node.value);
-        return [BLOCKS.has(parent.type) ? element("p", [html]) : html];
+        const html = () => shown(node.value.startsWith("<!--") ? "comment" : "HTML", node.value, start, end);
+        return BLOCKS.has(parent.type) ? placed(() => element("p", [html()])) : [html()];
       }
       case "link":
         return [element("a", contents(node, depth), { href: node.url })];
       case "linkReference":
         return [reference(node.identifier, element("a", contents(node, depth)))];
       case "image":
-        return [element("picture", [shown("picture", raw())], { href: node.url, alt: node.alt ?? "" })];
+        return [
+          element("picture", [shown("picture", raw(), start)], { href: node.url, alt: node.alt ?? "" }),
+        ];
       case "imageReference":
         return [
-          reference(node.identifier, element("picture", [shown("picture", raw())], { alt: node.alt ?? "" })),
+          reference(
+            node.identifier,
+            element("picture", [shown("picture", raw(), start)], { alt: node.alt ?? "" }),
+          ),
         ];
       case "definition":
-        return [element("p", [target(node.identifier, raw(), node.url, Boolean(node.title))])];
+        return placed(() =>
+          element("p", [target(node.identifier, raw(), start, node.url, Boolean(node.title))]),
+        );
       case "footnoteReference":
-        return [reference(`^${node.identifier}`, element("a", text(raw())))];
+        return [reference(`^${node.identifier}`, element("a", text(raw(), start)))];
       case "footnoteDefinition":
         return [element("footnote", contents(node, depth), { id: footnoteHref(node.identifier).slice(1) })];
       case "list":
@@ -261,14 +312,15 @@ export function render(source: string): Rendering {
       case "listItem":
         return [listItem(node, parent, depth)];
       case "table":
-        if ((node.align?.length ?? 0) > MAX_COLUMNS) return [element("source", text(raw()))];
+        if ((node.align?.length ?? 0) > MAX_COLUMNS)
+          return placed(() => element("source", text(raw(), start)));
         return [element("table", contents(node, depth))];
       case "tableRow":
-        return [element("tr", cells(contents(node, depth), parent))];
+        return placed(() => element("tr", cells(contents(node, depth), parent)));
       case "tableCell":
         return [element("td", contents(node, depth))];
       default:
-        return [shown("other", raw())];
+        return [shown("other", raw(), start)];
     }
   }
 
@@ -279,7 +331,7 @@ export function render(source: string): Rendering {
     const parts = contents(node, depth);
     return element(
       "li",
-      isTight ? parts.flatMap((part) => (isParagraph(part) ? part.children : part)) : parts,
+      isTight ? parts.map((part) => (isParagraph(part) ? { ...part, tag: "line" } : part)) : parts,
       {
         ...(number !== "" && { number: Number(number) }),
         ...(typeof node.checked === "boolean" && { checked: node.checked }),

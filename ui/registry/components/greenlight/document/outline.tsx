@@ -5,8 +5,8 @@ import { cn } from "@/lib/utils";
 import type { Heading } from "./markdown";
 import { DocumentTextsContext } from "./texts";
 
-/** The document's headings, as links: beside a long text on a wide screen, folded above it on a narrow one. */
-export function Outline({ headings }: { headings: Heading[] }) {
+/** The document's headings, as links: beside a long text on a wide screen, folded above it where there is no room. */
+export function Outline({ headings, isFolded }: { headings: Heading[]; isFolded: boolean }) {
   const texts = use(DocumentTextsContext);
   const top = headings.reduce((least, { level }) => Math.min(least, level), 6);
   const shown = headings.filter(({ level, text }) => level <= top + 2 && text !== "");
@@ -32,13 +32,20 @@ export function Outline({ headings }: { headings: Heading[] }) {
   );
   return (
     <>
-      <nav
-        className="sticky top-[calc(var(--greenlight-top,0px)+5rem)] float-right ms-8 hidden max-h-[calc(100dvh-12rem)] w-54 overflow-y-auto @min-[860px]:block"
-        aria-label={texts.contents}
+      {!isFolded && (
+        <nav
+          className="sticky top-[calc(var(--greenlight-top,0px)+5rem)] float-right ms-8 hidden max-h-[calc(100dvh-12rem)] w-54 overflow-y-auto @min-[860px]:block"
+          aria-label={texts.contents}
+        >
+          {links}
+        </nav>
+      )}
+      <details
+        className={cn(
+          "mb-6 rounded-lg border bg-card px-3.5 py-2.5 text-sm",
+          !isFolded && "@min-[860px]:hidden",
+        )}
       >
-        {links}
-      </nav>
-      <details className="mb-6 rounded-lg border bg-card px-3.5 py-2.5 text-sm @min-[860px]:hidden">
         <summary className="cursor-pointer font-medium">{texts.contents}</summary>
         <nav className="mt-2" aria-label={texts.foldedContents}>
           {links}

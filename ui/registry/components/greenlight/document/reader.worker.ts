@@ -13,6 +13,7 @@ export interface Read {
   blocks: Element[];
   headings: Heading[];
   hidden: Rendering["hidden"];
+  places: Rendering["places"];
 }
 
 export interface Marked extends Read {
@@ -30,16 +31,18 @@ export interface Answers {
 
 export type Answer = Answers[keyof Answers];
 
-let rendering: Rendering = { blocks: [], hidden: {}, size: 0 };
+let rendering: Rendering = { blocks: [], hidden: {}, places: [], size: 0 };
 
 function work(order: Order): Answer {
   if (order.to === "compare") return compareLines(order.base, order.content);
   if (order.to === "render") {
     rendering = render(order.content);
-    return { ...outline(rendering.blocks), hidden: rendering.hidden };
+    const { hidden, places } = rendering;
+    return { ...outline(rendering.blocks), hidden, places };
   }
   const { blocks, changes } = markChanges(render(order.base).blocks, rendering.blocks);
-  return { ...outline(blocks), hidden: rendering.hidden, changes };
+  const { hidden, places } = rendering;
+  return { ...outline(blocks), hidden, places, changes };
 }
 
 // A document may take minutes to parse, or more memory than there is. That must not stop the page, so it is done here.

@@ -24,6 +24,7 @@ import { Textarea } from "@/components/ui/textarea";
 import type { Plan } from "@/lib/greenlight/client";
 import type { ErrorCode } from "@/lib/greenlight/errors";
 import { cn } from "@/lib/utils";
+import { ReviewedDocument, type Remarks } from "./reviewed-document";
 import { PlanReviewContext } from "./texts";
 
 /** What is known about a version, next to its number. */
@@ -61,6 +62,8 @@ interface Props {
   notices: React.ReactNode;
   /** Further rows of the details. */
   details: React.ReactNode;
+  /** What is said on passages; undefined if nothing can be. */
+  remarks: Remarks | undefined;
 }
 
 /** A plan to read, with what has changed since an earlier version, and to edit. */
@@ -78,6 +81,7 @@ export function PlanPage({
   actions,
   notices,
   details,
+  remarks,
 }: Props) {
   const texts = use(PlanReviewContext);
   const before = useDocument(base ?? undefined);
@@ -126,7 +130,13 @@ export function PlanPage({
       <TabsContent value="read" tabIndex={-1}>
         {note}
         {base && !note && <ChangesSince base={base} reading={reading} />}
-        {content === undefined ? skeleton : <MarkdownDocument reading={reading} content={content} />}
+        {content === undefined ? (
+          skeleton
+        ) : remarks ? (
+          <ReviewedDocument reading={reading} content={content} remarks={remarks} />
+        ) : (
+          <MarkdownDocument reading={reading} content={content} />
+        )}
       </TabsContent>
       <TabsContent value="edit" tabIndex={-1} className="grid gap-4">
         {content === undefined ? (

@@ -11,6 +11,7 @@ import { Time } from "@/components/greenlight/time";
 import { Button } from "@/components/ui/button";
 import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { HrefsContext } from "./hrefs";
+import { LastRound } from "./last-round";
 import { Fact } from "./plan-page";
 import { Problem } from "./problem";
 import type { Session } from "./session";
@@ -56,7 +57,8 @@ export function StoredFacts({ stored: { plan } }: Props) {
 export function StoredActions({ stored, session, isShown }: Props & { isShown: boolean }) {
   const texts = use(PlanReviewContext);
   const hrefs = use(HrefsContext);
-  const { plan, running, decide } = stored;
+  const { plan, running, decide, comments } = stored;
+  const { count } = comments;
   if (!stored.isOpen)
     return (
       session.agent &&
@@ -71,33 +73,55 @@ export function StoredActions({ stored, session, isShown }: Props & { isShown: b
     <>
       <Confirm
         title={texts.rejectTitle(plan.version)}
-        question={texts.rejectQuestion}
+        question={texts.rejectQuestion + texts.goAlong(count)}
         confirm={texts.reject}
         comment="optional"
         danger
         disabled={running !== null}
-        onConfirm={(comment) => void decide("reject", comment)}
+        onConfirm={(comment) => void decide("reject", { comment, withComments: true })}
       >
         <X aria-hidden /> {texts.reject}
       </Confirm>
       {stored.document.data?.verified && (
         <Confirm
           title={texts.requestTitle(plan.version)}
-          question={texts.requestQuestion}
-          confirm={texts.requestChanges}
-          comment="required"
-          disabled={running !== null}
-          onConfirm={(comment) => void decide("request_changes", comment)}
+          question={texts.requestQuestion + texts.goAlong(count)}
+          confirm={texts.requestWith(count)}
+          comment={count === 0 ? "required" : "optional"}
+          disabled={running !== null || comments.isTooMuch}
+          onConfirm={(comment) => void decide("request_changes", { comment, withComments: true })}
         >
-          <MessageSquareReply aria-hidden /> {texts.requestChanges}
+          <MessageSquareReply aria-hidden /> {texts.requestWith(count)}
         </Confirm>
       )}
-      {stored.isReadable && !stored.isExpired && (
-        <Button disabled={running !== null || !isShown} onClick={() => void decide("approve")}>
-          {running === "approve" && <LoaderCircle className="animate-spin" aria-hidden />}
-          {running === "approve" ? texts.approving : texts.approve}
-        </Button>
-      )}
+      {stored.isReadable &&
+        !stored.isExpired &&
+        (count === 0 ? (
+          <Button disabled={running !== null || !isShown} onClick={() => void decide("approve")}>
+            {running === "approve" && <LoaderCircle className="animate-spin" aria-hidden />}
+            {running === "approve" ? texts.approving : texts.approve}
+          </Button>
+        ) : (
+          <Confirm
+            title={texts.approveTitle(plan.version)}
+            question={texts.approveQuestion(count)}
+            confirm={texts.approveWith}
+            comment="optional"
+            variant="default"
+            disabled={running !== null || !isShown || comments.isTooMuch}
+            onConfirm={(comment) => void decide("approve", { comment, withComments: true })}
+            others={[
+              {
+                label: texts.requestInstead,
+                onConfirm: (comment) => void decide("request_changes", { comment, withComments: true }),
+              },
+              { label: texts.approveWithout, onConfirm: (comment) => void decide("approve", { comment }) },
+            ]}
+          >
+            {running === "approve" && <LoaderCircle className="animate-spin" aria-hidden />}
+            {running === "approve" ? texts.approving : texts.approve}
+          </Confirm>
+        ))}
     </>
   );
 }
@@ -113,7 +137,9 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
   const texts = use(PlanReviewContext);
   const { plan, isOpen, problem, document } = stored;
   const { data, error, retry } = document;
-  const before = stored.base.data;
+  const { list } = stored.comments;
+  const carried = list.filter(({ from }) => from !== undefined);
+  const lost = list.filter(({ place }) => !place).length;
   return (
     <>
       {hasDraft && (
@@ -161,23 +187,16 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
       {!isOpen && !stored.isCurrent && <Outcome stored={stored} session={session} onShow={onShow} />}
       {problem && (
         <Problem
-          code={problem.code}
+          code={problem}
           agentId={session.agent?.id}
-          onRetry={problem.retry}
+          onRetry={() => void stored.retry()}
           onRestore={() => void stored.restore()}
         />
       )}
-      {isOpen && before?.comment && (
-        <div className="mb-5 rounded-lg border bg-card px-4.5 py-3.5">
-          <Quote
-            label={
-              before.status === "changes_requested" ? texts.youAskedFor : texts.youRejected(before.version)
-            }
-          >
-            {before.comment}
-          </Quote>
-        </div>
+      {isOpen && data && carried.length > 0 && (
+        <Callout tone="info" text={texts.cameAlong(carried.length - lost, lost)} />
       )}
+      <LastRound plan={plan} before={isOpen ? stored.base.data : undefined} content={data?.content} />
     </>
   );
 }
@@ -187,6 +206,7 @@ function Outcome({ stored, session, onShow }: Props & { onShow: (planId: string)
   const texts = use(PlanReviewContext);
   const hrefs = use(HrefsContext);
   const { plan, isGone } = stored;
+  const unsent = stored.comments.list.length;
   const { agent, proposal: next } = session;
   const outcome = isGone ? texts.deleted : texts.outcome[wasApproved(plan) ? "approved" : plan.status];
   return (
@@ -196,6 +216,7 @@ function Outcome({ stored, session, onShow }: Props & { onShow: (planId: string)
         <>
           <p>{outcome(plan.version)}</p>
           {!isGone && plan.comment && <Quote label={texts.yourComment}>{plan.comment}</Quote>}
+          {unsent > 0 && <p>{texts.kept(unsent)}</p>}
         </>
       }
     >

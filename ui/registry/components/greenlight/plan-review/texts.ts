@@ -55,6 +55,21 @@ export const planReviewTexts = {
   rejectTitle: (version: number) => `Reject version ${version}?`,
   rejectQuestion: "The planner sees your comment. A rejection is final for this version.",
   requestChanges: "Request changes",
+  requestWith: (count: number) => (count === 0 ? "Request changes" : `Request changes (${count})`),
+  goAlong: (count: number) =>
+    count === 0
+      ? ""
+      : count === 1
+        ? " Your comment on a passage goes along."
+        : ` Your ${count} comments on passages go along.`,
+  approveTitle: (version: number) => `Approve version ${version} with your comments?`,
+  approveQuestion: (count: number) =>
+    count === 1
+      ? "Your comment on a passage was not sent. What shall become of it?"
+      : `Your ${count} comments on passages were not sent. What shall become of them?`,
+  approveWith: "Approve, with notes for the builder",
+  approveWithout: "Approve, and keep them here",
+  requestInstead: "Request changes instead",
   requestTitle: (version: number) => `Ask for changes to version ${version}?`,
   requestQuestion: "The planner sees your comment and proposes a new version. This version is not approved.",
 
@@ -94,6 +109,41 @@ export const planReviewTexts = {
   yourComment: "Your comment:",
   youAskedFor: "You asked for:",
   youRejected: (version: number) => `You rejected version ${version}:`,
+  youApproved: (version: number) => `You approved version ${version} with this note:`,
+  kept: (count: number) =>
+    count === 1
+      ? "One comment of yours was not sent. It is kept in this browser, and comes along when you open the next version."
+      : `${count} comments of yours were not sent. They are kept in this browser, and come along when you open the next version.`,
+  cameAlong: (here: number, lost: number) =>
+    `Comments that you did not send came along from an earlier version: ${here} on passages that still stand here${
+      lost === 0 ? "" : `, and ${lost} whose passages do not. Those are in the list below the document`
+    }.`,
+
+  comments: {
+    hint: "Select what you want to comment on. With the keyboard: choose a block with the arrow keys, and press Enter.",
+    comment: "Comment",
+    on: (passage: string) => `Comment on “${passage}”`,
+    edit: (passage: string) => `Edit the comment on “${passage}”`,
+    remove: (passage: string) => `Remove the comment on “${passage}”`,
+    show: (passage: string) => `Show “${passage}” in the document`,
+    showShort: "Show",
+    removeShort: "Remove",
+    done: "Done",
+    from: (version: number) => `From version ${version}`,
+    list: (count: number) => (count === 1 ? "1 comment" : `${count} comments`),
+    lost: "This passage does not stand in this version, so the comment cannot be sent.",
+    unsent: "This comment was not sent.",
+    tooMuch: "A decision takes at most 200 comments of 65,536 bytes in all. Shorten or remove some.",
+  },
+  lastRound: {
+    title: "The last round",
+    planner: "The planner says:",
+    comments: (count: number, version: number) =>
+      count === 1 ? `Your comment on version ${version}` : `Your ${count} comments on version ${version}`,
+    passage: "On:",
+    changed: "Changed since",
+    unchanged: "Not changed",
+  },
 
   approveAs: (version: number) => `Approve as version ${version}`,
   seeApproved: "See what was approved",

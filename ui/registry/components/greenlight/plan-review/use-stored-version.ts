@@ -6,17 +6,27 @@ import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { restoreAgentOf } from "./restore-agent";
 import { findPlan, type Session } from "./session";
+import { useComments } from "./use-comments";
 import { usePreviousDecision } from "./use-previous-decision";
 
 export type Decision = "approve" | "request_changes" | "reject";
 
+/** What is said with a decision: of the whole, and whether the comments on passages go along. */
+interface Words {
+  comment?: string | undefined;
+  withComments?: boolean;
+}
+
 interface Failed {
   planId: string | undefined;
   code: ErrorCode;
-  retry: () => void;
+  /** What failed: without a decision, restoring the agent. */
+  decision?: Decision;
+  words?: Words;
 }
 
 interface Options {
+  userId: string;
   sessionId: string;
   /** Undefined while something else is shown. */
   planId: string | undefined;
@@ -27,7 +37,8 @@ interface Options {
 }
 
 /** A stored version: the user decides on it while it is proposed, and can read it afterwards. */
-export function useStoredVersion({ sessionId, planId, session, onApproved, onDecided, reload }: Options) {
+export function useStoredVersion(options: Options) {
+  const { userId, sessionId, planId, session, onApproved, onDecided, reload } = options;
   const found = findPlan(session, planId);
   const [last, setLast] = useState(found);
   if (found && found !== last) setLast(found);
@@ -37,6 +48,13 @@ export function useStoredVersion({ sessionId, planId, session, onApproved, onDec
   const isOpen = found?.status === "proposed";
   const base = usePreviousDecision(isOpen ? found : undefined);
   const hasExpired = useExpired(plan?.expires_at ?? null);
+  const unsent = useComments({
+    userId,
+    plan,
+    content: document.data?.verified ? (document.data.content ?? undefined) : undefined,
+    isOpen,
+    plans: session.plans,
+  });
   const [running, setRunning] = useState<Decision | null>(null);
   const isRunning = useRef(false);
   const [failed, setFailed] = useState<Failed | null>(null);
@@ -45,27 +63,33 @@ export function useStoredVersion({ sessionId, planId, session, onApproved, onDec
 
   const { version } = plan;
 
-  async function decide(decision: Decision, comment?: string) {
+  async function decide(decision: Decision, words: Words = {}) {
     // A ref and not the state: a double click comes before the next render.
     if (isRunning.current) return;
     isRunning.current = true;
     setRunning(decision);
     setFailed(null);
+    const sending = words.withComments ? unsent.send() : undefined;
+    const comments = sending && sending.comments.length > 0 ? sending.comments : undefined;
+    const said = { comment: words.comment, comments };
     try {
       const client = await loadClient();
       if (decision === "approve") {
         if (!document.data) throw new Error("Nothing is on the screen");
         // One call, with the hash of the bytes on the screen.
         const { bytes: content, sha256 } = document.data;
-        onApproved(await approvePlan(client, { sessionId, version, content, sha256 }));
+        const approval = await approvePlan(client, { sessionId, version, content, sha256, ...said });
+        sending?.done();
+        onApproved(approval);
       } else if (decision === "request_changes")
-        await requestChanges(client, { sessionId, version, comment: comment ?? "" });
-      else await rejectPlan(client, { sessionId, version, comment });
+        await requestChanges(client, { sessionId, version, ...said, comments: comments ?? [] });
+      else await rejectPlan(client, { sessionId, version, ...said });
+      sending?.done();
       await reload();
       onDecided();
     } catch (error) {
       await reload();
-      setFailed({ planId, code: errorCode(error), retry: () => void decide(decision, comment) });
+      setFailed({ planId, code: errorCode(error), decision, words });
     }
     isRunning.current = false;
     setRunning(null);
@@ -77,7 +101,7 @@ export function useStoredVersion({ sessionId, planId, session, onApproved, onDec
       setFailed(null);
       await reload();
     } catch (error) {
-      setFailed({ planId, code: errorCode(error), retry: () => void restore() });
+      setFailed({ planId, code: errorCode(error) });
     }
   }
 
@@ -97,8 +121,11 @@ export function useStoredVersion({ sessionId, planId, session, onApproved, onDec
     running,
     problem:
       problem && problem.code !== "plan_expired" && (isOpen || problem.code === "agent_deleted")
-        ? problem
+        ? problem.code
         : null,
+    /** Tries again what failed, with the comments as they are now. */
+    retry: () => (failed?.decision ? decide(failed.decision, failed.words) : restore()),
+    comments: unsent,
     decide,
     restore,
   };
