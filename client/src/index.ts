@@ -14,6 +14,7 @@ export {
   stopBuild,
 } from "./agents";
 export { commentOn, feedback, locateComment } from "./comments";
+export { waitForDecision } from "./decision";
 export { decodeDocument, documentProblem, getDocument, MAX_DOCUMENT_BYTES, sha256 } from "./documents";
 export { GreenlightError } from "./errors";
 export {
@@ -33,6 +34,7 @@ export {
 export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
 
 export type { Selection } from "./comments";
+export type { Decision } from "./decision";
 export type { DatabaseErrorCode, ErrorCode } from "./errors";
 export type { NewDocument, PlanVersion, Remarks } from "./plans";
 export type {

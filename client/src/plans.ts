@@ -255,7 +255,7 @@ export async function getPreviousDecision(
 }
 
 /** The document's path contains the session's id, and a version that is not an integer would not reach the function. */
-function assertVersion(sessionId: string, version: number): void {
+export function assertVersion(sessionId: string, version: number): void {
   if (!SESSION_ID.test(sessionId))
     throw new GreenlightError("invalid_session_id", {
       details: "A session id has 1 to 128 letters, digits, hyphens and underscores.",

@@ -16,6 +16,7 @@ const {
   rejectPlan,
   requestChanges,
   shownResult,
+  waitForDecision,
   watch,
   watchAgent,
 } = greenlight;
@@ -743,6 +744,123 @@ suite("what a page shows of a result", () => {
     test(what, () => {
       assert.deepEqual(shownResult({ result }), shown ? { ...nothing, ...shown } : result);
     });
+});
+
+suite("waiting for a decision", () => {
+  const version = { sessionId: "s", version: 1 };
+  const row = (status, more = {}) => ({
+    user_id: USER,
+    version: 1,
+    status,
+    comment: null,
+    comments: null,
+    expires_at: null,
+    document_path: "p",
+    document_sha256: hashOf("# Plan\n"),
+    ...more,
+  });
+  /** A client whose tables answer this, one after the other; the last answer stays. */
+  const answering = (...answers) => {
+    const asked = [];
+    const fetch = async (input) => {
+      const { pathname, searchParams } = new URL(input);
+      asked.push(`${pathname.split("/").at(-1)} ${searchParams.get("user_id") ?? "of anyone"}`);
+      if (pathname.startsWith("/storage/")) return new Response("# Plan\n");
+      const answer = answers.length > 1 ? answers.shift() : answers[0];
+      return typeof answer === "number" ? new Response("", { status: answer }) : Response.json(answer);
+    };
+    return { asked, supabase: createClient(SUPABASE, "sb_publishable_x", { global: { fetch } }) };
+  };
+
+  test("only an approval has an agent", async () => {
+    const passage = { start: 2, end: 6, exact: "Plan", body: "Approved!" };
+    const agent = { id: AGENT, status: "building" };
+    const past = "2020-01-01T00:00:00Z";
+    const cases = [
+      [
+        [row("approved"), agent],
+        { status: "approved", agentId: AGENT, agentStatus: "building", feedback: null },
+      ],
+      [
+        [row("archived"), { ...agent, status: "archived" }],
+        { status: "approved", agentId: AGENT, agentStatus: "archived", feedback: null },
+      ],
+      [
+        [row("changes_requested", { comments: [passage] })],
+        {
+          status: "changes_requested",
+          feedback: "1. On line 1:\n\n```text\nPlan\n```\n\nthe human writes:\n\n```text\nApproved!\n```",
+        },
+      ],
+      [
+        [row("rejected", { comment: "No." })],
+        { status: "rejected", feedback: "On the whole plan:\n\n```text\nNo.\n```" },
+      ],
+      [[row("withdrawn")], { status: "withdrawn" }],
+      [[row("superseded"), row("approved", { version: 4 })], { status: "superseded", newestVersion: 4 }],
+      [[row("proposed", { expires_at: past })], { status: "expired", expiresAt: new Date(past) }],
+    ];
+    for (const [answers, expected] of cases) {
+      const { plan: found, ...decision } = await waitForDecision(
+        answering(...answers.map((each) => [each])).supabase,
+        version,
+      );
+      assert.equal(found.version, 1);
+      assert.deepEqual(decision, expected);
+    }
+  });
+
+  test("with the secret key it looks at the plans of one user", async () => {
+    const { supabase, asked } = answering([row("superseded")]);
+    await waitForDecision(supabase, { ...version, userId: USER });
+    assert.deepEqual(asked, [`plan eq.${USER}`, `plan eq.${USER}`]);
+  });
+
+  test("it looks no more often than asked, less often while calls fail, and stops when told", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      const { supabase, asked } = answering(
+        [row("proposed")],
+        502,
+        502,
+        [row("proposed")],
+        [row("withdrawn")],
+      );
+      const decision = waitForDecision(supabase, { ...version, intervalMs: 100 });
+      const looks = [];
+      for (let ms = 0; ms <= 1000; ms += 50) {
+        for (let turn = 0; turn < 20; turn++) await settle();
+        looks.push(asked.length);
+        mock.timers.tick(50);
+      }
+      // At 0, 100, 300, 700, 800.
+      assert.deepEqual(
+        looks.map((n, index) => n !== looks[index - 1] && index * 50).filter((at) => at !== false),
+        [0, 100, 300, 700, 800],
+      );
+      assert.equal((await decision).status, "withdrawn");
+
+      const stopping = new AbortController();
+      const stopped = waitForDecision(answering([row("proposed")]).supabase, {
+        ...version,
+        signal: stopping.signal,
+      });
+      for (let turn = 0; turn < 20; turn++) await settle();
+      stopping.abort(new Error("enough"));
+      await assert.rejects(stopped, /enough/);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  test("what cannot be repeated ends it", async () => {
+    await assert.rejects(waitForDecision(answering([]).supabase, version), failsWith("plan_not_found"));
+    await assert.rejects(waitForDecision(answering(401).supabase, version), failsWith("not_authenticated"));
+    await assert.rejects(
+      waitForDecision(answering([]).supabase, { ...version, version: 0 }),
+      failsWith("invalid_version"),
+    );
+  });
 });
 
 suite("watching", () => {

@@ -16,6 +16,7 @@ import {
   requestChanges,
   shownResult,
   stopBuild,
+  waitForDecision,
   watch,
   watchProposal,
 } from "greenlight-client";
@@ -78,6 +79,30 @@ export async function whatBecameOfIt(agentId: string): Promise<string | null> {
   // @ts-expect-error a builder may have put anything there
   const url: string | undefined = build.result?.["url"];
   return shownResult(build).url ?? shownResult(build).summary ?? log?.content ?? url ?? attempts;
+}
+
+export async function plan(write: (feedback: string) => Promise<string>): Promise<string> {
+  const decision = await waitForDecision(theirs, {
+    sessionId: "s",
+    version: 1,
+    signal: AbortSignal.timeout(1),
+  });
+  // @ts-expect-error what is not approved has no agent
+  console.log(decision.agentId);
+  switch (decision.status) {
+    case "approved":
+      return decision.agentId;
+    case "changes_requested":
+      // @ts-expect-error feedback is no approval
+      console.log(decision.agentId);
+      return write(decision.feedback);
+    case "superseded":
+      return decision.newestVersion.toFixed();
+    case "expired":
+      return decision.expiresAt.toISOString();
+    default:
+      return decision.plan.comment ?? decision.status;
+  }
 }
 
 export function explain(error: unknown): string {
