@@ -11,12 +11,15 @@ export PLAN ?= docs/example-plan.md
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup unit debian demo up reset retention check audit test soak bench migration types lock
+.PHONY: help setup unit debian demo up reset retention check audit test soak bench migration types lock examples
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 PACKAGES := .venv/.installed node_modules/.installed
+
+EXAMPLES := examples/langgraph/.venv/.installed examples/openai-agents/.venv/.installed examples/pydantic-ai/.venv/.installed \
+    examples/ai-sdk/node_modules/.installed
 
 setup: $(PACKAGES) tests/install/node_modules/.installed tests/mcp/node_modules/.installed tests/registry/node_modules/.installed ## install what the other commands need; they also run it themselves
 
@@ -49,7 +52,7 @@ unit: $(PACKAGES) ## the tests that need neither a stack nor a browser, in secon
 	pytest --quiet tests/unit
 
 # Three at a time, since tests wait half of their time. Each worker takes neighbours, for what they start together.
-test: setup debian ## everything that is tested
+test: setup $(EXAMPLES) debian ## everything that is tested
 	pytest --numprocesses=3 --dist=worksteal
 
 # A browser, and the extension of Postgres that `supabase db lint` needs: Debian's where there is apt and root. Elsewhere
@@ -66,6 +69,9 @@ debian: $(PACKAGES)
 	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || { \
 	    echo "Downloading Playwright's Chromium, for the tests of the web app"; \
 	    playwright install chromium || echo "There is no browser; the tests of the web app are skipped"; }
+
+examples: $(PACKAGES) $(EXAMPLES) ## run the planners in four frameworks, each in several processes; `make test` does, too
+	pytest --numprocesses=2 --dist=worksteal tests/examples
 
 soak: setup ## the faults, the attacks and every kind of install, with random seeds (SEED=… repeats a run), in ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
@@ -87,9 +93,14 @@ types: $(PACKAGES) ## write client/src/database.ts from the migrations
 lock: $(PACKAGES) ## resolve the dependencies again, within what pyproject.toml and package.json allow
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements-dev.lock
+	for example in langgraph openai-agents pydantic-ai; do \
+	    uv pip compile -q pyproject.toml examples/$$example/requirements.in -c requirements.lock --universal --python-version 3.11 \
+	        --generate-hashes --no-header --no-annotate -o examples/$$example/requirements.lock; \
+	done
 	npm install --package-lock-only
 	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/install
 	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix tests/registry
+	npm install --package-lock-only --omit-lockfile-registry-resolved --prefix examples/ai-sdk
 
 # The stamps make the second run start at once: each has the time of its install.
 
@@ -113,4 +124,15 @@ node_modules/.installed: package-lock.json | .venv/.installed
 tests/%/node_modules/.installed: tests/%/package-lock.json | .venv/.installed
 	@echo "Installing the Node.js packages of tests/$*"
 	@npm ci --prefix tests/$* --loglevel=error --ignore-scripts >/dev/null
+	@touch $@
+
+examples/%/.venv/.installed: examples/%/requirements.lock | .venv/.installed
+	@echo "Installing the Python packages of examples/$*"
+	@uv venv --quiet --clear --python .venv/bin/python examples/$*/.venv
+	@uv pip install --quiet --python examples/$*/.venv --require-hashes --requirement $<
+	@touch $@
+
+examples/%/node_modules/.installed: examples/%/package-lock.json | .venv/.installed
+	@echo "Installing the Node.js packages of examples/$*"
+	@npm ci --prefix examples/$* --loglevel=error --ignore-scripts >/dev/null
 	@touch $@

@@ -69,9 +69,9 @@ def test_configuration_md_has_all_settings_with_their_defaults() -> None:
             assert default == str(setting.default).lower(), name
 
 
-def test_planner_md_configures_the_consent_page_as_config_toml_does() -> None:
+def test_mcp_md_configures_the_consent_page_as_config_toml_does() -> None:
     """`database/test_push.py` lets the CLI read the file: it warns of keys that it does not know."""
-    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/planner.md").read_text(), re.DOTALL)
+    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/mcp.md").read_text(), re.DOTALL)
     assert settings in (ROOT / "supabase/config.toml").read_text()
     (path,) = re.findall(r'authorization_url_path = "(.*)"', settings)
     assert (ROOT / f"ui/app{path}/page.tsx").is_file()
@@ -120,3 +120,15 @@ def test_the_text_is_plain_english() -> None:
             if match := OLD_WORDS.search(line):
                 found.append(f"{name}:{number}: {match[1]}")
     assert found == []
+
+
+def test_planner_md_has_the_code_that_is_tested() -> None:
+    """`tests/examples` runs it. The page has what stands between the two comments."""
+    page = (ROOT / "docs/planner.md").read_text()
+    shown = re.findall(r"^<!-- (examples/\S+) -->\n\n```\w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(shown) == page.count("<!-- examples/") == 5
+    for name, code in shown:
+        (tested,) = re.findall(
+            r"docs: from here\n(.*?)\n\S+ docs: to here", (ROOT / name).read_text(), re.DOTALL
+        )
+        assert code.strip("\n") == tested.strip("\n"), name

@@ -1,6 +1,5 @@
-"""Runs the code of docs/planner.md."""
+"""Runs the code of docs/mcp.md and docs/planner.md."""
 
-import json
 import os
 import re
 import subprocess
@@ -15,14 +14,17 @@ import pytest
 from local import ROOT
 from tests.conftest import RunningStack, User
 
-PAGE = (ROOT / "docs/planner.md").read_text()
+PAGES = [(ROOT / "docs" / name).read_text() for name in ("mcp.md", "planner.md")]
 Json = Any
 
 
 def block(language: str, containing: str) -> str:
-    """Return the page's one code block in this language with this text."""
+    """Return the pages' one code block in this language with this text."""
     (found,) = [
-        code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if containing in code
+        code
+        for page in PAGES
+        for code in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+        if containing in code
     ]
     return str(found)
 
@@ -77,17 +79,6 @@ def test_the_planner_on_the_sdk_waits_for_its_human(
     human.join()
     assert printed.splitlines()[-1] == "approved version 2"
     assert messages == ["Now it says with what car."]
-
-
-def test_the_planner_on_supabase_py_proposes(stack: RunningStack, user: User) -> None:
-    arguments = (stack.supabase_url, stack.publishable_key, user.token, user.id, "s1", 1, "Mine", b"# Mine\n")
-    program = block("python", "from supabase import")
-    printed = run_python(
-        f"import json\n{program}\nfor _ in range(2): print(json.dumps(propose(*{arguments!r})))"
-    )
-    first, again = map(json.loads, printed.splitlines())
-    assert (first["status"], first["created"], again["created"]) == ("proposed", True, False)
-    assert first["plan_id"] == again["plan_id"]
 
 
 def test_the_planner_on_curl_proposes_and_looks(stack: RunningStack, user: User) -> None:

@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+LOCKS = [
+    "requirements.lock",
+    "requirements-dev.lock",
+    *(str(lock.relative_to(ROOT)) for lock in sorted((ROOT / "examples").glob("*/requirements.lock"))),
+]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_python_package_is_pinned_with_its_hashes(lock: str) -> None:
     entries = re.split(r"\n(?=\S)", (ROOT / lock).read_text().strip())
     entries = [entry for entry in entries if not entry.startswith("#")]
@@ -46,6 +53,7 @@ def test_every_node_package_is_pinned_with_its_integrity() -> None:
         ROOT / "package.json",
         ROOT / "ui" / "package.json",
         ROOT / "tests" / "registry" / "package.json",
+        ROOT / "examples" / "ai-sdk" / "package.json",
     ):
         wanted = json.loads(manifest.read_text())
         for name, version in {**wanted.get("dependencies", {}), **wanted.get("devDependencies", {})}.items():
@@ -68,7 +76,7 @@ def test_the_lock_names_the_packages_of_every_platform() -> None:
 
 def test_no_python_package_is_locked_for_linux_alone() -> None:
     """The locks are universal: what they leave out, they leave out on Windows or on other Pythons."""
-    for lock in ("requirements.lock", "requirements-dev.lock"):
+    for lock in LOCKS:
         markers = re.findall(r"^[^\s#]+ ; (.*?) ?\\?$", (ROOT / lock).read_text(), re.MULTILINE)
         assert markers
         for marker in markers:
