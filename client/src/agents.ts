@@ -6,12 +6,15 @@ import type {
   AgentStatus,
   AgentSummary,
   Build,
+  BuildDetails,
   BuildLog,
   Supabase,
 } from "./types";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const NEWEST_FIRST = { ascending: false };
+// Which attempts shared a log, and when it changed: who shows it loads it only then.
+const WITH_LOGS = "*,logs:build_log!build_log_build_fkey(attempt,updated_at)";
 
 /** An agent by its id. Null if it does not exist, is deleted, or belongs to another user. */
 export async function getAgent(supabase: Supabase, agentId: string): Promise<AgentDetails | null> {
@@ -20,7 +23,9 @@ export async function getAgent(supabase: Supabase, agentId: string): Promise<Age
   const response = await db
     .from("agent")
     // Each embed names its foreign key: a table of the adopter that refers to two of ours would make it ambiguous.
-    .select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*),agent_event!agent_event_agent_fkey(*)")
+    .select(
+      `*,plan!agent_plan_fkey(*),build!build_agent_fkey(${WITH_LOGS}),agent_event!agent_event_agent_fkey(*)`,
+    )
     .eq("id", agentId)
     .order("created_at", { referencedTable: "build", ...NEWEST_FIRST })
     .limit(1, { referencedTable: "build" })
@@ -61,6 +66,16 @@ export async function listEvents(
   let query = typed(supabase).from("agent_event").select().eq("agent_id", agentId);
   if (before !== undefined) query = query.lt("id", before);
   return checked(await query.order("id", NEWEST_FIRST).limit(limit)).data;
+}
+
+/** The newest builds of an agent, the last one first. */
+export async function listBuilds(
+  supabase: Supabase,
+  agentId: string,
+  { limit = 50 }: { limit?: number | undefined } = {},
+): Promise<BuildDetails[]> {
+  const query = typed(supabase).from("build").select(WITH_LOGS).eq("agent_id", agentId);
+  return checked(await query.order("created_at", NEWEST_FIRST).limit(limit)).data as BuildDetails[];
 }
 
 /**

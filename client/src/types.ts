@@ -35,6 +35,8 @@ export type Build = Omit<WithStatus<Tables<"build">, BuildStatus>, "result"> & {
   /** What the builder says it made: see `shownResult`. */
   result: Record<string, Json | undefined> | null;
 };
+/** A build, and which of its attempts shared a log. */
+export type BuildDetails = Build & { logs: Pick<BuildLog, "attempt" | "updated_at">[] };
 /** A row of `build_log`: the end of what one attempt at a build wrote. */
 export type BuildLog = Tables<"build_log">;
 /** A row of `agent_event`, the audit log. */
@@ -46,7 +48,7 @@ export type AgentEvent = Tables<"agent_event">;
  */
 export type AgentDetails = Agent & {
   plan: Plan;
-  build: Build | null;
+  build: BuildDetails | null;
   plans: Plan[];
   approved: Plan[];
   events: AgentEvent[];

@@ -20,6 +20,7 @@ import {
   getPreviousDecision,
   GreenlightError,
   listAgents,
+  listBuilds,
   listProposals,
   locateComment,
   pauseAgent,
@@ -230,6 +231,10 @@ assert.deepEqual(shownResult(building.build), { url: null, summary: null });
 const log = await getBuildLog(ada.supabase, built.build.id);
 assert.deepEqual([log.attempt, log.content], [1, "\u001b[32mBaked\u001b[0m 🥐\n"]);
 assert.deepEqual(await getBuildLog(planner, built.build.id, 1), log);
+assert.deepEqual(building.build.logs, []);
+assert.deepEqual(built.build.logs, [{ attempt: 1, updated_at: log.updated_at }]);
+assert.deepEqual(await listBuilds(ada.supabase, approval.agent_id), [built.build]);
+assert.deepEqual(await listBuilds(stranger.supabase, approval.agent_id), []);
 assert.equal(await getBuildLog(ada.supabase, built.build.id, 2), null);
 assert.equal(await getBuildLog(stranger.supabase, built.build.id), null);
 assert.equal(await getBuildLog(ada.supabase, "not-a-uuid"), null);
@@ -336,6 +341,12 @@ const { build: ended } = await getAgent(joan.supabase, stopped);
 assert.deepEqual([ended.status, ended.message], ["cancelled", "Stopped by the owner."]);
 assert.equal(await getBuildLog(joan.supabase, ended.id), null);
 assert.equal((await retryBuild(joan.supabase, stopped)).status, "building");
+const builds = await listBuilds(joan.supabase, stopped);
+assert.deepEqual(
+  builds.map(({ status }) => status),
+  ["queued", "cancelled"],
+);
+assert.deepEqual(await listBuilds(joan.supabase, stopped, { limit: 1 }), builds.slice(0, 1));
 assert.equal((await stopBuild(admin, stopped)).status, "failed");
 assert.equal((await getAgent(joan.supabase, stopped)).build.message, "Stopped by the service.");
 

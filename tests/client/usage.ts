@@ -74,7 +74,8 @@ export async function whatBecameOfIt(agentId: string): Promise<string | null> {
   const build = (await getAgent(theirs, agentId))?.build;
   if (!build) return (await stopBuild(theirs, agentId)).status;
   const attempts: string = `${build.attempt.toFixed()}/${build.max_attempts.toFixed()}`;
-  const log = await getBuildLog(untyped, build.id, build.attempt);
+  const shared: number | undefined = build.logs[0]?.attempt;
+  const log = await getBuildLog(untyped, build.id, shared ?? build.attempt);
   if (typeof build.result?.["pages"] === "number") return build.result["pages"].toFixed();
   // @ts-expect-error a builder may have put anything there
   const url: string | undefined = build.result?.["url"];
