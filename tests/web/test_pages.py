@@ -105,7 +105,10 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     yield "edit"
     title = "A title that is as long as they get in " + "practice and then some " * 8
     agent_id = account.approved(plan_id=session_id, content=EVERYTHING, version=2, title=title)["agent_id"]
-    account.approved(plan_id=session_id, content=PLAN, version=3, title=title)
+    start = PLAN.index("Two trips.")
+    passage = {"start": start, "end": start + 10, "exact": "Two trips.", "body": "Better three."}
+    note = {"comment": "Pack the books last.", "comments": [passage]}
+    account.approved(plan_id=session_id, content=PLAN, version=3, title=title, **note)
     page.get_by_role("button", name="Approve plan").click()
     page.get_by_role("button", name="Approve as version 4").wait_for()
     yield "a way out"
@@ -129,10 +132,16 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     yield from proposal_pages(page, account)
     build = account.claim(agent_id)
     attempt = {"build_id": build["id"], "attempt": build["attempt"]}
-    service_role(account.stack, "rpc/renew_build", **attempt, progress=40, message="Loading the van")
+    log = "".join(f"\x1b[{look}mEach look\x1b[0m of a log\n" for look in (1, 2, 3, 4, 9, *range(30, 38), 90))
+    service_role(account.stack, "rpc/renew_build", **attempt, progress=40, message="Loading the van", log=log)
     page.goto(f"/build/{agent_id}")
-    page.get_by_text("Loading the van").wait_for()
+    page.get_by_role("region", name="Build log").get_by_text("Each look").first.wait_for()
+    page.get_by_text("Comment on 1 passage").click()
+    page.get_by_text("Line 12").wait_for()
     yield "progress"
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("alertdialog").wait_for()
+    yield "stop?"
     page.goto("/agents")
     page.get_by_text("40 %").wait_for()
     yield "progress in the list"
@@ -141,7 +150,15 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     page.get_by_role("button", name="Try again").wait_for()
     yield "failed"
     account.done("retry_build", agent_id=agent_id)
-    account.finish_building(agent_id)
+    build = account.claim(agent_id)
+    result = {"url": f"https://{'bakery.' * 12}example/", "summary": "Two pages and a form. " * 12}
+    attempt = {"build_id": build["id"], "attempt": build["attempt"]}
+    service_role(account.stack, "rpc/finish_build", **attempt, result=result, log=log)
+    page.goto(f"/build/{agent_id}")
+    page.get_by_role("region", name="Result").get_by_role("link").wait_for()
+    page.get_by_text("Earlier builds").click()
+    page.get_by_role("region", name="Status").get_by_text("The van broke down").wait_for()
+    yield "what became of it"
     page.goto("/agents")
     page.get_by_role("listitem").get_by_text("active").wait_for()
     yield "agents"
@@ -243,7 +260,7 @@ def test_no_page_has_a_serious_accessibility_violation(open_page: OpenPage, acco
         pages += 1
         found += violations(page, name)
     assert found == []
-    assert pages == 36
+    assert pages == 38
 
 
 def test_axe_would_find_a_violation(open_page: OpenPage) -> None:

@@ -35,9 +35,30 @@ Customers ask what is new. The answer is in the changelog, where they do not loo
 """
 
 
+HANDOVER = """# On-call handover
+
+Every morning at nine it writes down what happened in the night, for the engineer who takes over.
+
+## What the agent does
+
+1. Reads the alerts, the incidents and what was deployed since the last handover.
+2. Names what is still open, and who knows about it.
+3. Posts one message, with a link for each claim.
+"""
+
+LOG = """\x1b[1m$ make-agent --from plan.md\x1b[0m
+\x1b[32m✓\x1b[0m connected to the alerts \x1b[90m(read only)\x1b[0m
+\x1b[32m✓\x1b[0m connected to the incidents \x1b[90m(read only)\x1b[0m
+\x1b[33m! 9 alerts of last week name no service: left out\x1b[0m
+\x1b[34m→\x1b[0m writing the handovers of the last 30 days, to compare
+"""
+
+SUMMARY = "It posts the digest on Fridays at 14:00. The first one is a draft that only you can see."
+
+
 @pytest.fixture
-def busy(account: Account) -> tuple[Account, str]:
-    """Return a user with plans and agents of every kind, and the agent to look at."""
+def busy(account: Account) -> tuple[Account, str, str]:
+    """Return a user with plans and agents of every kind, an agent to look at, and one that is being built."""
     for title, status in (
         ("Release notes from merged pull requests", "archived"),
         ("Invoice reminders that stay friendly", "paused"),
@@ -53,13 +74,33 @@ def busy(account: Account) -> tuple[Account, str]:
         plan_id=session_id, title=title, content=PLAN.replace("three typical tickets", "a typical ticket")
     )["agent_id"]
     account.finish_building(agent_id)
-    account.approved(plan_id=session_id, title=title, content=PLAN, version=2)
-    account.finish_building(agent_id)
+    account.approved(
+        plan_id=session_id,
+        title=title,
+        content=PLAN,
+        version=2,
+        comment="Start with last week, and show me the first digest before it is posted.",
+    )
+    build = account.claim(agent_id)
+    service_role(
+        account.stack,
+        "rpc/finish_build",
+        build_id=build["id"],
+        attempt=build["attempt"],
+        result={"url": "https://agents.example.com/support-digest", "summary": SUMMARY},
+        log=LOG,
+    )
 
-    handover = account.approved(title="On-call handover")["agent_id"]
+    handover = account.approved(title="On-call handover", content=HANDOVER)["agent_id"]
     build = account.claim(handover)
     service_role(
-        account.stack, "rpc/renew_build", build_id=build["id"], attempt=build["attempt"], progress=62
+        account.stack,
+        "rpc/renew_build",
+        build_id=build["id"],
+        attempt=build["attempt"],
+        progress=62,
+        message="Comparing with the last 30 days",
+        log=LOG,
     )
     in_three_days = datetime.now(UTC) + timedelta(days=3, minutes=1)
     account.receive_proposal(
@@ -79,15 +120,15 @@ def busy(account: Account) -> tuple[Account, str]:
             "Shows the draft to its owner.\n5. Sends it on Monday at nine, if the owner has agreed.",
         ),
     )
-    return account, agent_id
+    return account, agent_id, handover
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", WIDTHS)
 def test_screenshots(
-    open_page: OpenPage, busy: tuple[Account, str], tmp_path: Path, color_scheme: str, device: str
+    open_page: OpenPage, busy: tuple[Account, str, str], tmp_path: Path, color_scheme: str, device: str
 ) -> None:
-    account, agent_id = busy
+    account, agent_id, handover = busy
     directory = Path(os.environ.get("SCREENSHOTS", tmp_path))
     directory.mkdir(parents=True, exist_ok=True)
     width, height = WIDTHS[device]
@@ -120,6 +161,10 @@ def test_screenshots(
     page.goto(f"/build/{agent_id}")
     page.get_by_role("heading", name="Why").wait_for()
     picture("agent")
+    page.goto(f"/build/{handover}")
+    page.get_by_text("writing the handovers").wait_for()
+    page.get_by_text("This is the approved document").wait_for()
+    picture("agent-building")
     page.goto("/plans")
     picture("plans")
     page.get_by_role("region", name="Waiting for you").get_by_role("link").first.click()

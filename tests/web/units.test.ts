@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { commentOn, locateComment } from "../../client/src/comments";
+import { readLog } from "@/components/greenlight/agent-status/ansi";
 import { applyEdit, fromView, inView, lineEndings, toView } from "@/components/greenlight/document/bytes";
 import { editDraft, markSent, openDraft } from "@/components/greenlight/plan-review/draft";
 import { isPublishable, publishedSecrets, roleOf } from "@/lib/keys.js";
@@ -527,4 +528,65 @@ test("a variable that Next publishes holds no secret", () => {
   for (const value of [secret, "sb_secret_abc\n", "https://user:secret@example.com"])
     assert.deepEqual(publishedSecrets({ NEXT_PUBLIC_OTHER: value, OTHER: value }), ["NEXT_PUBLIC_OTHER"]);
   assert.deepEqual(publishedSecrets({ NEXT_PUBLIC_OTHER: "https://example.com", NEXT_PUBLIC_EMPTY: "" }), []);
+});
+
+const looksOf = (log: string) => readLog(log).map(({ text, className }) => [text, className]);
+const textOf = (log: string) =>
+  readLog(log)
+    .map(({ text }) => text)
+    .join("");
+
+test("a log's colours are the theme's, and go on until they end", () => {
+  assert.deepEqual(looksOf("a \x1b[31mred\nstill \x1b[1mbold\x1b[22m\x1b[39m plain"), [
+    ["a ", ""],
+    ["red\nstill ", "text-destructive"],
+    ["bold", "text-destructive font-semibold"],
+    [" plain", ""],
+  ]);
+  assert.deepEqual(looksOf("\x1b[1;3;4;92mall\x1b[mnone"), [
+    ["all", "text-success font-semibold italic underline"],
+    ["none", ""],
+  ]);
+});
+
+test("a color of many is the nearest of the theme's, however it is written", () => {
+  const colorOf = (code: string) => readLog(`\x1b[${code}mx`)[0]?.className;
+  const known: Record<string, string[]> = {
+    "text-destructive": ["31", "91", "38;5;1", "38;5;9", "38;5;196", "38;2;200;0;0", "38:2::200:0:0", "38:5:160"],
+    "text-success": ["32", "38;5;46", "38;2;10;180;60", "1;38;2;10;180;60;22"],
+    "text-warning": ["33", "38;5;214", "38;2;255;165;0"],
+    "text-info": ["34", "35", "36", "38;5;33", "38;2;0;90;255", "48;5;1;34", "48;2;31;31;31;34"],
+    "text-muted-foreground": ["90", "38;5;8"],
+    "": ["30", "37", "97", "38;5;231", "38;5;16", "38;5;240", "38;2;9;9;9", "41", "7", "8", "38", "38;5", "38;9;31"],
+  };
+  for (const [color, codes] of Object.entries(known))
+    for (const code of codes) assert.equal(colorOf(code), color, code);
+});
+
+test("of all else that is said to a terminal, a log shows the text alone", () => {
+  const link = "\x1b]8;;https://evil.example\x1b\\here\x1b]8;;\x1b\\";
+  assert.deepEqual(looksOf(`see ${link}`), [["see here", ""]]);
+  assert.equal(textOf("\x1b]0;title\x07\x1bPdevice\x1b\\\x1b[2J\x1b[?25l\x1b(Bx\x07\b\0\x7f\x85y\tz"), "xy\tz");
+  assert.equal(textOf("10 %\r 55 %\r100 %\r\ndone   \r\n\r"), "100 %\ndone\n");
+  assert.equal(textOf("<b>&lt;\n  <script>"), "<b>&lt;\n  <script>");
+});
+
+test("a sequence that was cut takes nothing with it but itself", () => {
+  const whole = "one\x1b[1;31mtwo\x1b]8;;https://example.org\x1b\\three\x1b[0mfour";
+  for (let at = 0; at <= whole.length; at++) {
+    const end = textOf(`first\n${whole.slice(0, at)}`);
+    assert.ok(`first\nonetwothreefour`.startsWith(end), JSON.stringify(end));
+    assert.ok(textOf(`${whole.slice(at)}\nlast`).endsWith("\nlast"));
+    // Also in the middle, where a builder may have written half of one.
+    assert.ok(textOf(`${whole.slice(0, at)}\nlast`).endsWith("\nlast"));
+  }
+});
+
+test("whatever a log of 64 Ki is, it is read at once", () => {
+  const parts = ["\x1b[1mx", "\x1b[", "\x1b]", "\x1b]8;;", "\x1b\0", "\r", "a\r", "\n", "\x1b[31ma\x1b[32mb", " ", "🥐"];
+  for (const part of [...parts, `\x1b[${"1;".repeat(15_000)}1m\x1b[1mx`]) {
+    const log = part.repeat(Math.ceil(65_536 / part.length)).slice(0, 65_536);
+    const pieces = readLog(log);
+    assert.ok(pieces.length <= 22_000, part);
+  }
 });

@@ -1,7 +1,7 @@
 "use client";
 
 import { listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
-import { agentStatusTexts } from "@/components/greenlight/agent-status-texts";
+import { agentStatusTexts } from "@/components/greenlight/agent-status/texts";
 import { Progress } from "@/components/greenlight/progress";
 import { Status } from "@/components/greenlight/status";
 import { Time } from "@/components/greenlight/time";

@@ -38,7 +38,7 @@ const ITEMS = [
   {
     name: "agent-status",
     title: "Agent status",
-    description: "One agent: its status, its progress, and another try.",
+    description: "One agent: its status, its build with its log, and what it made.",
     entries: ["@/components/greenlight/agent-status"],
   },
   {

@@ -3,7 +3,7 @@ import type { Metadata } from "next";
 import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
 import { EmptyNote } from "@/components/empty-note";
-import { agentStatusTexts } from "@/components/greenlight/agent-status-texts";
+import { agentStatusTexts } from "@/components/greenlight/agent-status/texts";
 import { Logo } from "@/components/logo";
 import { Page } from "@/components/page";
 import { PageTitle } from "@/components/page-title";

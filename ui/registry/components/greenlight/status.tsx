@@ -9,6 +9,7 @@ const LOOKS: Partial<Record<string, string>> = {
   building: "bg-warning/10 text-warning *:animate-pulse",
   active: GOOD,
   approved: GOOD,
+  succeeded: GOOD,
   failed: BAD,
   rejected: BAD,
   paused: PENDING,
