@@ -14,7 +14,7 @@ from greenlight.builder import terminal
 MESSAGE_LENGTH = 500
 LOG_LENGTH = 65_536
 
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
 
 
 class BuildFailed(Exception):  # noqa: N818 -- named after the status that it leads to
@@ -128,7 +128,10 @@ class Log:
     def add(self, text: str) -> None:
         """Add a text, from any thread, without what cannot be stored."""
         with self._lock:
-            self._text.write(_NOT_STORABLE.sub("\ufffd", text[-2 * LOG_LENGTH :]))
+            kept = text[-2 * LOG_LENGTH :].replace(
+                "\0", "\ufffd"
+            )  # in a pattern, a flood of it would take long
+            self._text.write(_HALVES.sub("\ufffd", kept))
             if self._text.tell() > 4 * LOG_LENGTH:
                 kept = self._text.getvalue()[-2 * LOG_LENGTH :]
                 self._text = io.StringIO()
