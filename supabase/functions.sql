@@ -2532,36 +2532,45 @@ grant execute on function public.stop_build to authenticated, service_role;
 -- for a lock, lease them as builds are leased; what was delivered is deleted. Nothing here locks two rows of the outbox
 -- and waits, so it deadlocks neither with itself nor with the deletion of a user.
 
--- What a notification says of a plan, as it is now. message is the planner's, or the builder's if it is of the agent.
--- to_jsonb() for columns that a later migration adds.
-create or replace function greenlight.notification_data(plan_id uuid, kind text)
-returns jsonb
+-- Writes an event of a plan for this subscriber, or for all if it is null; not if the plan is gone. The caller has
+-- locked the user. data is the plan as it is now; message is the planner's, or the builder's if it is of the agent.
+-- (to_jsonb() for columns that a later migration adds.)
+create or replace function greenlight.write_notification(
+    subscriber_id bigint, event_id uuid, kind text, occurred_at timestamptz, plan_id uuid
+)
+returns void
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = ''
 as $$
-declare
-    v_data jsonb;
 begin
-    select jsonb_build_object(
-        'plan_id', p.id,
-        'session_id', p.session_id,
-        'version', p.version,
-        'title', p.title,
-        'status', p.status,
-        'team_id', to_jsonb(p) -> 'team_id',
-        'proposed_by', p.proposed_by,
-        'decided_by', to_jsonb(p) -> 'decided_by',
-        'comment', p.comment,
-        'agent_id', a.id,
-        'agent_status', a.status,
-        'build_id', b.id,
-        'message', case when kind like 'agent.%' then b.message else p.message end,
-        'result', b.result
-    )
-    into v_data
+    insert into greenlight.notification (subscriber_id, event_id, kind, occurred_at, user_id, data, run_after)
+    select
+        s.id,
+        write_notification.event_id,
+        write_notification.kind,
+        write_notification.occurred_at,
+        p.user_id,
+        jsonb_build_object(
+            'plan_id', p.id,
+            'session_id', p.session_id,
+            'version', p.version,
+            'title', p.title,
+            'status', p.status,
+            'team_id', later.columns -> 'team_id',
+            'proposed_by', p.proposed_by,
+            'decided_by', later.columns -> 'decided_by',
+            'comment', p.comment,
+            'agent_id', a.id,
+            'agent_status', a.status,
+            'build_id', b.id,
+            'message', case when write_notification.kind like 'agent.%' then b.message else p.message end,
+            'result', b.result
+        ),
+        write_notification.occurred_at
     from public.plan as p
+    cross join lateral (select to_jsonb(p) as columns offset 0) as later
     left join public.agent as a
         on
             p.user_id = a.user_id
@@ -2579,40 +2588,8 @@ begin
         order by newest.finished_at desc nulls first
         limit 1
     ) as b on true
-    where p.id = notification_data.plan_id;
-
-    return v_data;
-end;
-$$;
-revoke all on function greenlight.notification_data from public, anon, authenticated, service_role;
-
--- Writes an event for these subscribers; not if the plan is gone. The caller has locked the user.
-create or replace function greenlight.write_notification(
-    subscriber_ids bigint[], event_id uuid, kind text, occurred_at timestamptz, user_id uuid, plan_id uuid
-)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_data jsonb := greenlight.notification_data(plan_id, kind);
-begin
-    if v_data is not null then
-        insert into greenlight.notification (
-            subscriber_id, event_id, kind, occurred_at, user_id, data, run_after
-        )
-        select
-            subscriber_id,
-            event_id,
-            kind,
-            occurred_at,
-            user_id,
-            v_data,
-            occurred_at
-        from unnest(subscriber_ids) as subscriber_id;
-    end if;
+    inner join greenlight.subscriber as s on coalesce(write_notification.subscriber_id, s.id) = s.id
+    where p.id = write_notification.plan_id;
 end;
 $$;
 revoke all on function greenlight.write_notification from public, anon, authenticated, service_role;
@@ -2625,21 +2602,18 @@ volatile
 security definer
 set search_path = ''
 as $$
-declare
-    v_subscribers bigint[] := array(select s.id from greenlight.subscriber as s);
-    v_kind text := tg_table_name || '.' || new.status;
 begin
-    if v_subscribers = '{}' then
+    if not exists (select from greenlight.subscriber) then
         return null;
     end if;
 
     if tg_table_name = 'plan' then
         perform greenlight.write_notification(
-            v_subscribers, gen_random_uuid(), v_kind, coalesce(new.decided_at, new.created_at), new.user_id, new.id
+            null, gen_random_uuid(), 'plan.' || new.status, coalesce(new.decided_at, new.created_at), new.id
         );
     else
         perform greenlight.write_notification(
-            v_subscribers, gen_random_uuid(), v_kind, new.updated_at, new.user_id, new.plan_id
+            null, gen_random_uuid(), 'agent.' || new.status, new.updated_at, new.plan_id
         );
     end if;
 
@@ -2677,8 +2651,7 @@ begin
             'plan.expired' as kind,
             null::interval as after,
             p.expires_at as moment,
-            p.id,
-            p.user_id
+            p.id
         from public.plan as p
         where
             p.status = 'proposed'
@@ -2691,8 +2664,7 @@ begin
             'plan.reminder',
             step.after,
             p.created_at + step.after,
-            p.id,
-            p.user_id
+            p.id
         from (
             -- Of several steps that are over, only the newest: a step lasts until the next one. In seconds, because
             -- adding a day or a month and taking it away again may end at another time.
@@ -2707,7 +2679,6 @@ begin
         cross join lateral (
             select
                 waiting.id,
-                waiting.user_id,
                 waiting.created_at
             from public.plan as waiting
             where
@@ -2736,7 +2707,7 @@ begin
         if found then
             -- The same id for each subscriber that makes this. The 8s make it a UUID of version 8 (RFC 9562).
             perform greenlight.write_notification(
-                array[v_subscriber.id],
+                v_subscriber.id,
                 overlay(
                     overlay(
                         md5(concat_ws(' ', v_due.id, v_due.kind, extract(epoch from v_due.after))) placing '8' from 13
@@ -2745,7 +2716,6 @@ begin
                 )::uuid,
                 v_due.kind,
                 v_due.moment,
-                v_due.user_id,
                 v_due.id
             );
         elsif exists (
