@@ -3,7 +3,7 @@
 The HTTP service must not have the key, and never imports this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from http.cookiejar import DefaultCookiePolicy
@@ -75,15 +75,20 @@ class Supabase:
     def rpc(self, name: str, arguments: dict[str, Any], shape: TypeAdapter[Shape]) -> Shape:
         return _parse(self._send("POST", f"{DATA}/rpc/{name}", json=arguments), shape)
 
-    def rows(self, table: str, columns: str = "*", **filters: str) -> Iterator[dict[str, Any]]:
-        """Yield all rows, page by page. A table's key is `id`."""
-        query = {"select": columns, "order": "id", "limit": str(PAGE), **filters}
+    def rows(
+        self, table: str, columns: str = "*", *, key: Sequence[str] = ("id",), **filters: str
+    ) -> Iterator[dict[str, Any]]:
+        """Yield all rows in the order of the table's key, page by page."""
+        query = {"select": columns, "order": ",".join(key), "limit": str(PAGE), **filters}
         while True:
             page = _parse(self._send("GET", f"{DATA}/{table}", params=query), _ROWS)
             if not page:
                 return
             yield from page
-            query["id"] = f"gt.{page[-1]['id']}"
+            equal = [f"{column}.eq.{page[-1][column]}" for column in key]
+            above = [f"{column}.gt.{page[-1][column]}" for column in key]
+            after = (f"and({','.join([*equal[:place], above[place]])})" for place in range(len(key)))
+            query["or"] = f"({','.join(after)})"
 
     def count(self, table: str, **filters: str) -> int:
         query = {"select": "id", "limit": "1", **filters}

@@ -1,8 +1,9 @@
 """`greenlight export`: writes all data of one user into a folder.
 
 `plan.jsonl` holds the plans and what was decided about each: by whom proposed, when decided and signed in how, with
-which comment. `agent.jsonl`, `build.jsonl` and `agent_event.jsonl` (the audit log) hold the rest, one row of the
-table a line, deleted ones included. `documents/{session}/{sha256}.md` are the documents, their hashes verified.
+which comment. `agent.jsonl`, `build.jsonl`, `build_log.jsonl` and `agent_event.jsonl` (the audit log) hold the rest,
+one row of the table a line, deleted ones included. `documents/{session}/{sha256}.md` are the documents, their hashes
+verified.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from uuid import UUID
 
@@ -22,7 +24,14 @@ from greenlight.admin import SecretSettings, Supabase, SupabaseError, connect
 from greenlight.exits import Exit
 from greenlight.settings import SettingsError, read_settings
 
-TABLES = ("plan", "agent", "build", "agent_event")
+# Each with its key.
+TABLES = {
+    "plan": ["id"],
+    "agent": ["id"],
+    "build": ["id"],
+    "build_log": ["build_id", "attempt"],
+    "agent_event": ["id"],
+}
 DOCUMENT = re.compile(rf"[0-9a-f-]{{36}}/{SESSION_ID}/[0-9a-f]{{64}}\.md")
 
 
@@ -61,10 +70,8 @@ def export(user: str, target: Path, supabase: Supabase) -> int:
     partial.mkdir(parents=True)
     counts: dict[str, int] = {}
     paths = set(stored_documents(user, supabase))
-    for table in TABLES:
-        rows = sorted(
-            supabase.rows(table, user_id=f"eq.{user}"), key=lambda row: (row["created_at"], row["id"])
-        )
+    for table, key in TABLES.items():
+        rows = sorted(supabase.rows(table, key=key, user_id=f"eq.{user}"), key=itemgetter("created_at", *key))
         counts[table] = len(rows)
         if table == "plan":
             paths |= {row["document_path"] for row in rows}

@@ -1,6 +1,6 @@
 """`greenlight build` as a process: its exit codes, its logs, its signals, and what its death costs.
 
-`SOAK=1` kills a builder at a hundred random moments instead of a few. SEED=… repeats a run.
+`SOAK=1` kills a builder at a hundred random moments instead of a few, and stops fifty builds. SEED=… repeats a run.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ import pytest
 from greenlight.builder import Job
 from local.processes import free_ports
 from tests import SOAK
-from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, reaches, until
+from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, gone, reaches, until
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Proxy, pass_on
 from tests.faults.test_calls import FAULTS
@@ -553,3 +553,65 @@ def running_command(pid: int, script: str) -> bool:
         return script in psutil.Process(pid).cmdline()
     except psutil.NoSuchProcess:
         return False
+
+
+# Stops --------------------------------------------------------------------------------------------------
+
+STOPS = 50 if SOAK else 6
+
+
+def test_stopped_at_any_moment_nothing_runs_on_and_nothing_is_published(
+    stack: RunningStack, owner: Owner, tmp_path: Path, chance: random.Random
+) -> None:
+    """Two builders with builds of any length: each is stopped before its claim, meanwhile, at its end, or too late."""
+    started = tmp_path / "started"
+    # The title says how many seconds the command takes. It leaves a process behind.
+    script = f"""
+        sleep 1000 & echo $GREENLIGHT_AGENT_ID $$ $! >> {started}
+        echo '::progress 50 Half'; sleep $GREENLIGHT_TITLE
+        echo '{{"url": "https://example.com"}}' > $GREENLIGHT_RESULT
+    """
+
+    def everything(agent: str) -> tuple[list[Any], ...]:
+        builds = owner.builds(agent)
+        logs = owner.rows("build_log", build_id=f"eq.{builds[-1]['id']}", order="attempt")
+        return [owner.agent(agent)], builds, logs, owner.rows("agent_event", agent_id=f"eq.{agent}")
+
+    def begun() -> dict[str, list[int]]:
+        lines = started.read_text().splitlines() if started.exists() else []
+        return {agent: [*map(int, pids)] for agent, *pids in map(str.split, lines)}
+
+    stopped, late = {}, []
+    with contextlib.ExitStack() as builders:
+        for _ in range(2):
+            options = {"lease_seconds": 5, "concurrency": 3, "grace": 0.2}
+            builders.enter_context(
+                builder_process(stack, tmp_path, "sh", "-c", script, flags=["--share-log"], **options)
+            )
+        for number in range(STOPS):
+            title = "1000" if number % 2 else str(chance.choice((0, 0.1, 0.3)))
+            agent = owner.approved(plan_id=f"stop{number}", title=title)["agent_id"]
+            if number % 4 == 1:  # one that is running for certain
+                until(lambda agent=agent: agent in begun())
+            time.sleep(chance.uniform(0, 0.6))
+            answer = owner.rpc("stop_build", agent_id=agent)
+            if answer.is_success:
+                stopped[agent] = everything(agent)
+            else:
+                assert answer.json()["message"] == "illegal_transition"
+                late.append(agent)
+        until(lambda: gone([pid for pids in begun().values() for pid in pids]))
+        # The builders go on.
+        last = owner.approved(plan_id="last", title="0")["agent_id"]
+        until(lambda: owner.agent(last)["status"] == "active")
+
+    assert stopped.keys() & begun().keys()  # a stop has met a command
+    for agent, then in stopped.items():
+        assert owner.status(agent)[:2] == ("failed", "cancelled")
+        assert everything(agent) == then  # nothing was written after the stop
+        (build,) = then[1]
+        assert (build["result"], build["message"]) == (None, "Stopped by the owner.")
+    for agent in [*late, last]:
+        assert owner.status(agent) == ("active", "succeeded", 1)
+        assert owner.build(agent)["result"] == {"url": "https://example.com"}
+    assert {row["id"] for row in owner.rows("agent", status="eq.active")} == {*late, last}

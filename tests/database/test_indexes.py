@@ -74,11 +74,16 @@ def seed(project: Project, users: int, plans_each: int) -> None:
             from public.agent where status = 'building'
             """
         )
+        connection.execute(
+            "insert into public.build_log (build_id, attempt, user_id, content)"
+            " select id, attempt, user_id, 'Done.' from public.build where status = 'succeeded'"
+        )
         connection.execute("alter table public.plan enable trigger user")
         connection.execute("alter table public.agent enable trigger user")
     with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
         connection.execute(
-            "vacuum analyze public.plan, public.agent, public.agent_event, public.build, storage.objects, auth.users"
+            "vacuum analyze public.plan, public.agent, public.agent_event, public.build, public.build_log,"
+            " storage.objects, auth.users"
         )
 
 
@@ -161,7 +166,7 @@ def test_each_growing_read_of_an_owner_of_thousands_is_short(project_like: Calla
     assert_short(explain(project, user, "select * from public.build where agent_id = %s", agent))
 
 
-TABLES = ("plan", "agent", "agent_event", "build")
+TABLES = ("plan", "agent", "agent_event", "build", "build_log")
 
 # Both columns of each key between our tables, as the Data API joins them.
 KEYS = {
@@ -170,6 +175,7 @@ KEYS = {
     ("plan", "build"): "a.id = b.plan_id and a.user_id = b.user_id",
     ("agent", "agent_event"): "a.id = b.agent_id and a.user_id = b.user_id",
     ("agent", "build"): "a.id = b.agent_id and a.user_id = b.user_id",
+    ("build", "build_log"): "a.id = b.build_id",
 }
 
 
@@ -195,7 +201,9 @@ def queries_of(table: str, columns: list[str]) -> Iterator[str]:
 
 def queries_of_two(outer: str, inner: str, key: str) -> Iterator[str]:
     """Yield one table embedded in the other."""
-    for join, order in itertools.product(("left", "inner"), ("a.id", "b.id", "b.created_at desc")):
+    key_of_b = "b.attempt" if inner == "build_log" else "b.id"
+    key_of_a = "a.attempt" if outer == "build_log" else "a.id"
+    for join, order in itertools.product(("left", "inner"), (key_of_a, key_of_b, "b.created_at desc")):
         yield (
             f"select * from public.{outer} a {join} join lateral (select * from public.{inner} b where {key}) b"
             f" on true order by {order} limit 1"
@@ -461,9 +469,9 @@ def test_an_agent_with_many_versions_is_deleted_restored_and_archived_like_anoth
 
         read = {}
         read["delete"] = buffers(explain(project, user, "select public.delete_agent(%s)", agent))
-        assert seen() == (0, 0, 0, 0)
+        assert seen() == (0, 0, 0, 0, 0)
         read["restore"] = buffers(explain(project, user, "select public.restore_agent(%s)", agent))
-        assert seen() == (versions, 1, 3, 2)
+        assert seen() == (versions, 1, 3, 2, 0)
         (left,) = project.rows("select count(*) from public.plan where deleted_at is not null")
         assert left["count"] == 0
         read["archive"] = buffers(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from greenlight import admin, export
@@ -38,12 +39,25 @@ def ada(adopter: Adopter) -> Account:
     account.http.post(
         "/rest/v1/rpc/delete_agent", json={"agent_id": gone["agent_id"]}, headers=account.headers
     ).raise_for_status()
+    write_logs(adopter, account)
     return account
+
+
+def write_logs(adopter: Adopter, account: Account) -> None:
+    """Of three attempts at each build."""
+    with psycopg.connect(adopter.stack.postgres.url("supabase_admin")) as database:
+        database.execute(
+            "insert into public.build_log (build_id, attempt, user_id, content)"
+            " select id, n, user_id, 'Attempt ' || n from public.build, generate_series(1, 3) as n"
+            " where user_id = %s",
+            [account.id],
+        )
 
 
 def test_rows_and_documents(adopter: Adopter, ada: Account, tmp_path: Path) -> None:
     eve = adopter.sign_up()
     eve.approve("s1", b"# Hers\n")
+    write_logs(adopter, eve)
     folder = tmp_path / "export"
     status, output = run(adopter, ada.id, folder)
     assert status == 0, output
@@ -66,6 +80,12 @@ def test_rows_and_documents(adopter: Adopter, ada: Account, tmp_path: Path) -> N
     assert {event["actor"] for event in lines(folder, "agent_event")} == {ada.id}
     assert len(lines(folder, "agent")) == 2
     assert len(lines(folder, "build")) == 3
+    logs = {(log["build_id"], log["attempt"]): log["content"] for log in lines(folder, "build_log")}
+    assert logs == {
+        (build["id"], attempt): f"Attempt {attempt}"
+        for build in lines(folder, "build")
+        for attempt in (1, 2, 3)
+    }
     every = [row for table in export.TABLES for row in lines(folder, table)]
     assert {row["user_id"] for row in every} == {ada.id}
 
