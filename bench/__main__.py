@@ -137,16 +137,19 @@ class Run:
         print("Builds in the database", flush=True)
         effort, group = self.effort, "Builds in the database"
         queue = Clone(stack, "queue", builds.QUEUED)
+        earlier = Clone(stack, "earlier", builds.QUEUED, database.EARLIER)
         builds.add_finished(large)
         builds.add_procrastinate(queue)
         for workers in builds.WORKERS:
-            rates: dict[str, list[float]] = {"few": [], "many": [], "ten": [], "jobs": []}
             acts = {
                 "few": partial(builds.builds, queue),
+                "earlier": partial(builds.builds, earlier),
                 "many": partial(builds.builds, large),
+                "one user's": partial(builds.builds, large, queue=builds.ONE_USERS_QUEUE),
                 "ten": partial(builds.builds, queue, at_a_time=10),
                 "jobs": partial(builds.jobs, queue),
             }
+            rates: dict[str, list[float]] = {name: [] for name in acts}
             for number in range(effort.rounds + 1):
                 for name in in_turn([*acts], number):
                     rate = acts[name](workers, effort.in_database)
@@ -155,16 +158,30 @@ class Run:
             at = f"{group}: claimed and finished, {workers} builder{'s' if workers > 1 else ''}"
             self.results.add(f"{at}, {builds.QUEUED:,} queued", rates["few"], "/s")
             self.results.add(f"{at}, the same beside {effort.plans:,} finished", rates["many"], "/s")
+            beside = f"{builds.ONE_USERS:,} of one user and {effort.plans:,} finished"
+            self.results.add(f"{at}, beside {beside}", rates["one user's"], "/s")
             self.results.add(f"{at}, ten claimed at a time", rates["ten"], "/s")
+            self.results.add(f"{at}, by the functions of 0.2.0", rates["earlier"], "/s")
             self.results.add(f"{at}, procrastinate's jobs", rates["jobs"], "/s")
             self.results.ratio(
                 f"{at}, time beside {effort.plans:,} finished", rates["few"], rates["many"], "<= 1.3"
             )
+            self.results.ratio(f"{at}, time beside {beside}", rates["few"], rates["one user's"], "<= 1.3")
+            self.results.ratio(f"{at}, against 0.2.0", rates["few"], rates["earlier"], ">= 0.95")
             self.results.ratio(f"{at}, against procrastinate", rates["few"], rates["jobs"], ">= 1")
             self.results.ratio(
                 f"{at}, ten claimed at a time, against procrastinate", rates["ten"], rates["jobs"]
             )
+        turns = [builds.turns(large) for _ in range(effort.rounds)]
+        self.results.add(
+            f"{group}: handed out until it is a new owner's turn, beside {builds.ONE_USERS:,} of one user and"
+            f" {builds.OTHERS:,} others",
+            turns,
+            "builds",
+            f"<= {builds.OTHERS + 2}",
+        )
         queue.drop()
+        earlier.drop()
 
     def hand_off(self, bench: Bench, user: User) -> None:
         print("Hand-off", flush=True)

@@ -6,13 +6,14 @@ moves its agent and writes the audit log; each of its jobs also writes its event
 """
 
 import hashlib
+import itertools
 import random
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import LiteralString, Self
 
@@ -48,6 +49,42 @@ QUEUE: list[LiteralString] = [
     """,
 ]
 
+# 1,000 users have one queued build each, and one user has all others.
+OTHERS = 1_000
+ONE_USERS = 100_000
+ONE_USERS_QUEUE: tuple[list[LiteralString], int] = (
+    [
+        *QUEUE[:3],
+        """
+    with owner as (select id, row_number() over (order by id) as n from auth.users),
+    waiting as (
+        select *, row_number() over (partition by user_id order by id) as n
+        from public.agent
+        where status = 'building'
+    )
+    insert into public.build (user_id, agent_id, plan_id, status, run_after)
+    select
+        case when waiting.n = 1 and owner.n between 2 and 1001 then owner.id else one.id end,
+        waiting.id, waiting.plan_id, 'queued', now()
+    from waiting join owner on owner.id = waiting.user_id join owner as one on one.n = 1
+    """,
+    ],
+    OTHERS + ONE_USERS,
+)
+NEW: LiteralString = """
+with agent as (
+    update public.agent set status = 'building'
+    where id = (
+        select id from public.agent
+        where status = 'active' and user_id not in (select user_id from public.build where finished_at is null)
+        limit 1
+    )
+    returning id, user_id, plan_id
+)
+insert into public.build (user_id, agent_id, plan_id, status, run_after)
+select user_id, id, plan_id, 'queued', now() from agent returning id
+"""
+
 CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', %s, 60)"
 FINISH: LiteralString = "select (public.finish_build(%s, %s)).status"
 
@@ -68,12 +105,18 @@ def add_finished(clone: Clone) -> None:
     clone.root.execute("vacuum (analyze, freeze) public.build")
 
 
-def builds(clone: Clone, workers: int, count: int, at_a_time: int = 1) -> float:
-    """Return how many builds per second these workers claim and finish, with 10,000 queued at the start.
+def builds(
+    clone: Clone,
+    workers: int,
+    count: int,
+    at_a_time: int = 1,
+    queue: tuple[Sequence[LiteralString], int] = (QUEUE, QUEUED),
+) -> float:
+    """Return how many builds per second these workers claim and finish, with this queue at the start.
 
     Each finish is a call of its own; a claim takes `at_a_time`, as a builder with that `--concurrency` does.
     """
-    _replica(clone, QUEUE, QUEUED)
+    _replica(clone, *queue)
 
     def work(connection: Connection) -> None:
         for build in connection.execute(CLAIM, (at_a_time,), prepare=True).fetchall():
@@ -82,12 +125,30 @@ def builds(clone: Clone, workers: int, count: int, at_a_time: int = 1) -> float:
                 raise RuntimeError(f"not finished: {row}")
 
     def connect() -> Connection:
-        connection = clone.connect("authenticator", autocommit=True)
-        connection.execute("set role service_role")
-        connection.execute("""select set_config('request.jwt.claims', '{"role": "service_role"}', false)""")
-        return connection
+        return builder(clone)
 
     return at_a_time * _rate(connect, work, workers, count // at_a_time)
+
+
+def turns(clone: Clone) -> float:
+    """Return how many builds are handed out until it is the turn of a new one, whose owner has no other."""
+    _replica(clone, *ONE_USERS_QUEUE)
+    with clone.root.transaction():
+        clone.root.execute("set local session_replication_role = replica")
+        new = clone.root.execute(NEW).fetchone()
+    with builder(clone) as connection:
+        for claims in itertools.count(1):
+            ((build, _),) = connection.execute(CLAIM, (1,), prepare=True).fetchall()
+            if new == (build,):
+                return claims
+    raise RuntimeError("not handed out")
+
+
+def builder(clone: Clone) -> Connection:
+    connection = clone.connect("authenticator", autocommit=True)
+    connection.execute("set role service_role")
+    connection.execute("""select set_config('request.jwt.claims', '{"role": "service_role"}', false)""")
+    return connection
 
 
 def add_procrastinate(clone: Clone) -> None:
@@ -118,7 +179,7 @@ def jobs(clone: Clone, workers: int, count: int) -> float:
     return _rate(connect, work, workers, count)
 
 
-def _replica(clone: Clone, statements: list[LiteralString], count: int) -> None:
+def _replica(clone: Clone, statements: Sequence[LiteralString], count: int) -> None:
     with clone.root.transaction():
         clone.root.execute("set local session_replication_role = replica")
         for statement in statements:

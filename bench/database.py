@@ -10,18 +10,23 @@ import random
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psutil
 import psycopg
 from psycopg import sql
 
+from local import ROOT
 from local.stack import Stack
 
 Connection = psycopg.Connection[Any]
+# Of 0.2.0.
+EARLIER = sorted((ROOT / "supabase/migrations").glob("*.sql"))[:6]
+
 # Users are the same in both sizes; only their number grows.
 PLANS_PER_USER = 200
 TURN = 10
@@ -166,14 +171,24 @@ def give_memory(stack: Stack) -> None:
 
 
 class Clone:
-    """A copy of the migrated database, to which there must be no other connection."""
+    """A copy of the migrated database, to which there must be no other connection, or one with fewer migrations."""
 
-    def __init__(self, stack: Stack, name: str, plans: int) -> None:
+    def __init__(self, stack: Stack, name: str, plans: int, migrations: Iterable[Path] = ()) -> None:
         self._stack = stack
         self.name = name
+        create = (
+            "create database {} template template0" if migrations else "create database {} template postgres"
+        )
         with psycopg.connect(stack.postgres.url("supabase_admin"), autocommit=True) as admin:
-            admin.execute(sql.SQL("create database {} template postgres").format(sql.Identifier(name)))
+            admin.execute(sql.SQL(create).format(sql.Identifier(name)))
         self.root = self.connect("supabase_admin", autocommit=True)
+        if migrations:
+            self.root.execute((ROOT / "local/platform.sql").read_bytes())
+            self.root.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(name)))
+        for migration in migrations:
+            with self.root.transaction():
+                self.root.execute("set local role postgres")
+                self.root.execute(migration.read_bytes())
         size = {"users": plans // PLANS_PER_USER, "each": PLANS_PER_USER}
         for statement in SEED:
             self.root.execute(statement, size if "%(" in statement else None)

@@ -226,10 +226,8 @@ declare
     v_now timestamptz := clock_timestamp();
     v_lease_end timestamptz;
     v_build public.build;
+    v_owners bigint[] := '{}';
     v_last bigint;
-    v_due integer;
-    v_first bigint;
-    v_next bigint;
     v_claim public.build_claim;
 begin
     if (char_length(worker) between 1 and 200) is not true then
@@ -280,43 +278,43 @@ begin
 
     -- One at a time, because each is of another owner, and may be locked.
     for v_number in 1..max_builds loop
-        v_last := pg_sequence_last_value('greenlight.last_owner');
-
-        select
-            count(*),
-            min(due.owner),
-            min(due.owner) filter (where due.owner > v_last)
-        into v_due, v_first, v_next
-        from (
-            select uuid_hash_extended(b.user_id, 0) as owner
-            from public.build as b
-            where
-                b.status in ('queued', 'running')
-                and b.run_after <= v_now
-                and b.attempt < b.max_attempts
-            order by b.run_after
-            limit 16
-        ) as due;
-
-        exit when v_due = 0;
-
-        -- These are all: go to the next owner of one, however many builds are not due.
-        if v_due < 16 then
-            v_last := coalesce(v_next, v_first) - 1;
+        -- The owners of 16 that are due; these are looked at again when 15 of them may be gone.
+        if cardinality(v_owners) < 16 or v_number % 16 = 0 then
+            v_owners := array(
+                select uuid_hash_extended(due.user_id, 0)
+                from public.build as due
+                where
+                    due.status in ('queued', 'running')
+                    and due.run_after <= v_now
+                    and due.attempt < due.max_attempts
+                order by due.run_after
+                limit 16
+            );
+            exit when v_owners = '{}';
         end if;
 
-        update public.build as b
-        set
-            status = 'running',
-            attempt = b.attempt + 1,
-            run_after = v_lease_end,
-            worker = claim_builds.worker,
-            progress = null,
-            started_at = v_now
-        from public.plan as p
-        where
-            b.id = coalesce(
-                (
+        v_last := pg_sequence_last_value('greenlight.last_owner');
+
+        -- If these are all, go straight to the next of them, however many builds are not due.
+        if cardinality(v_owners) < 16 then
+            select coalesce(min(owner) filter (where owner > v_last), min(owner)) - 1
+            into v_last
+            from unnest(v_owners) as owner;
+        end if;
+
+        -- From there to the end, or else from the beginning.
+        foreach v_last in array array[v_last, (-9223372036854775808)::bigint] loop
+            update public.build as b
+            set
+                status = 'running',
+                attempt = b.attempt + 1,
+                run_after = v_lease_end,
+                worker = claim_builds.worker,
+                progress = null,
+                started_at = v_now
+            from public.plan as p
+            where
+                b.id = (
                     select due.id
                     from public.build as due
                     where
@@ -329,41 +327,29 @@ begin
                         due.run_after
                     limit 1
                     for no key update skip locked
-                ),
-                -- Round to the beginning.
-                (
-                    select due.id
-                    from public.build as due
-                    where
-                        due.status in ('queued', 'running')
-                        and due.run_after <= v_now
-                        and due.attempt < due.max_attempts
-                    order by
-                        uuid_hash_extended(due.user_id, 0),
-                        due.run_after
-                    limit 1
-                    for no key update skip locked
                 )
-            )
-            and p.id = b.plan_id
-        returning
-            b.id,
-            b.attempt,
-            b.agent_id,
-            b.plan_id,
-            b.user_id,
-            p.session_id,
-            p.version,
-            p.title,
-            p.document_path,
-            p.document_sha256,
-            b.run_after,
-            b.max_attempts,
-            p.comment,
-            p.comments
-        into v_claim;
+                and p.id = b.plan_id
+            returning
+                b.id,
+                b.attempt,
+                b.agent_id,
+                b.plan_id,
+                b.user_id,
+                p.session_id,
+                p.version,
+                p.title,
+                p.document_path,
+                p.document_sha256,
+                b.run_after,
+                b.max_attempts,
+                p.comment,
+                p.comments
+            into v_claim;
 
-        exit when not found;
+            exit when found;
+        end loop;
+
+        exit when v_claim.build_id is null;
 
         v_last := setval('greenlight.last_owner', uuid_hash_extended(v_claim.user_id, 0));
         return next v_claim;

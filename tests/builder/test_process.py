@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -581,18 +582,25 @@ def test_stopped_at_any_moment_nothing_runs_on_and_nothing_is_published(
         lines = started.read_text().splitlines() if started.exists() else []
         return {agent: [*map(int, pids)] for agent, *pids in map(str.split, lines)}
 
+    def has_begun(agent: str) -> bool:
+        return agent in begun()
+
     stopped, late = {}, []
     with contextlib.ExitStack() as builders:
         for _ in range(2):
-            options = {"lease_seconds": 5, "concurrency": 3, "grace": 0.2}
-            builders.enter_context(
-                builder_process(stack, tmp_path, "sh", "-c", script, flags=["--share-log"], **options)
+            process = builder_process(
+                *(stack, tmp_path, "sh", "-c", script),
+                flags=["--share-log"],
+                lease_seconds=5,
+                concurrency=3,
+                grace=0.2,
             )
+            builders.enter_context(process)
         for number in range(STOPS):
             title = "1000" if number % 2 else str(chance.choice((0, 0.1, 0.3)))
             agent = owner.approved(plan_id=f"stop{number}", title=title)["agent_id"]
             if number % 4 == 1:  # one that is running for certain
-                until(lambda agent=agent: agent in begun())
+                until(partial(has_begun, agent))
             time.sleep(chance.uniform(0, 0.6))
             answer = owner.rpc("stop_build", agent_id=agent)
             if answer.is_success:

@@ -105,6 +105,17 @@ def test_what_is_no_object_or_too_large_is_no_result(project: Project, result: o
     assert project.rows("select result from public.build") == [{"result": None}]
 
 
+@pytest.mark.parametrize("result", ['{"x": "\\u0000"}', '{"x": "\\ud800"}', '{"x": 1', '{"x": 1e400000}'])
+def test_what_jsonb_cannot_hold_is_refused_by_postgres(project: Project, result: str) -> None:
+    """A NUL, half of a surrogate pair, half of an object, a number without end: the build can still be finished."""
+    claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
+    before = project.everything()
+    with pytest.raises(psycopg.errors.DataError):
+        project.finish(claimed, result=result)
+    assert project.everything() == before
+    assert project.finish(claimed, result='{"x": 1}')["status"] == "active"
+
+
 def test_the_result_is_there_when_the_agent_becomes_active(project: Project) -> None:
     """A trigger of the project's own reads it, in the same transaction."""
     claimed = project.claim_agent(project.store_and_approve(project.new_user())["agent_id"])
