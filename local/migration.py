@@ -78,7 +78,9 @@ FUNCTION = re.compile(
 )
 
 # Made by hand in a migration, empty, and not in functions.sql: the project replaces them.
-THEIRS = ("greenlight.viewer_teams", "greenlight.approver_teams", "greenlight.approver_emails")
+THEIRS = {
+    f"greenlight.{name}" for name in ("viewer_teams", "approver_teams", "approver_emails", "display_name")
+}
 
 NAMES: LiteralString = """
     select 'relation' as kind, relname as name from pg_class where relnamespace = 'public'::regnamespace
@@ -130,7 +132,7 @@ def _write(path: Path, name: str) -> list[str]:
         drops = "".join(
             f"drop function {signature.replace(',', ', ')};\n"
             for signature, row in before.items()
-            if after[signature]["xmin"] == row["xmin"] and row["name"] not in {*later, *THEIRS}
+            if after[signature]["xmin"] == row["xmin"] and row["name"] not in later | THEIRS
         )
         _execute(database, drops + "".join(match[0] for match in functions))
         after = _functions(database)

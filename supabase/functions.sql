@@ -7,10 +7,12 @@
 -- from a parameter; a user_id parameter is checked against it.
 --
 -- Locks are taken in this order: user, session, agent, plan, build. So no two calls can deadlock, nor a call with the
--- deletion of a user, which begins at the user's row too. The session lock is for calls that add, decide on or remove a
--- plan, the lock of the agent's row for calls that depend on the agent or change it. There are two exceptions.
--- claim_builds() begins at the build, and never waits for a lock. And the share lock on the plan that a foreign key
--- takes, of an event or a build, may come last: it waits for deletes only, which lock the user or the agent first.
+-- deletion of a user, which begins at the user's row too. The user is the owner of what the call is about: the row of
+-- an approver is not locked, because one call's second user could be another call's first. The session lock is for
+-- calls that add, decide on or remove a plan, the lock of the agent's row for calls that depend on the agent or change
+-- it. There are two exceptions. claim_builds() begins at the build, and never waits for a lock. And the share lock on
+-- the plan that a foreign key takes, of an event or a build, may come last: it waits for deletes only, which lock the
+-- user or the agent first.
 --
 -- Functions that a click calls are plpgsql even if they are one statement: before Postgres 18, a function in SQL that
 -- fixes its search_path is planned again at each call. Variables begin with v_.
@@ -41,6 +43,8 @@ begin
         values
         ('not_authenticated', 'PT401', 'Sign in and retry with a fresh access token.'),
         ('human_required', 'PT403', 'The user has to do this in their own session, signed in, not through an OAuth client.'),
+        ('step_up_required', 'PT403', 'Verify the second factor or sign in again, then retry with the new access token.'),
+        ('approver_required', 'PT403', 'Let an approver of the team do this; plan_teams() names the caller''s teams.'),
         ('agent_not_found', 'PT404', 'Check the id; agents of other users and purged agents are not found.'),
         ('plan_not_found', 'PT404', 'Check session_id and version: the user has no such plan.'),
         ('build_not_found', 'PT404', 'Stop the work. The build was deleted with its user or agent.'),
@@ -65,6 +69,7 @@ begin
         ),
         ('invalid_expires_at', 'PT422', 'Use a finite time in the future, or leave it out.'),
         ('invalid_user_id', 'PT422', 'As a user, leave user_id out. As the service role, name an existing user.'),
+        ('invalid_team_id', 'PT422', 'Leave team_id out, or name the session''s team, in which the caller must be.'),
         ('invalid_comment', 'PT422', 'Use 1 to 4,000 characters, not only white space.'),
         ('invalid_comments', 'PT422', 'Use 1 to 200 objects with start, end, exact and body, as the documentation says.'),
         ('invalid_message', 'PT422', 'Use 1 to 4,000 characters, not only white space, or leave it out.'),
@@ -221,9 +226,26 @@ end;
 $$;
 revoke all on function greenlight.caller from public, anon, authenticated, service_role;
 
+-- Whether a user may act: null if there is no such user, false if Supabase Auth has deleted (softly) or banned them.
+create or replace function greenlight.is_active(user_id uuid)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        select u.deleted_at is null and (u.banned_until > now()) is not true
+        from auth.users as u
+        where u.id = user_id
+    );
+end;
+$$;
+revoke all on function greenlight.is_active from public, anon, authenticated, service_role;
+
 -- Locks a user's row: the account cannot be deleted before the end of the transaction, and its deletion waits here,
--- before it has locked anything of ours. Returns whether the user may act: null if there is no such user, false if
--- Supabase Auth has deleted (softly) or banned them.
+-- before it has locked anything of ours. Returns what is_active() does.
 create or replace function greenlight.lock_user(user_id uuid)
 returns boolean
 language plpgsql
@@ -245,8 +267,30 @@ end;
 $$;
 revoke all on function greenlight.lock_user from public, anon, authenticated, service_role;
 
--- Returns the calling user, whose row it locks, or refuses with not_authenticated.
-create or replace function greenlight.require_user()
+-- Returns the calling user, or refuses with not_authenticated. Locks nothing.
+create or replace function greenlight.check_user()
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := auth.uid();
+begin
+    if greenlight.is_active(v_user) is not true then
+        perform greenlight.refuse(
+            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
+        );
+    end if;
+
+    return v_user;
+end;
+$$;
+revoke all on function greenlight.check_user from public, anon, authenticated, service_role;
+
+-- As check_user(), and locks the user's row if the call is about what they own: owner_id is null, or the user.
+create or replace function greenlight.require_user(owner_id uuid default null)
 returns uuid
 language plpgsql
 volatile
@@ -256,10 +300,8 @@ as $$
 declare
     v_user uuid := auth.uid();
 begin
-    if greenlight.lock_user(v_user) is not true then
-        perform greenlight.refuse(
-            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
-        );
+    if owner_id <> v_user or greenlight.lock_user(v_user) is not true then
+        return greenlight.check_user();
     end if;
 
     return v_user;
@@ -269,7 +311,7 @@ revoke all on function greenlight.require_user from public, anon, authenticated,
 
 -- As require_user(), and refuses with human_required what is not the human: an OAuth client and, as
 -- greenlight.setting says, an anonymous user and a token without a session. Any is_anonymous but false and null counts.
-create or replace function greenlight.require_human()
+create or replace function greenlight.require_human(owner_id uuid)
 returns uuid
 language plpgsql
 volatile
@@ -277,7 +319,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_user();
+    v_user uuid := greenlight.require_user(owner_id);
     v_client jsonb := greenlight.untrusted_client();
     v_claims jsonb := greenlight.claims();
     v_setting greenlight.setting;
@@ -313,8 +355,58 @@ end;
 $$;
 revoke all on function greenlight.require_human from public, anon, authenticated, service_role;
 
+-- As require_human(), for a decision: the token also has to be as strong and as fresh as greenlight.setting says.
+-- Supabase Auth writes amr at the sign-in and when a factor is verified, and not at a refresh. A token hook may write
+-- anything there: what is not an object with a time counts as none.
+create or replace function greenlight.require_decider(owner_id uuid)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := greenlight.require_human(owner_id);
+    v_claims jsonb := greenlight.claims();
+    v_setting greenlight.setting;
+    v_signed_in numeric;
+begin
+    select *
+    into v_setting
+    from greenlight.setting;
+
+    if v_setting.decision_aal = 'aal2' and (v_claims ->> 'aal' in ('aal2', 'aal3')) is not true then
+        perform greenlight.refuse(
+            'step_up_required', 'The project asks for a second factor (aal2) to decide, and the token has none.'
+        );
+    end if;
+
+    if v_setting.decision_max_age is not null then
+        select max((method -> 'timestamp')::numeric)
+        into v_signed_in
+        from jsonb_array_elements(
+            case jsonb_typeof(v_claims -> 'amr') when 'array' then v_claims -> 'amr' else '[]' end
+        ) as method
+        where jsonb_typeof(method -> 'timestamp') = 'number';
+
+        if (v_signed_in >= extract(epoch from clock_timestamp() - v_setting.decision_max_age)) is not true then
+            perform greenlight.refuse(
+                'step_up_required',
+                format(
+                    'The project asks for a sign-in within %s before a decision, and the token has none.',
+                    v_setting.decision_max_age
+                )
+            );
+        end if;
+    end if;
+
+    return v_user;
+end;
+$$;
+revoke all on function greenlight.require_decider from public, anon, authenticated, service_role;
+
 -- Returns the calling human, or null for the service role.
-create or replace function greenlight.human_or_service_role()
+create or replace function greenlight.human_or_service_role(owner_id uuid)
 returns uuid
 language plpgsql
 volatile
@@ -326,7 +418,7 @@ begin
         return null;
     end if;
 
-    return greenlight.require_human();
+    return greenlight.require_human(owner_id);
 end;
 $$;
 revoke all on function greenlight.human_or_service_role from public, anon, authenticated, service_role;
@@ -366,6 +458,167 @@ begin
 end;
 $$;
 revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
+
+-- Teams are the project's own. Its functions greenlight.viewer_teams() and greenlight.approver_teams() say in which the
+-- caller is: a migration made them once, empty, and nothing writes them again.
+
+-- The teams whose plans and agents the caller may read. An array, so that a policy asks once a statement.
+create or replace function greenlight.readable_teams()
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    return array(
+        select greenlight.viewer_teams()
+        union
+        select greenlight.approver_teams()
+    );
+end;
+$$;
+revoke all on function greenlight.readable_teams from public, anon, authenticated, service_role;
+grant execute on function greenlight.readable_teams to authenticated;
+
+-- What hides a row of another user from their team: that its agent is deleted. (Agent's own policy would ask for the
+-- teams a second time.)
+create or replace function greenlight.is_deleted(agent_id uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from public.agent as a
+        where
+            a.id = agent_id
+            and a.deleted_at is not null
+    );
+end;
+$$;
+revoke all on function greenlight.is_deleted from public, anon, authenticated, service_role;
+grant execute on function greenlight.is_deleted to authenticated;
+
+create or replace function greenlight.is_session_deleted(user_id uuid, session_id text)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from public.agent as a
+        where
+            a.user_id = is_session_deleted.user_id
+            and a.session_id = is_session_deleted.session_id
+            and a.deleted_at is not null
+    );
+end;
+$$;
+revoke all on function greenlight.is_session_deleted from public, anon, authenticated, service_role;
+grant execute on function greenlight.is_session_deleted to authenticated;
+
+-- What the calling user is in this team: approver, viewer, or null for neither. Without a team it is null.
+create or replace function greenlight.role_in(team_id uuid)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return case
+        when team_id is null then null
+        when team_id in (select greenlight.approver_teams()) then 'approver'
+        when team_id in (select greenlight.viewer_teams()) then 'viewer'
+    end;
+end;
+$$;
+revoke all on function greenlight.role_in from public, anon, authenticated, service_role;
+
+-- The newest plan of a session, which has its team. Returns null if there is none.
+create or replace function greenlight.newest_plan(user_id uuid, session_id text)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_plan public.plan;
+begin
+    select *
+    into v_plan
+    from public.plan as p
+    where
+        p.user_id = newest_plan.user_id
+        and p.session_id = newest_plan.session_id
+    order by p.version desc
+    limit 1;
+
+    return v_plan;
+end;
+$$;
+revoke all on function greenlight.newest_plan from public, anon, authenticated, service_role;
+
+-- Refuses a caller who may not decide on this version (approves: or not approve it). Asked before the session's lock,
+-- so that no stranger can hold the lock, and again under it, because a caller may leave the team while they wait.
+create or replace function greenlight.check_decider(
+    user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_own boolean := user_id = owner_id;
+    v_team uuid := (greenlight.newest_plan(owner_id, session_id)).team_id;
+    v_role text := greenlight.role_in(v_team);
+    v_setting greenlight.setting;
+begin
+    if not v_own then
+        perform greenlight.check_user();
+
+        if v_role is null then
+            perform greenlight.refuse('plan_not_found', 'There is no such session, or the caller may not read it.');
+        end if;
+    end if;
+
+    if v_team is not null and v_role is distinct from 'approver' then
+        perform greenlight.refuse(
+            'approver_required', format('The plan is of team %s, and the caller is not one of its approvers.', v_team)
+        );
+    end if;
+
+    if v_own then
+        select *
+        into v_setting
+        from greenlight.setting;
+
+        if v_team is not null and not v_setting.self_approval then
+            perform greenlight.refuse(
+                'approver_required',
+                format('The plan is the caller''s own: another approver of team %s decides.', v_team)
+            );
+        end if;
+
+        if v_team is null and approves and v_setting.require_team then
+            perform greenlight.refuse(
+                'approver_required', 'The plan has no team, and greenlight.setting.require_team is true.'
+            );
+        end if;
+    elsif (greenlight.find_plan(owner_id, session_id, version)).id is null then
+        perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_decider from public, anon, authenticated, service_role;
 
 -- Part 3: arguments ------------------------------------------------------------------------------------------
 -- Each raises on the first invalid argument. Null is invalid unless a comment says otherwise.
@@ -722,9 +975,54 @@ end;
 $$;
 revoke all on function greenlight.lock_session_agent from public, anon, authenticated, service_role;
 
--- Locks an agent of this owner, who is locked already. Without an owner (the service role) it is any agent, and its
--- owner is locked first.
-create or replace function greenlight.lock_agent(agent_id uuid, owner_id uuid)
+-- Returns whose agent this is, or null if there is no such agent: before any lock.
+create or replace function greenlight.owner_of(agent_id uuid)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        select a.user_id
+        from public.agent as a
+        where a.id = agent_id
+    );
+end;
+$$;
+revoke all on function greenlight.owner_of from public, anon, authenticated, service_role;
+
+-- Refuses a caller who is not an approver of the agent's team: as for an unknown agent, if they may not read it.
+create or replace function greenlight.check_approver(agent public.agent)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_role text := greenlight.role_in(agent.team_id);
+begin
+    perform greenlight.check_user();
+
+    if v_role is null then
+        perform greenlight.refuse('agent_not_found', 'There is no such agent.');
+    end if;
+
+    if v_role <> 'approver' then
+        perform greenlight.refuse(
+            'approver_required',
+            format('The agent is of team %s, and the caller is not one of its approvers.', agent.team_id)
+        );
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_approver from public, anon, authenticated, service_role;
+
+-- Locks an agent for a caller who owns it, and is locked already; who is an approver of its team; or null, the service
+-- role, for whom it is any agent. The owner is locked first.
+create or replace function greenlight.lock_agent(agent_id uuid, user_id uuid)
 returns public.agent
 language plpgsql
 volatile
@@ -734,24 +1032,42 @@ as $$
 declare
     v_agent public.agent;
 begin
-    if owner_id is null then
-        perform
-        from auth.users as u
-        inner join public.agent as a on u.id = a.user_id
-        where a.id = lock_agent.agent_id
-        for key share of u;
-    end if;
-
     select *
     into v_agent
     from public.agent as a
     where
         a.id = lock_agent.agent_id
-        and (owner_id is null or a.user_id = owner_id)
+        and a.user_id = lock_agent.user_id
     for no key update;
 
-    if v_agent.id is null then
+    if found then
+        return v_agent;
+    end if;
+
+    select *
+    into v_agent
+    from public.agent as a
+    where a.id = lock_agent.agent_id;
+
+    -- Before the locks, so that no stranger can hold them, and again under them.
+    if user_id is not null then
+        perform greenlight.check_approver(v_agent);
+    end if;
+
+    perform greenlight.lock_user(v_agent.user_id);
+
+    select *
+    into v_agent
+    from public.agent as a
+    where a.id = lock_agent.agent_id
+    for no key update;
+
+    if not found then
         perform greenlight.refuse('agent_not_found', 'There is no such agent.');
+    end if;
+
+    if user_id is not null then
+        perform greenlight.check_approver(v_agent);
     end if;
 
     return v_agent;
@@ -1047,11 +1363,12 @@ begin
         v_role := greenlight.actor_role();
 
         insert into public.agent_event (
-            user_id, agent_id, plan_id, kind, from_status, to_status,
+            user_id, team_id, agent_id, plan_id, kind, from_status, to_status,
             version, document_sha256, actor, actor_role, created_at
         )
         select
             new.user_id,
+            new.team_id,
             new.id,
             new.plan_id,
             v_kind,
@@ -1070,6 +1387,28 @@ begin
 end;
 $$;
 revoke all on function greenlight.record_event from public, anon, authenticated, service_role;
+
+-- An agent is of its plan's team, for good. (A foreign key would not see a null.)
+create or replace function greenlight.keep_team()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if
+        new.team_id is distinct from (select p.team_id from public.plan as p where p.id = new.plan_id)
+        or (tg_op = 'UPDATE' and new.team_id is distinct from old.team_id)
+    then
+        raise exception 'an agent is of its plan''s team, for good'
+            using errcode = 'insufficient_privilege';
+    end if;
+
+    return new;
+end;
+$$;
+revoke all on function greenlight.keep_team from public, anon, authenticated, service_role;
 
 -- The one rule of builds, enforced only here: an agent that is building and not deleted has exactly one open build, of
 -- its current plan; any other agent has none. So every function just updates the agent.
@@ -1114,9 +1453,10 @@ begin
                 b.agent_id = new.id
                 and b.status in ('queued', 'running')
         ) then
-            insert into public.build (user_id, agent_id, plan_id, max_attempts)
+            insert into public.build (user_id, team_id, agent_id, plan_id, max_attempts)
             select
                 new.user_id,
+                new.team_id,
                 new.id,
                 new.plan_id,
                 s.max_attempts
@@ -1238,6 +1578,7 @@ create or replace function greenlight.insert_plan(
     document_sha256 text,
     document_url text,
     status text,
+    team_id uuid,
     expires_at timestamptz default null,
     message text default null,
     comment text default null,
@@ -1256,7 +1597,7 @@ declare
 begin
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, status,
-        proposed_by, expires_at, message, decided_at, decided_aal, decided_via, comment, comments
+        team_id, proposed_by, expires_at, message, decided_at, decided_by, decided_aal, decided_via, comment, comments
     )
     values (
         user_id,
@@ -1268,10 +1609,12 @@ begin
         document_sha256,
         document_url,
         status,
+        team_id,
         case when not v_decided then v_caller end,
         expires_at,
         message,
         case when v_decided then clock_timestamp() end,
+        case when v_decided then auth.uid() end,
         case when v_decided then greenlight.claims() ->> 'aal' end,
         case when v_decided then v_caller end,
         comment,
@@ -1293,13 +1636,15 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_user boolean := greenlight.actor_role() <> 'service_role';
     v_plan public.plan;
 begin
     update public.plan as p
     set
         status = decision,
         decided_at = clock_timestamp(),
-        decided_aal = case when greenlight.actor_role() <> 'service_role' then greenlight.claims() ->> 'aal' end,
+        decided_by = case when v_user then auth.uid() end,
+        decided_aal = case when v_user then greenlight.claims() ->> 'aal' end,
         decided_via = greenlight.caller(),
         comment = write_decision.comment,
         comments = write_decision.comments
@@ -1319,7 +1664,8 @@ create or replace function greenlight.propose_plan(
     document_url text,
     expires_at timestamptz,
     user_id uuid,
-    message text
+    message text,
+    team_id uuid
 )
 returns public.plan_proposal
 language plpgsql
@@ -1331,6 +1677,7 @@ declare
     v_user uuid := greenlight.user_or_named(user_id, active => true);
     v_path text;
     v_newest integer;
+    v_team uuid := team_id;
     v_agent public.agent;
     v_plan public.plan;
     v_refused public.plan;
@@ -1372,6 +1719,25 @@ begin
         perform greenlight.refuse('invalid_expires_at', 'expires_at is not in the future, or not finite.');
     end if;
 
+    -- A session keeps the team of its first plan. Who has left the team sends nothing more into its inbox.
+    if v_newest is not null then
+        v_team := (greenlight.find_plan(v_user, session_id, v_newest)).team_id;
+    end if;
+
+    if team_id <> v_team or (team_id is not null and v_team is null) then
+        perform greenlight.refuse(
+            'invalid_team_id', format('The session has %s.', coalesce('the team ' || v_team, 'no team'))
+        );
+    end if;
+
+    if v_team is not null and greenlight.actor_role() <> 'service_role' and greenlight.role_in(v_team) is null then
+        perform greenlight.refuse('invalid_team_id', format('The caller is not in team %s.', v_team));
+    end if;
+
+    if v_team is null and (select s.require_team from greenlight.setting as s) then
+        perform greenlight.refuse('invalid_team_id', 'There is no team, and greenlight.setting.require_team is true.');
+    end if;
+
     -- A document that a human refused cannot be proposed again unchanged. (What they sent back after it had expired, they
     -- ask for again.) Later versions are decided later, so the newest decision is the one with the highest version.
     select *
@@ -1403,7 +1769,8 @@ begin
     end if;
 
     v_plan := greenlight.insert_plan(
-        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', expires_at, message
+        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', v_team, expires_at,
+        message
     );
     return (v_plan.id, version, v_plan.status, true)::public.plan_proposal;
 end;
@@ -1419,7 +1786,8 @@ create or replace function public.propose_plan(
     document_url text,
     expires_at timestamptz default null,
     user_id uuid default null,
-    message text default null
+    message text default null,
+    team_id uuid default null
 )
 returns public.plan_proposal
 language plpgsql
@@ -1429,12 +1797,13 @@ set search_path = ''
 as $$
 begin
     return greenlight.propose_plan(
-        session_id, version, title, document_sha256, document_url, expires_at, user_id, message
+        session_id, version, title, document_sha256, document_url, expires_at, user_id, message, team_id
     );
 end;
 $$;
 comment on function public.propose_plan is
-'Proposes the stored document of a planning session to its user, who approves it, rejects it or requests changes. '
+'Proposes the stored document of a planning session to its user or, with a team_id, to the approvers of that team, who '
+'approve it, reject it or request changes. A session keeps the team of its first plan. '
 'An undecided earlier proposal is superseded. The same session, version and hash again is a replay: created is false '
 'and status is its current status. message is what the planner says to the human. Only the service role names a '
 'user_id.';
@@ -1448,7 +1817,8 @@ create or replace function greenlight.approve_plan(
     document_sha256 text,
     document_url text,
     comment text,
-    comments jsonb
+    comments jsonb,
+    user_id uuid
 )
 returns public.plan_approval
 language plpgsql
@@ -1457,20 +1827,22 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_human();
+    v_owner uuid := coalesce(user_id, auth.uid());
+    v_user uuid := greenlight.require_decider(v_owner);
     v_path text;
     v_newest integer;
     v_comments jsonb;
+    v_team uuid;
     v_agent public.agent;
     v_plan public.plan;
 begin
     perform greenlight.check_version(session_id, version);
 
     if title is not null then
-        perform greenlight.check_title(v_user, session_id, version, title);
+        perform greenlight.check_title(v_owner, session_id, version, title);
     end if;
 
-    v_path := greenlight.check_document(v_user, session_id, document_sha256, document_url);
+    v_path := greenlight.check_document(v_owner, session_id, document_sha256, document_url);
 
     if comment is not null then
         perform greenlight.check_comment(comment);
@@ -1479,11 +1851,12 @@ begin
     if comments is not null then
         v_comments := greenlight.check_comments(comments);
     end if;
-    v_newest := greenlight.lock_session(v_user, session_id);
+
+    v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => true);
 
     if v_newest is not null then
-        v_agent := greenlight.lock_session_agent(v_user, session_id);
-        v_plan := greenlight.find_plan(v_user, session_id, version);
+        v_agent := greenlight.lock_session_agent(v_owner, session_id);
+        v_plan := greenlight.find_plan(v_owner, session_id, version);
     end if;
 
     -- A replay.
@@ -1510,8 +1883,8 @@ begin
     end if;
 
     if v_plan.id is null and (title is null or document_url is null) then
-        perform greenlight.check_title(v_user, session_id, version, title);
-        perform greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
+        perform greenlight.check_title(v_owner, session_id, version, title);
+        perform greenlight.check_document(v_owner, session_id, document_sha256, coalesce(document_url, ''));
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
@@ -1520,12 +1893,13 @@ begin
     where p.id = v_agent.plan_id;
 
     if v_newest < version then
-        perform greenlight.supersede_proposal(v_user, session_id, v_newest);
+        perform greenlight.supersede_proposal(v_owner, session_id, v_newest);
     end if;
 
     if v_plan.id is null then
+        v_team := (greenlight.find_plan(v_owner, session_id, v_newest)).team_id;
         v_plan := greenlight.insert_plan(
-            v_user, session_id, version, title, v_path, document_sha256, document_url, 'approved',
+            v_owner, session_id, version, title, v_path, document_sha256, document_url, 'approved', v_team,
             comment => comment, comments => v_comments
         );
     else
@@ -1534,8 +1908,8 @@ begin
     end if;
 
     if v_agent.id is null then
-        insert into public.agent (user_id, session_id, plan_id, name)
-        values (v_user, session_id, v_plan.id, left(v_plan.title, 200))
+        insert into public.agent (user_id, team_id, session_id, plan_id, name)
+        values (v_owner, v_plan.team_id, session_id, v_plan.id, left(v_plan.title, 200))
         returning * into v_agent;
     else
         update public.agent as a
@@ -1560,7 +1934,8 @@ create or replace function public.approve_plan(
     document_sha256 text default null,
     document_url text default null,
     comment text default null,
-    comments jsonb default null
+    comments jsonb default null,
+    user_id uuid default null
 )
 returns public.plan_approval
 language plpgsql
@@ -1569,20 +1944,50 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.approve_plan(session_id, version, title, document_sha256, document_url, comment, comments);
+    return greenlight.approve_plan(
+        session_id, version, title, document_sha256, document_url, comment, comments, user_id
+    );
 end;
 $$;
 comment on function public.approve_plan is
 'Approves a version of a planning session: the plan, its agent, the event and the build, together or not at all. For a '
 'proposed version session_id, version and document_sha256 are enough; otherwise all five are needed. The same session, '
 'version and hash again is a replay: the same answer, created is false, nothing is written. comment, and comments on '
-'passages, are a note for the builder. Humans only.';
+'passages, are a note for the builder. An approver of the session''s team names its owner (user_id), and approves what '
+'was proposed only. Humans only.';
 revoke all on function public.approve_plan from public, anon, authenticated, service_role;
 grant execute on function public.approve_plan to authenticated;
 
--- Decides on a proposal of the user, who is locked already.
+-- Locks the session in which a user decides, and its owner, if that is another user. Returns its newest version.
+create or replace function greenlight.lock_for_decision(
+    user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
+)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_newest integer;
+begin
+    perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+
+    if user_id <> owner_id then
+        perform greenlight.lock_user(owner_id);
+    end if;
+
+    v_newest := greenlight.lock_session(owner_id, session_id);
+    perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+
+    return v_newest;
+end;
+$$;
+revoke all on function greenlight.lock_for_decision from public, anon, authenticated, service_role;
+
+-- Decides on a proposal, whose session is locked already.
 create or replace function greenlight.decide_plan(
-    user_id uuid, session_id text, version integer, decision text, comment text, comments jsonb
+    user_id uuid, session_id text, version integer, newest integer, decision text, comment text, comments jsonb
 )
 returns public.plan
 language plpgsql
@@ -1591,7 +1996,6 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_newest integer := greenlight.lock_session(user_id, session_id);
     v_plan public.plan;
 begin
     perform greenlight.lock_session_agent(user_id, session_id);
@@ -1617,7 +2021,7 @@ begin
     end if;
 
     if v_plan.status <> 'proposed' then
-        perform greenlight.refuse_closed(v_plan, null, version, v_newest);
+        perform greenlight.refuse_closed(v_plan, null, version, newest);
     end if;
 
     return greenlight.write_decision(v_plan.id, decision, comment, comments);
@@ -1626,7 +2030,7 @@ $$;
 revoke all on function greenlight.decide_plan from public, anon, authenticated, service_role;
 
 create or replace function greenlight.request_changes(
-    session_id text, version integer, comment text, comments jsonb
+    session_id text, version integer, comment text, comments jsonb, user_id uuid
 )
 returns public.plan
 language plpgsql
@@ -1635,8 +2039,10 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_human();
+    v_owner uuid := coalesce(user_id, auth.uid());
+    v_user uuid := greenlight.require_decider(v_owner);
     v_comments jsonb;
+    v_newest integer;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
@@ -1646,14 +2052,19 @@ begin
         perform greenlight.refuse('invalid_comment', 'There is neither a comment nor a comment on a passage.');
     end if;
 
-    return greenlight.decide_plan(v_user, session_id, version, 'changes_requested', comment, v_comments);
+    v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
+    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'changes_requested', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.request_changes from public, anon, authenticated, service_role;
 grant execute on function greenlight.request_changes to authenticated;
 
 create or replace function public.request_changes(
-    session_id text, version integer, comment text default null, comments jsonb default null
+    session_id text,
+    version integer,
+    comment text default null,
+    comments jsonb default null,
+    user_id uuid default null
 )
 returns public.plan
 language plpgsql
@@ -1662,17 +2073,19 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.request_changes(session_id, version, comment, comments);
+    return greenlight.request_changes(session_id, version, comment, comments, user_id);
 end;
 $$;
 comment on function public.request_changes is
 'Sends a proposed plan back to its planner, with a comment that says what to change, comments on passages, or both. '
-'Final; the planner proposes a higher version. Humans only. The same again is a no-op; with other words it is '
-'plan_decided.';
+'Final; the planner proposes a higher version. An approver of the session''s team names its owner (user_id). Humans '
+'only. The same again is a no-op; with other words it is plan_decided.';
 revoke all on function public.request_changes from public, anon, authenticated, service_role;
 grant execute on function public.request_changes to authenticated;
 
-create or replace function greenlight.reject_plan(session_id text, version integer, comment text, comments jsonb)
+create or replace function greenlight.reject_plan(
+    session_id text, version integer, comment text, comments jsonb, user_id uuid
+)
 returns public.plan
 language plpgsql
 volatile
@@ -1680,20 +2093,27 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_human();
+    v_owner uuid := coalesce(user_id, auth.uid());
+    v_user uuid := greenlight.require_decider(v_owner);
     v_comments jsonb;
+    v_newest integer;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
     v_comments := greenlight.check_comments(comments);
-    return greenlight.decide_plan(v_user, session_id, version, 'rejected', comment, v_comments);
+    v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
+    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'rejected', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.reject_plan from public, anon, authenticated, service_role;
 grant execute on function greenlight.reject_plan to authenticated;
 
 create or replace function public.reject_plan(
-    session_id text, version integer, comment text default null, comments jsonb default null
+    session_id text,
+    version integer,
+    comment text default null,
+    comments jsonb default null,
+    user_id uuid default null
 )
 returns public.plan
 language plpgsql
@@ -1702,12 +2122,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return greenlight.reject_plan(session_id, version, comment, comments);
+    return greenlight.reject_plan(session_id, version, comment, comments, user_id);
 end;
 $$;
 comment on function public.reject_plan is
-'Rejects a proposed plan, with a comment and comments on passages if there are any. Final. Humans only. The same again '
-'is a no-op; with other words it is plan_decided.';
+'Rejects a proposed plan, with a comment and comments on passages if there are any. Final. An approver of the '
+'session''s team names its owner (user_id). Humans only. The same again is a no-op; with other words it is '
+'plan_decided.';
 revoke all on function public.reject_plan from public, anon, authenticated, service_role;
 grant execute on function public.reject_plan to authenticated;
 
@@ -1722,7 +2143,9 @@ declare
     v_user uuid := greenlight.user_or_named(user_id, active => false);
 begin
     perform greenlight.check_version(session_id, version);
-    return greenlight.decide_plan(v_user, session_id, version, 'withdrawn', null, null);
+    return greenlight.decide_plan(
+        v_user, session_id, version, greenlight.lock_session(v_user, session_id), 'withdrawn', null, null
+    );
 end;
 $$;
 revoke all on function greenlight.withdraw_plan from public, anon, authenticated, service_role;
@@ -1745,6 +2168,112 @@ comment on function public.withdraw_plan is
 revoke all on function public.withdraw_plan from public, anon, authenticated, service_role;
 grant execute on function public.withdraw_plan to authenticated, service_role;
 
+create or replace function greenlight.plan_teams()
+returns setof public.plan_team
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    perform greenlight.check_user();
+
+    return query
+    select
+        t.id,
+        bool_or(t.may_decide),
+        bool_or(t.may_decide and s.self_approval)
+    from (
+        select viewer.id, false from greenlight.viewer_teams() as viewer (id)
+        union all
+        select approver.id, true from greenlight.approver_teams() as approver (id)
+    ) as t (id, may_decide)
+    cross join greenlight.setting as s
+    where t.id is not null
+    group by t.id
+    order by t.id;
+end;
+$$;
+revoke all on function greenlight.plan_teams from public, anon, authenticated, service_role;
+grant execute on function greenlight.plan_teams to authenticated;
+
+create or replace function public.plan_teams()
+returns setof public.plan_team
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select * from greenlight.plan_teams();
+end;
+$$;
+comment on function public.plan_teams is
+'The caller''s teams: whether they may decide on its plans, and on those that are their own. Of the user: an OAuth '
+'client''s token decides nothing.';
+revoke all on function public.plan_teams from public, anon, authenticated, service_role;
+grant execute on function public.plan_teams to authenticated;
+
+-- The project's own greenlight.display_name() says what these users are called.
+create or replace function greenlight.display_names(user_ids uuid[])
+returns setof public.display_name
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    perform greenlight.check_user();
+
+    return query
+    select
+        person.id,
+        greenlight.display_name(person.id)
+    from unnest(user_ids) as person (id)
+    order by person.id;
+end;
+$$;
+revoke all on function greenlight.display_names from public, anon, authenticated, service_role;
+grant execute on function greenlight.display_names to authenticated;
+
+-- Reads as the caller: of people whom no plan or event shows them they get no name.
+create or replace function public.display_names(plan_ids uuid[])
+returns setof public.display_name
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select *
+    from greenlight.display_names(
+        array(
+            select p.user_id from public.plan as p
+            where p.id = any(plan_ids)
+
+            union
+            select p.decided_by from public.plan as p
+            where
+                p.id = any(plan_ids)
+                and p.decided_by is not null
+
+            union
+            select e.actor from public.agent_event as e
+            where
+                e.plan_id = any(plan_ids)
+                and e.actor is not null
+        )
+    );
+end;
+$$;
+comment on function public.display_names is
+'What the people of these plans are called: their owners, who decided, who changed their agents. name is null where '
+'the project''s greenlight.display_name() gives none.';
+revoke all on function public.display_names from public, anon, authenticated, service_role;
+grant execute on function public.display_names to authenticated;
+
 -- Part 7: agents ---------------------------------------------------------------------------------------------
 
 -- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), stop_build() and
@@ -1757,14 +2286,14 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_owner uuid := greenlight.human_or_service_role();
+    v_user uuid := greenlight.human_or_service_role(greenlight.owner_of(agent_id));
     v_agent public.agent;
 begin
     if (to_status in ('building', 'active', 'paused', 'archived', 'failed')) is not true then
         perform greenlight.refuse('invalid_status', 'to_status must be building, active, paused, failed or archived.');
     end if;
 
-    v_agent := greenlight.lock_agent(agent_id, v_owner);
+    v_agent := greenlight.lock_agent(agent_id, v_user);
 
     perform greenlight.refuse_deleted(v_agent);
 
@@ -1820,11 +2349,11 @@ end;
 $$;
 comment on function public.transition_agent is
 'Pauses, resumes or archives an agent; archived is final. If it already has the status, nothing happens. For the '
-'owner (humans only) and the service role.';
+'owner and the approvers of its team (humans only), and the service role.';
 revoke all on function public.transition_agent from public, anon, authenticated, service_role;
 grant execute on function public.transition_agent to authenticated, service_role;
 
--- Deletes (deleted) or restores (not deleted) an agent of the caller and every plan of its session, together. Only the
+-- Deletes (deleted) or restores (not deleted) an agent and every plan of its session, together. Only the
 -- newest 1,000 plans are marked; plan's policy hides the others by their agent.
 create or replace function greenlight.set_deleted(agent_id uuid, deleted boolean)
 returns public.agent
@@ -1834,7 +2363,8 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.require_human());
+    v_user uuid := greenlight.require_human(greenlight.owner_of(agent_id));
+    v_agent public.agent := greenlight.lock_agent(agent_id, v_user);
     v_deleted_at timestamptz := case when deleted then clock_timestamp() end;
 begin
     if (v_agent.deleted_at is not null) = deleted then
@@ -1876,8 +2406,8 @@ begin
 end;
 $$;
 comment on function public.delete_agent is
-'Deletes an agent of the caller and every plan of its session, softly: restore_agent() brings them back until '
-'the retention time is over. Humans only. Repeats are no-ops.';
+'Deletes an agent of the caller, or of a team in which they decide, and every plan of its session, softly: '
+'restore_agent() brings them back until the retention time is over. Humans only. Repeats are no-ops.';
 revoke all on function public.delete_agent from public, anon, authenticated, service_role;
 grant execute on function public.delete_agent to authenticated;
 
@@ -1893,8 +2423,8 @@ begin
 end;
 $$;
 comment on function public.restore_agent is
-'Brings back a deleted agent of the caller and every plan of its session. An agent that was building is queued for '
-'building again. Humans only. Repeats are no-ops.';
+'Brings back a deleted agent of the caller, or of a team in which they decide, and every plan of its session. An agent '
+'that was building is queued for building again. Humans only. Repeats are no-ops.';
 revoke all on function public.restore_agent from public, anon, authenticated, service_role;
 grant execute on function public.restore_agent to authenticated;
 
@@ -1906,24 +2436,13 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Not require_user(): a read takes no lock.
-    if not exists (
-        select from auth.users as u
-        where
-            u.id = (select auth.uid())
-            and u.deleted_at is null
-            and (u.banned_until > now()) is not true
-    ) then
-        perform greenlight.refuse(
-            'not_authenticated', 'The token has no user, or the user no longer exists or is banned.'
-        );
-    end if;
+    perform greenlight.check_user();
 
     return query
     select *
     from public.agent as a
     where
-        a.user_id = (select auth.uid())
+        (a.user_id = (select auth.uid()) or a.team_id = any(array(select greenlight.approver_teams())))
         and a.deleted_at is not null
     order by a.deleted_at desc, a.id;
 end;
@@ -1941,7 +2460,8 @@ as $$
     select * from greenlight.deleted_agents();
 $$;
 comment on function public.deleted_agents is
-'The caller''s deleted agents, newest first: what restore_agent() can still bring back.';
+'The deleted agents of the caller, and of the teams in which they decide, newest first: what restore_agent() can still '
+'bring back.';
 revoke all on function public.deleted_agents from public, anon, authenticated, service_role;
 grant execute on function public.deleted_agents to authenticated;
 
@@ -2084,7 +2604,8 @@ begin
                 b.run_after,
                 b.max_attempts,
                 p.comment,
-                p.comments
+                p.comments,
+                p.team_id
             into v_claim;
 
             exit when found;
@@ -2166,8 +2687,8 @@ begin
         return;
     end if;
 
-    insert into public.build_log (build_id, attempt, user_id, content)
-    values (build.id, build.attempt, build.user_id, v_content)
+    insert into public.build_log (build_id, attempt, user_id, team_id, content)
+    values (build.id, build.attempt, build.user_id, build.team_id, v_content)
     on conflict on constraint build_log_pkey do update
     set content = excluded.content;
 end;
@@ -2410,7 +2931,8 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_agent public.agent := greenlight.lock_agent(agent_id, greenlight.human_or_service_role());
+    v_user uuid := greenlight.human_or_service_role(greenlight.owner_of(agent_id));
+    v_agent public.agent := greenlight.lock_agent(agent_id, v_user);
 begin
     perform greenlight.refuse_deleted(v_agent);
 
@@ -2447,8 +2969,8 @@ begin
 end;
 $$;
 comment on function public.retry_build is
-'Builds a failed agent again, from its current plan. If it is building, nothing happens. For the owner (humans only) '
-'and the service role.';
+'Builds a failed agent again, from its current plan. If it is building, nothing happens. For the owner and the '
+'approvers of its team (humans only), and the service role.';
 revoke all on function public.retry_build from public, anon, authenticated, service_role;
 grant execute on function public.retry_build to authenticated, service_role;
 
@@ -2461,8 +2983,8 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_owner uuid := greenlight.human_or_service_role();
-    v_agent public.agent := greenlight.lock_agent(agent_id, v_owner);
+    v_user uuid := greenlight.human_or_service_role(greenlight.owner_of(agent_id));
+    v_agent public.agent := greenlight.lock_agent(agent_id, v_user);
 begin
     perform greenlight.refuse_deleted(v_agent);
 
@@ -2479,7 +3001,11 @@ begin
     update public.build as b
     set
         status = 'cancelled',
-        message = case when v_owner is null then 'Stopped by the service.' else 'Stopped by the owner.' end,
+        message = case
+            when v_user is null then 'Stopped by the service.'
+            when v_user = v_agent.user_id then 'Stopped by the owner.'
+            else 'Stopped by an approver.'
+        end,
         finished_at = clock_timestamp()
     where
         b.agent_id = v_agent.id
@@ -2509,7 +3035,8 @@ end;
 $$;
 comment on function public.stop_build is
 'Stops the build of an agent that is building: the build is cancelled, its attempt has no effect any more, and the '
-'agent is failed. Of a failed agent nothing happens. For the owner (humans only) and the service role.';
+'agent is failed. Of a failed agent nothing happens. For the owner and the approvers of its team (humans only), and '
+'the service role.';
 revoke all on function public.stop_build from public, anon, authenticated, service_role;
 grant execute on function public.stop_build to authenticated, service_role;
 
@@ -3343,6 +3870,63 @@ grant execute on function public.purge_notifications to service_role;
 
 -- Part 11: installation --------------------------------------------------------------------------------------
 
+-- Tries one of the project's own functions that say who is in which team: as some of its users, and as one that does
+-- not exist, who must be in none. Returns the slowest answer in milliseconds, whether that stranger is in a team, and
+-- the error, if there is one.
+create or replace function greenlight.probe_teams(name text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_claims text := current_setting('request.jwt.claims', true);
+    v_user uuid;
+    v_begin timestamptz;
+    v_slowest numeric := 0;
+    v_count bigint;
+    v_stranger boolean := false;
+    v_error text;
+begin
+    for v_user in
+        select null
+
+        union all
+        (
+            select u.id
+            from auth.users as u
+            order by u.id
+            limit 5
+        )
+    loop
+        perform set_config(
+            'request.jwt.claims',
+            jsonb_build_object('role', 'authenticated', 'sub', coalesce(v_user, gen_random_uuid()))::text,
+            true
+        );
+        v_begin := clock_timestamp();
+
+        begin
+            execute format('select count(*) from greenlight.%I()', name) into v_count;
+            v_stranger := v_stranger or (v_user is null and v_count > 0);
+        exception
+            when others then
+                v_error := sqlerrm;
+        end;
+
+        v_slowest := greatest(v_slowest, extract(epoch from clock_timestamp() - v_begin) * 1000);
+    end loop;
+
+    perform set_config('request.jwt.claims', coalesce(v_claims, ''), true);
+
+    return jsonb_build_object(
+        'milliseconds', round(v_slowest, 1), 'stranger_is_in', v_stranger, 'error', v_error
+    );
+end;
+$$;
+revoke all on function greenlight.probe_teams from public, anon, authenticated, service_role;
+
 -- What `greenlight doctor` compares with what this version installs. `objects` has everything of ours, and for most of
 -- it the statement that makes it; `facts` is the rest of what it looks at.
 create or replace function greenlight.installation()
@@ -3373,6 +3957,9 @@ as $$
             )
     ),
 
+    -- In greenlight, for the project to replace, and to grant.
+    their_function (name) as (values ('viewer_teams'), ('approver_teams'), ('approver_emails'), ('display_name')),
+
     -- Those in public have a namesake in greenlight, which they call.
     our_function as (
         select
@@ -3380,7 +3967,10 @@ as $$
             p.oid::regprocedure::text as name
         from pg_catalog.pg_proc as p
         where
-            p.pronamespace = 'greenlight'::regnamespace
+            (
+                p.pronamespace = 'greenlight'::regnamespace
+                and p.proname not in (select t.name from their_function as t)
+            )
             or (
                 p.pronamespace = 'public'::regnamespace
                 and p.proname in (
@@ -3521,21 +4111,17 @@ as $$
         union all
         select
             'function ' || f.name,
-            case
-                -- The project replaces these.
-                when f.proname in ('viewer_teams', 'approver_teams', 'approver_emails') then 'the project''s own'
-                else md5(
-                    concat_ws(
-                        ' ',
-                        pg_get_function_arguments(f.oid),
-                        pg_get_function_result(f.oid),
-                        f.provolatile,
-                        f.prosecdef,
-                        f.proconfig,
-                        replace(f.prosrc, E'\r', '')
-                    )
+            md5(
+                concat_ws(
+                    ' ',
+                    pg_get_function_arguments(f.oid),
+                    pg_get_function_result(f.oid),
+                    f.provolatile,
+                    f.prosecdef,
+                    f.proconfig,
+                    replace(f.prosrc, E'\r', '')
                 )
-            end
+            )
         from our_function as f
 
         union all
@@ -3608,6 +4194,26 @@ as $$
                     from greenlight.notification as n
                     where n.subscriber_id = s.id
                 ) as outbox
+            ),
+            'teams',
+            (
+                select
+                    jsonb_object_agg(
+                        t.name,
+                        case when p.oid is not null then greenlight.probe_teams(t.name) || jsonb_build_object(
+                            'replaced', p.prosrc <> 'begin return; end;',
+                            'volatile', p.provolatile = 'v',
+                            'definer', p.prosecdef,
+                            'search_path', exists (
+                                select from unnest(p.proconfig) as setting
+                                where setting like 'search\_path=%'
+                            )
+                        ) end
+                    )
+                from their_function as t
+                left join pg_catalog.pg_proc as p
+                    on t.name = p.proname and p.pronamespace = 'greenlight'::regnamespace and p.pronargs = 0
+                where t.name in ('viewer_teams', 'approver_teams')
             ),
             -- A Custom Access Token Hook: Supabase Auth may execute it, and it turns one jsonb into another.
             'hooks',

@@ -5,7 +5,10 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-drop policy if exists greenlight_own_only on storage.objects;
+drop policy if exists greenlight_insert_own_only on storage.objects;
+drop policy if exists greenlight_delete_own_only on storage.objects;
+drop policy if exists greenlight_select_signed_in on storage.objects;
+drop policy if exists greenlight_select_readable on storage.objects;
 drop policy if exists greenlight_no_update on storage.objects;
 drop policy if exists greenlight_select_own on storage.objects;
 drop policy if exists greenlight_insert_own on storage.objects;
@@ -20,15 +23,17 @@ greenlight.keep_bucket()
 cascade;
 
 drop function if exists
-public.propose_plan(text, integer, text, text, text, timestamptz, uuid, text),
-public.approve_plan(text, integer, text, text, text, text, jsonb),
-public.request_changes(text, integer, text, jsonb),
-public.reject_plan(text, integer, text, jsonb),
+public.propose_plan(text, integer, text, text, text, timestamptz, uuid, text, uuid),
+public.approve_plan(text, integer, text, text, text, text, jsonb, uuid),
+public.request_changes(text, integer, text, jsonb, uuid),
+public.reject_plan(text, integer, text, jsonb, uuid),
 public.withdraw_plan(text, integer, uuid),
 public.transition_agent(uuid, text),
 public.delete_agent(uuid),
 public.restore_agent(uuid),
 public.deleted_agents(),
+public.plan_teams(),
+public.display_names(uuid[]),
 public.claim_builds(text, integer, integer),
 public.renew_build(uuid, integer, integer, text, integer, text),
 public.finish_build(uuid, integer, jsonb, text),
@@ -69,11 +74,12 @@ begin
 end;
 $$;
 
--- These policies read one of the views, which read the tables.
+-- These policies call our functions, or read one of the views, which read the tables.
 drop policy if exists select_own on public.plan;
 drop policy if exists select_own on public.agent_event;
 drop policy if exists select_own on public.build_log;
 drop policy if exists select_own on public.build;
+drop policy if exists select_own on public.agent;
 
 drop view if exists
 greenlight.closed_plan,
@@ -96,7 +102,9 @@ drop type if exists
 public.plan_approval,
 public.plan_proposal,
 public.build_claim,
-public.notification_claim;
+public.notification_claim,
+public.plan_team,
+public.display_name;
 
 -- The other functions go after the tables, whose triggers and constraints call them.
 do $$

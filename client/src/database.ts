@@ -12,6 +12,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -24,6 +25,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id: string;
         };
@@ -35,6 +37,7 @@ export type Database = {
           plan_id?: string;
           session_id?: string;
           status?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id?: string;
         };
@@ -59,6 +62,7 @@ export type Database = {
           id: number;
           kind: string;
           plan_id: string;
+          team_id: string | null;
           to_status: string;
           user_id: string;
           version: number;
@@ -74,6 +78,7 @@ export type Database = {
           id?: never;
           kind: string;
           plan_id: string;
+          team_id?: string | null;
           to_status: string;
           user_id: string;
           version: number;
@@ -88,6 +93,7 @@ export type Database = {
           id?: never;
           kind?: string;
           plan_id?: string;
+          team_id?: string | null;
           to_status?: string;
           user_id?: string;
           version?: number;
@@ -124,6 +130,7 @@ export type Database = {
           run_after: string;
           started_at: string | null;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
           worker: string | null;
@@ -143,6 +150,7 @@ export type Database = {
           run_after?: string;
           started_at?: string | null;
           status?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id: string;
           worker?: string | null;
@@ -161,6 +169,7 @@ export type Database = {
           run_after?: string;
           started_at?: string | null;
           status?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id?: string;
           worker?: string | null;
@@ -188,6 +197,7 @@ export type Database = {
           build_id: string;
           content: string;
           created_at: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -197,6 +207,7 @@ export type Database = {
           build_id: string;
           content: string;
           created_at?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id: string;
         };
@@ -205,6 +216,7 @@ export type Database = {
           build_id?: string;
           content?: string;
           created_at?: string;
+          team_id?: string | null;
           updated_at?: string;
           user_id?: string;
         };
@@ -225,6 +237,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_by: string | null;
           decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
@@ -237,6 +250,7 @@ export type Database = {
           proposed_by: string | null;
           session_id: string;
           status: string;
+          team_id: string | null;
           title: string;
           updated_at: string;
           user_id: string;
@@ -249,6 +263,7 @@ export type Database = {
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
+          decided_by?: string | null;
           decided_via?: string | null;
           deleted_at?: string | null;
           document_id: string;
@@ -261,6 +276,7 @@ export type Database = {
           proposed_by?: string | null;
           session_id: string;
           status?: string;
+          team_id?: string | null;
           title: string;
           updated_at?: string;
           user_id: string;
@@ -272,6 +288,7 @@ export type Database = {
           created_at?: string;
           decided_aal?: string | null;
           decided_at?: string | null;
+          decided_by?: string | null;
           decided_via?: string | null;
           deleted_at?: string | null;
           document_id?: string;
@@ -284,6 +301,7 @@ export type Database = {
           proposed_by?: string | null;
           session_id?: string;
           status?: string;
+          team_id?: string | null;
           title?: string;
           updated_at?: string;
           user_id?: string;
@@ -304,6 +322,7 @@ export type Database = {
           document_url?: string;
           session_id: string;
           title?: string;
+          user_id?: string;
           version: number;
         };
         Returns: Database["public"]["CompositeTypes"]["plan_approval"];
@@ -344,6 +363,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -364,12 +384,23 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         }[];
         SetofOptions: {
           from: "*";
           to: "agent";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      display_names: {
+        Args: { plan_ids: string[] };
+        Returns: Database["public"]["CompositeTypes"]["display_name"][];
+        SetofOptions: {
+          from: "*";
+          to: "display_name";
           isOneToOne: false;
           isSetofReturn: true;
         };
@@ -390,6 +421,7 @@ export type Database = {
           run_after: string;
           started_at: string | null;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
           worker: string | null;
@@ -421,6 +453,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -442,6 +475,16 @@ export type Database = {
           name: string;
         }[];
       };
+      plan_teams: {
+        Args: Record<PropertyKey, never>;
+        Returns: Database["public"]["CompositeTypes"]["plan_team"][];
+        SetofOptions: {
+          from: "*";
+          to: "plan_team";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       propose_plan: {
         Args: {
           document_sha256: string;
@@ -449,6 +492,7 @@ export type Database = {
           expires_at?: string;
           message?: string;
           session_id: string;
+          team_id?: string;
           title: string;
           user_id?: string;
           version: number;
@@ -466,13 +510,14 @@ export type Database = {
       purge_deleted_agents: { Args: { batch_size?: number; deleted_before: string }; Returns: number };
       purge_notifications: { Args: { batch_size?: number; before: string }; Returns: number };
       reject_plan: {
-        Args: { comment?: string; comments?: Json; session_id: string; version: number };
+        Args: { comment?: string; comments?: Json; session_id: string; user_id?: string; version: number };
         Returns: {
           comment: string | null;
           comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_by: string | null;
           decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
@@ -485,6 +530,7 @@ export type Database = {
           proposed_by: string | null;
           session_id: string;
           status: string;
+          team_id: string | null;
           title: string;
           updated_at: string;
           user_id: string;
@@ -520,6 +566,7 @@ export type Database = {
           run_after: string;
           started_at: string | null;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
           worker: string | null;
@@ -532,13 +579,14 @@ export type Database = {
         };
       };
       request_changes: {
-        Args: { comment?: string; comments?: Json; session_id: string; version: number };
+        Args: { comment?: string; comments?: Json; session_id: string; user_id?: string; version: number };
         Returns: {
           comment: string | null;
           comments: Json | null;
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_by: string | null;
           decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
@@ -551,6 +599,7 @@ export type Database = {
           proposed_by: string | null;
           session_id: string;
           status: string;
+          team_id: string | null;
           title: string;
           updated_at: string;
           user_id: string;
@@ -573,6 +622,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -593,6 +643,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -613,6 +664,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -633,6 +685,7 @@ export type Database = {
           plan_id: string;
           session_id: string;
           status: string;
+          team_id: string | null;
           updated_at: string;
           user_id: string;
         };
@@ -651,6 +704,7 @@ export type Database = {
           created_at: string;
           decided_aal: string | null;
           decided_at: string | null;
+          decided_by: string | null;
           decided_via: string | null;
           deleted_at: string | null;
           document_id: string;
@@ -663,6 +717,7 @@ export type Database = {
           proposed_by: string | null;
           session_id: string;
           status: string;
+          team_id: string | null;
           title: string;
           updated_at: string;
           user_id: string;
@@ -695,6 +750,11 @@ export type Database = {
         max_attempts: number | null;
         comment: string | null;
         comments: Json | null;
+        team_id: string | null;
+      };
+      display_name: {
+        user_id: string | null;
+        name: string | null;
       };
       notification_claim: {
         notification_id: number | null;
@@ -719,6 +779,11 @@ export type Database = {
         version: number | null;
         status: string | null;
         created: boolean | null;
+      };
+      plan_team: {
+        team_id: string | null;
+        may_decide: boolean | null;
+        may_decide_own: boolean | null;
       };
     };
   };

@@ -4,6 +4,8 @@ import type { PostgrestError } from "@supabase/supabase-js";
 export type DatabaseErrorCode =
   | "not_authenticated"
   | "human_required"
+  | "step_up_required"
+  | "approver_required"
   | "agent_not_found"
   | "plan_not_found"
   | "build_not_found"
@@ -27,6 +29,7 @@ export type DatabaseErrorCode =
   | "invalid_comment"
   | "invalid_comments"
   | "invalid_message"
+  | "invalid_team_id"
   | "invalid_status"
   | "invalid_worker"
   | "invalid_max_builds"

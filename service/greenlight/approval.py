@@ -60,14 +60,19 @@ async def propose(
     *,
     expires_in_seconds: int | None = None,
     message: str | None = None,
+    team_id: str | None = None,
 ) -> ProposePlanResponse:
-    """Propose the document to the user. A repeat gets the proposal's current status."""
+    """Propose the document to the user, or to their team. A repeat gets the proposal's current status."""
     expires_at = None
     if expires_in_seconds is not None:
         expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
-    call = partial(upstream.propose, expires_at=expires_at, message=message)
+    call = partial(upstream.propose, expires_at=expires_at, message=message, team_id=team_id)
     url, proposed = await submit(submission, upstream, call)
-    review_url = upstream.settings.review_url(submission.session_id)
+    if upstream.settings.ui_url and not (proposed.created and proposed.version == 1):
+        # The session's first plan has the team that was named. Of others it is the session's.
+        plan = await upstream.plan(proposed.plan_id)
+        team_id = plan.team_id if plan else None
+    review_url = upstream.settings.review_url(submission.session_id, upstream.user.id if team_id else None)
     return ProposePlanResponse(document_url=url, review_url=review_url, **proposed.model_dump())
 
 

@@ -27,6 +27,7 @@ from greenlight.settings import Settings, SettingsError, read_settings
 MAX_SKEW_SECONDS = 10
 
 SHOWN = 8  # how many names are listed
+SLOW_MILLISECONDS = 5  # for a function that is part of every read
 YOUNG = timedelta(hours=24)  # such a document may be about to be approved
 
 REPAIR = "Run `greenlight doctor --repair` in the project and push: it writes a migration that fixes this."
@@ -43,6 +44,7 @@ RPCS = {
         "expires_at",
         "user_id",
         "message",
+        "team_id",
     ),
     "approve_plan": (
         "session_id",
@@ -52,14 +54,17 @@ RPCS = {
         "document_url",
         "comment",
         "comments",
+        "user_id",
     ),
-    "request_changes": ("session_id", "version", "comment", "comments"),
-    "reject_plan": ("session_id", "version", "comment", "comments"),
+    "request_changes": ("session_id", "version", "comment", "comments", "user_id"),
+    "reject_plan": ("session_id", "version", "comment", "comments", "user_id"),
     "withdraw_plan": ("session_id", "version", "user_id"),
     "transition_agent": ("agent_id", "to_status"),
     "delete_agent": ("agent_id",),
     "restore_agent": ("agent_id",),
     "deleted_agents": (),
+    "plan_teams": (),
+    "display_names": ("plan_ids",),
     "claim_builds": ("worker", "max_builds", "lease_seconds"),
     "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds", "log"),
     "finish_build": ("build_id", "attempt", "result", "log"),
@@ -279,6 +284,7 @@ def _facts(facts: dict[str, Any]) -> Iterator[Finding]:
     told = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     yield Finding(f"Project's settings: {told}")
     yield from _subscribers(facts["subscribers"])
+    yield from _teams(facts["teams"])
     if not facts["sessions_name_the_client"]:
         yield Finding(
             "OAuth clients: auth.sessions does not name them here, so only the claim client_id of a token does",
@@ -316,6 +322,53 @@ def _subscribers(subscribers: list[dict[str, Any]]) -> Iterator[Finding]:
             yield Finding(
                 f"Notifications: {one['failed']} of {one['name']} could not be delivered, and are not tried again",
                 "Read why: select message, * from greenlight.notification where status = 'failed'",
+                warning=True,
+            )
+
+
+def _teams(functions: dict[str, dict[str, Any] | None]) -> Iterator[Finding]:
+    """Tell what the project says of its teams, and what is wrong with how it says it."""
+    replaced = [f"{name}()" for name, facts in sorted(functions.items()) if facts and facts["replaced"]]
+    if replaced:
+        yield Finding(f"Teams: the project's own {' and '.join(replaced)}")
+    else:
+        yield Finding("Teams: none; viewer_teams() and approver_teams() are as they were installed")
+    for name, facts in sorted(functions.items()):
+        function = f"Teams: greenlight.{name}()"
+        if facts is None:
+            yield Finding(
+                f"{function} is missing, so reads of plans fail",
+                "Create it again, by your own migration: docs/teams.md has it.",
+            )
+            continue
+        if facts["error"]:
+            yield Finding(
+                f"{function} fails, and reads of plans with it: {facts['error']}",
+                "It must never raise: docs/teams.md has examples.",
+            )
+        if facts["stranger_is_in"]:
+            yield Finding(
+                f"{function} puts a user that does not exist into a team, and so every stranger",
+                "Filter by auth.uid() in it: no policy does, because it runs as its owner.",
+            )
+        if facts["volatile"]:
+            yield Finding(f"{function} is volatile", "Make it stable.", warning=True)
+        if not facts["definer"]:
+            yield Finding(
+                f"{function} is security invoker",
+                "Make it security definer, so that it reads the same tables wherever it is called.",
+                warning=True,
+            )
+        if not facts["search_path"]:
+            yield Finding(
+                f"{function} has no search_path of its own",
+                "Add `set search_path = ''`, and qualify the names in it.",
+                warning=True,
+            )
+        if facts["milliseconds"] > SLOW_MILLISECONDS:
+            yield Finding(
+                f"{function} takes {facts['milliseconds']} ms, and every read asks it",
+                "It needs an index that begins with the user.",
                 warning=True,
             )
 

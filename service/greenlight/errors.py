@@ -26,6 +26,8 @@ ERRORS: dict[str, ErrorKind] = {
     "not_authenticated": ErrorKind(401, "A valid access token is required"),
     "origin_not_allowed": ErrorKind(403, "Pages of this origin may not call this endpoint"),
     "human_required": ErrorKind(403, "Only the user's own session may decide"),
+    "step_up_required": ErrorKind(403, "The sign-in is not strong or fresh enough to decide"),
+    "approver_required": ErrorKind(403, "Only an approver of the team may decide"),
     "not_found": ErrorKind(404, "There is no such endpoint"),
     "plan_not_found": ErrorKind(404, "There is no such plan"),
     "method_not_allowed": ErrorKind(405, "This endpoint does not support the method"),
@@ -48,6 +50,7 @@ ERRORS: dict[str, ErrorKind] = {
     "invalid_plan_id": ErrorKind(422, "The plan's id is malformed"),
     "invalid_request": ErrorKind(422, "The request is malformed"),
     "invalid_session_id": ErrorKind(422, "The planning session's id is malformed"),
+    "invalid_team_id": ErrorKind(422, "The team is not the session's, or the caller is not in it"),
     "invalid_title": ErrorKind(
         422, "The title is empty, too long or has characters that a title cannot have"
     ),

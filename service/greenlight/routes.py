@@ -11,6 +11,7 @@ from greenlight.approval import ApprovePlanResponse, ProposePlanResponse, approv
 from greenlight.errors import Problem, error_responses
 from greenlight.requests import CurrentUpstream, json_body
 from greenlight.submission import (
+    UUID,
     ApprovePlanRequest,
     PlanRequest,
     ProposePlanRequest,
@@ -19,7 +20,6 @@ from greenlight.submission import (
 )
 from greenlight.upstream import DocumentMissingError
 
-_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _UPSTREAM_ERRORS = ("internal_error", "upstream_error", "upstream_unavailable", "upstream_timeout")
 _SUBMISSION_ERRORS = (
     "not_authenticated",
@@ -64,7 +64,13 @@ def _request_body(model: type[PlanRequest]) -> dict[str, Any]:
     summary="Approve a plan and get its agent",
     response_model=ApprovePlanResponse,
     responses=error_responses(
-        *_SUBMISSION_ERRORS, "human_required", "plan_expired", "invalid_comment", "invalid_comments"
+        *_SUBMISSION_ERRORS,
+        "human_required",
+        "step_up_required",
+        "approver_required",
+        "plan_expired",
+        "invalid_comment",
+        "invalid_comments",
     ),
     openapi_extra=_request_body(ApprovePlanRequest),
 )
@@ -80,14 +86,20 @@ async def approve_plan(request: Request, upstream: CurrentUpstream) -> Response:
     "/plan/propose",
     summary="Propose a plan for its user to decide",
     response_model=ProposePlanResponse,
-    responses=error_responses(*_SUBMISSION_ERRORS, "invalid_expires_at", "invalid_message"),
+    responses=error_responses(
+        *_SUBMISSION_ERRORS, "invalid_expires_at", "invalid_message", "invalid_team_id"
+    ),
     openapi_extra=_request_body(ProposePlanRequest),
 )
 async def propose_plan(request: Request, upstream: CurrentUpstream) -> Response:
     plan = parse(ProposePlanRequest, await json_body(request))
     submission = submission_of(plan, upstream.settings.max_document_bytes)
     answer = await propose(
-        submission, upstream, expires_in_seconds=plan.expires_in_seconds, message=plan.message
+        submission,
+        upstream,
+        expires_in_seconds=plan.expires_in_seconds,
+        message=plan.message,
+        team_id=plan.team_id,
     )
     return _answer(answer)
 
@@ -104,11 +116,11 @@ async def plan_document(
         str,
         Path(
             description="The plan row's id.",
-            json_schema_extra={"format": "uuid", "pattern": f"^{_UUID}$"},
+            json_schema_extra={"format": "uuid", "pattern": f"^{UUID}$"},
         ),
     ],
 ) -> Response:
-    if not re.fullmatch(_UUID, plan_id):
+    if not re.fullmatch(UUID, plan_id):
         raise Problem("invalid_plan_id", "The plan's id must be a UUID.")
     plan = await upstream.plan(plan_id)
     if plan is None:

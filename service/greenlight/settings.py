@@ -106,8 +106,10 @@ class Settings(BaseSettings):
         # JSON may escape every byte of the document as \u00XX, six for one; the rest is for the other fields.
         return 6 * self.max_document_bytes + 64 * 1024
 
-    def review_url(self, session_id: str) -> str | None:
-        return f"{self.ui_url}/build?session={session_id}" if self.ui_url else None
+    def review_url(self, session_id: str, owner_id: str | None = None) -> str | None:
+        """Return where the plan is reviewed. Approvers find a team's plan by its owner as well."""
+        owner = f"&user={owner_id}" if owner_id else ""
+        return f"{self.ui_url}/build?session={session_id}{owner}" if self.ui_url else None
 
     @field_validator("mcp")
     @classmethod

@@ -59,6 +59,9 @@ Content = Annotated[
     Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
 ]
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
+# As Postgres reads a uuid, in the usual notation only.
+UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TeamId = Annotated[str, StringConstraints(pattern=f"^{UUID}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 # The error codes for wrong values of the right type, in the order of the RPC's arguments.
@@ -72,6 +75,7 @@ FIELD_CODES = {
     "comment": "invalid_comment",
     "comments": "invalid_comments",
     "message": "invalid_message",
+    "team_id": "invalid_team_id",
 }
 _WRONG_VALUE = {"string_pattern_mismatch", "greater_than_equal", "less_than_equal", "value_error"}
 
@@ -114,6 +118,11 @@ class ProposePlanRequest(PlanRequest):
     )
     message: Text | None = Field(
         None, description="What the planner says to the human: what changed, what it asks."
+    )
+    team_id: TeamId | None = Field(
+        None,
+        description="The team whose approvers decide. A session keeps the team of its first plan.",
+        json_schema_extra={"format": "uuid"},
     )
 
 

@@ -63,6 +63,7 @@ class Proposed(_Row):
 class PlanDocument(_Row):
     document_path: str
     document_sha256: str
+    team_id: str | None
 
 
 class Revision(_Row):
@@ -75,6 +76,7 @@ class Revision(_Row):
     document_path: str
     document_sha256: str
     expires_at: Annotated[datetime, Field(strict=False)] | None
+    team_id: str | None
 
 
 class Build(_Row):
@@ -376,11 +378,22 @@ class Upstream:
         return _parse("rpc", Approved, await self._rpc("approve_plan", arguments))
 
     async def propose(
-        self, submission: Submission, document_url: str, *, expires_at: datetime | None, message: str | None
+        self,
+        submission: Submission,
+        document_url: str,
+        *,
+        expires_at: datetime | None,
+        message: str | None,
+        team_id: str | None,
     ) -> Proposed:
         moment = expires_at.isoformat() if expires_at else None
         arguments = _arguments(
-            submission, document_url, expires_at=moment, message=message, user_id=self.user.id
+            submission,
+            document_url,
+            expires_at=moment,
+            message=message,
+            team_id=team_id,
+            user_id=self.user.id,
         )
         return _parse("rpc", Proposed, await self._rpc("propose_plan", arguments))
 

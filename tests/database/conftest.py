@@ -8,6 +8,7 @@ where the name of an object is unique. It is a clone, or the clone that the last
 import json
 import os
 import random
+import re
 import subprocess
 import uuid
 from collections import Counter
@@ -123,6 +124,26 @@ bare_template = factories.postgresql_noproc(
 )
 
 
+def sql_of_teams(heading: str) -> bytes:
+    """Return the SQL below this heading of docs/teams.md."""
+    page = (ROOT / "docs/teams.md").read_text()
+    section = page.partition(f"\n{heading}\n")[2].partition("\n#")[0]
+    statements = re.findall(r"^```sql\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert statements, heading
+    return "\n".join(statements).encode()
+
+
+def have_teams(host: str, port: int, dbname: str, **_: object) -> None:
+    """Do what docs/teams.md tells an adopter to do."""
+    with psycopg.connect(dsn(host, port, dbname, "postgres")) as connection:
+        connection.execute(sql_of_teams("## In five minutes"))
+
+
+teams_template = factories.postgresql_noproc(
+    dbname="teams", depends_on="wide_template", load=[give_to_postgres, have_teams]
+)
+
+
 @dataclass(frozen=True)
 class User:
     """A user with one of their tokens. Extra claims make it the token of an OAuth client, or of another login."""
@@ -228,6 +249,21 @@ class Project:
         with self.as_superuser() as connection:
             connection.execute("set local role postgres")
             connection.execute(f"update greenlight.setting set {changes}", columns)
+
+    def join(self, user: User, team: uuid.UUID, role: str = "approver") -> None:
+        """What the adopter's app does; needs team_project."""
+        with self.as_superuser() as connection:
+            connection.execute(
+                "insert into public.membership (team_id, user_id, role) values (%(team)s, %(user)s, %(role)s)"
+                " on conflict (user_id, team_id) do update set role = %(role)s",
+                {"team": team, "user": user.id, "role": role},
+            )
+
+    def leave(self, user: User, team: uuid.UUID) -> None:
+        with self.as_superuser() as connection:
+            connection.execute(
+                "delete from public.membership where team_id = %s and user_id = %s", (team, user.id)
+            )
 
     def delete_user(self, user: User) -> None:
         with self.as_superuser() as connection:
@@ -610,6 +646,12 @@ def any_storage(request: pytest.FixtureRequest, project_like: Callable[[str], Pr
 def old_project(project_like: Callable[[str], Project]) -> Project:
     """A project with the tables of storage-api 1.70."""
     return project_like("old")
+
+
+@pytest.fixture
+def team_project(project_like: Callable[[str], Project]) -> Project:
+    """A project with teams: what docs/teams.md tells an adopter to push."""
+    return project_like("teams")
 
 
 @pytest.fixture

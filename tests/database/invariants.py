@@ -42,22 +42,45 @@ INVARIANTS: dict[str, str] = {
         select p.id from public.plan p
         where (p.status = 'proposed' and p.decided_at is not null)
             or (p.status not in ('proposed', 'superseded') and p.decided_at is null)
-            or (p.decided_at is null and coalesce(p.decided_aal, p.decided_via, p.comment) is not null)
+            or (
+                p.decided_at is null
+                and coalesce(p.decided_aal, p.decided_via, p.decided_by::text, p.comment) is not null
+            )
             or (p.decided_at is not null and p.decided_via is null)
+            or (p.decided_via = 'service_role') <> (p.decided_by is null)
             or (p.status = 'changes_requested' and p.comment is null)
             or p.decided_at < p.created_at
+    """,
+    "a plan without a team was decided by its owner or withdrawn": """
+        select p.id from public.plan p
+        where p.team_id is null and p.status <> 'withdrawn' and p.decided_by <> p.user_id
+    """,
+    "a session and all that belongs to it has one team, or none": """
+        select p.id from public.plan p
+        left join public.agent a on (a.user_id, a.session_id) = (p.user_id, p.session_id)
+        left join public.agent_event e on e.agent_id = a.id
+        left join public.build b on b.agent_id = a.id
+        left join public.build_log l on l.build_id = b.id
+        where exists (
+                select from public.plan o
+                where (o.user_id, o.session_id) = (p.user_id, p.session_id) and o.team_id is distinct from p.team_id
+            )
+            or (a.id is not null and a.team_id is distinct from p.team_id)
+            or (e.id is not null and e.team_id is distinct from p.team_id)
+            or (b.id is not null and b.team_id is distinct from p.team_id)
+            or (l.build_id is not null and l.team_id is distinct from p.team_id)
     """,
     "what was not proposed was approved": """
         select p.id from public.plan p
         where p.proposed_by is null
             and (p.decided_at is null or p.status not in ('approved', 'superseded', 'archived'))
     """,
-    "every approval is one event, by the owner; no other plan has such an event": f"""
+    "every approval is one event, by who decided; no other plan has such an event": f"""
         select p.id from public.plan p
         left join public.agent_event e on e.plan_id = p.id and e.kind in ('approved', 'revised')
         group by p.id
         having count(e.id) <> case when {ONCE_APPROVED} then 1 else 0 end
-            or bool_or(e.id is not null and (e.actor, e.actor_role) is distinct from (p.user_id, 'authenticated'))
+            or bool_or(e.id is not null and (e.actor, e.actor_role) is distinct from (p.decided_by, 'authenticated'))
     """,
     "an agent and the plans of its session are deleted together": """
         select p.id from public.plan p

@@ -98,6 +98,8 @@ USERS_CALLS: dict[str, dict[str, Any]] = {
     "delete_agent": AGENT,
     "restore_agent": AGENT,
     "deleted_agents": {},
+    "plan_teams": {},
+    "display_names": {"plan_ids": [uuid4()]},
 }
 SERVICE_CALLS: dict[str, dict[str, Any]] = {
     "claim_builds": {"worker": "w"},
@@ -123,7 +125,7 @@ SHARED_CALLS: dict[str, dict[str, Any]] = {
     "stop_build": AGENT,
 }
 ALL_CALLS = {**USERS_CALLS, **SERVICE_CALLS, **SHARED_CALLS}
-AGENTS_CALLS = ("propose_plan", "withdraw_plan", "deleted_agents")
+AGENTS_CALLS = ("propose_plan", "withdraw_plan", "deleted_agents", "plan_teams", "display_names")
 
 
 def attempt(request: Any, function: str, arguments: dict[str, Any]) -> str:
@@ -179,8 +181,9 @@ def test_06_an_api_role_reaches_no_other_function_of_ours(any_project: Project) 
             and has_function_privilege(r.rolname, p.oid, 'execute')
         """
     )
-    # Deleting and restoring are one function inside. Policies of storage ask untrusted_client().
-    users = {*USERS_CALLS, *SHARED_CALLS, "set_deleted", "untrusted_client"} - {
+    # Deleting and restoring are one function inside. Policies ask the others.
+    for_policies = {"untrusted_client", "readable_teams", "is_deleted", "is_session_deleted"}
+    users = {*USERS_CALLS, *SHARED_CALLS, *for_policies, "set_deleted"} - {
         "delete_agent",
         "restore_agent",
     }

@@ -35,7 +35,8 @@ def test_session_version_and_hash_approve_a_proposal(project: Project) -> None:
         "created": True,
     }
     changed = {name for name in plan if plan[name] != before[name]}
-    assert changed == {"status", "decided_at", "decided_aal", "decided_via", "updated_at"}
+    assert changed == {"status", "decided_at", "decided_by", "decided_aal", "decided_via", "updated_at"}
+    assert plan["decided_by"] == user.id
     assert (plan["status"], plan["decided_aal"], plan["decided_via"]) == ("approved", "aal2", "user")
     assert plan["decided_at"] is not None
     assert (agent["plan_id"], agent["name"], agent["status"]) == (plan["id"], "T" * 200, "building")

@@ -28,6 +28,7 @@ def test_a_claim_hands_out_what_a_builder_needs(project: Project) -> None:
         "document_sha256": plan["document_sha256"],
         "lease_expires_at": build["run_after"],
         "max_attempts": 5,
+        "team_id": None,
         "comment": None,
         "comments": None,
     }

@@ -27,10 +27,19 @@ def test_a_decision_is_written_into_the_plan_and_nowhere_else(
     plan = project.plan(user)
     assert row == plan
     assert (plan["status"], plan["decided_aal"], plan["decided_via"]) == (status, "aal2", "user")
+    assert plan["decided_by"] == user.id
     assert plan["comment"] == arguments.get("comment")
     assert before["created_at"] <= plan["decided_at"] <= plan["updated_at"]
     changed = {name for name in plan if plan[name] != before[name]}
-    assert changed == {"status", "decided_at", "decided_aal", "decided_via", "updated_at", *arguments}
+    assert changed == {
+        "status",
+        "decided_at",
+        "decided_by",
+        "decided_aal",
+        "decided_via",
+        "updated_at",
+        *arguments,
+    }
     for table in ("agent", "agent_event", "build"):
         assert project.rows(f"select from public.{table}") == [], table
     assert broken_invariants(project) == []

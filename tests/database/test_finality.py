@@ -111,6 +111,7 @@ REWRITES: dict[str, LiteralString] = {
     "created_at": "now() - interval '1 day'",
     "proposed_by": "'another'",
     "expires_at": "now() + interval '1 day'",
+    "team_id": "gen_random_uuid()",
 }
 
 
@@ -142,10 +143,10 @@ def test_a_decision_is_not_rewritten(project: Project, subtests: pytest.Subtests
     for state in STATES:
         plan = project.plan_in(user.with_claims(aal="aal1"), state, state)
         changes = ["decided_at = now() - interval '1 day'", "comment = 'another'"]
-        changes += ["decided_aal = 'another'", "decided_via = 'another'"]
+        changes += ["decided_aal = 'another'", "decided_via = 'another'", "decided_by = gen_random_uuid()"]
         changes += [
             f"{column} = null"
-            for column in ("decided_at", "decided_aal", "decided_via", "comment")
+            for column in ("decided_at", "decided_by", "decided_aal", "decided_via", "comment")
             if plan[column] is not None
         ]
         for rewrite in changes:

@@ -376,7 +376,16 @@ def test_with_require_session_a_trusted_client_and_the_service_role_go_on(projec
 
 
 def test_the_settings_are_one_row(project: Project) -> None:
-    row = {"only_row": True, "anonymous_may_decide": False, "require_session": False, "max_attempts": 5}
+    row = {
+        "only_row": True,
+        "anonymous_may_decide": False,
+        "require_session": False,
+        "max_attempts": 5,
+        "self_approval": True,
+        "require_team": False,
+        "decision_aal": "aal1",
+        "decision_max_age": None,
+    }
     assert project.rows("select * from greenlight.setting") == [row]
     for statement in (
         "insert into greenlight.setting default values",

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -96,8 +98,43 @@ def seeded(users: int, plans_each: int) -> Callable[..., None]:
     return load
 
 
+# Owners, and plans of each. ONE_TEAM=1000,100 is what docs/scale.md speaks of.
+ONE_TEAM = [int(number) for number in os.environ.get("ONE_TEAM", "200,100").split(",")]
+
 many_users_template = factories.postgresql_noproc(
     dbname="many_users", depends_on="wide_template", load=[seeded(200, 100)]
+)
+TEAM = uuid.UUID(int=1)
+
+
+def of_one_team(host: str, port: int, dbname: str, **_: object) -> None:
+    """Let all of it be of one team, and every 20th plan of a session without an agent wait."""
+    project = Project(host, port, dbname)
+    approver = project.new_user()
+    project.join(approver, TEAM)
+    with project.as_superuser() as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(
+            "delete from public.agent where session_id in ('s20', 's40', 's60', 's80', 's100')"
+        )
+        connection.execute(
+            """
+            update public.plan set
+                team_id = %(team)s,
+                status = case when session_id in ('s20', 's40', 's60', 's80', 's100') then 'proposed' else status end,
+                decided_at = case when session_id in ('s20', 's40', 's60', 's80', 's100') then null else decided_at end
+            """,
+            {"team": TEAM},
+        )
+        for table in ("agent", "agent_event", "build"):
+            connection.execute(f"update public.{table} set team_id = %s".encode(), (TEAM,))
+    with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
+        connection.execute("vacuum full analyze public.plan, public.agent, public.agent_event, public.build")
+    project.close()
+
+
+one_team_template = factories.postgresql_noproc(
+    dbname="one_team", depends_on="teams_template", load=[seeded(*ONE_TEAM), of_one_team]
 )
 one_user_template = factories.postgresql_noproc(
     dbname="one_user", depends_on="wide_template", load=[seeded(1, 20_000)]
@@ -148,22 +185,74 @@ def test_each_growing_read_of_an_owner_of_thousands_is_short(project_like: Calla
     project = project_like("one_user")
     user = any_user(project)
     agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
+    # Each list names its owner, or its session: only then is there an index for it.
     for query in (
-        "select * from public.plan order by created_at desc limit 20",
-        "select * from public.plan where status <> 'proposed' order by created_at desc, id desc limit 20",
-        "select * from public.plan where status = 'proposed' order by created_at",
-        "select version from public.plan where session_id = 's7' order by version desc limit 1",
-        "select * from public.agent order by created_at desc, id desc limit 20",
-        "select * from public.agent where status = 'active' order by created_at desc, id desc limit 20",
-        "select * from public.agent where status = 'failed' order by created_at desc, id desc limit 20",
+        "select * from public.plan where user_id = %s order by created_at desc limit 20",
+        (
+            "select * from public.plan where user_id = %s and status <> 'proposed'"
+            " order by created_at desc, id desc limit 20"
+        ),
+        "select * from public.plan where user_id = %s and status = 'proposed' order by created_at",
+        "select version from public.plan where user_id = %s and session_id = 's7' order by version desc limit 1",
+        "select * from public.agent where user_id = %s order by created_at desc, id desc limit 20",
+        (
+            "select * from public.agent where user_id = %s and status = 'active'"
+            " order by created_at desc, id desc limit 20"
+        ),
+        (
+            "select * from public.agent where user_id = %s and status = 'failed'"
+            " order by created_at desc, id desc limit 20"
+        ),
     ):
-        plan = explain(project, user, query)
+        plan = explain(project, user, query, user.id)
         assert_short(plan)
 
     log = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
     assert_short(log)
     assert "Sort" not in json.dumps(log)
     assert_short(explain(project, user, "select * from public.build where agent_id = %s", agent))
+
+
+def test_an_approvers_inbox_is_short(project_like: Callable[[str], Project]) -> None:
+    """Of a team with all plans of all owners."""
+    project = project_like("one_team")
+    (row,) = project.rows("select user_id from public.membership")
+    approver = User(row["user_id"])
+    (agent,) = project.rows("select id from public.agent limit 1")
+    with project.as_user(approver) as connection:
+        connection.execute("select * from public.plan_teams()")  # reads the functions
+        for query in (
+            (
+                "select * from public.plan where team_id = %s and status = 'proposed'"
+                " order by created_at desc, id desc limit 20"
+            ),
+            "select * from public.plan where team_id = %s order by created_at desc, id desc limit 20",
+            "select * from public.agent where team_id = %s order by created_at desc, id desc limit 20",
+            (
+                "select * from public.agent where team_id = %s and status = 'failed'"
+                " order by created_at desc, id desc limit 20"
+            ),
+        ):
+            plan = explained(connection, query, TEAM)
+            assert_short(plan)
+            assert "Sort" not in json.dumps(plan)
+        for table in ("agent_event", "build"):
+            query = f"select * from public.{table} where agent_id = %s order by created_at desc limit 20"
+            assert_short(explained(connection, query, agent["id"]))
+    # Another team's approver finds nothing of it, and reads nothing of it.
+    eve, team = project.new_user(), uuid.uuid4()
+    project.join(eve, team)
+    with project.as_user(eve) as connection:
+        connection.execute("select * from public.plan_teams()")
+        for query in (
+            "select * from public.plan where team_id = %s order by created_at desc limit 20",
+            "select * from public.agent where team_id = %s order by created_at desc limit 20",
+            "select * from public.build where team_id <> %s order by id limit 1",
+            "select * from public.agent_event where team_id <> %s order by id limit 1",
+        ):
+            plan = explained(connection, query, team)
+            assert plan["Actual Rows"] == 0
+            assert buffers(plan) < 50, (query, plan)
 
 
 TABLES = ("plan", "agent", "agent_event", "build", "build_log")
@@ -210,6 +299,17 @@ def queries_of_two(outer: str, inner: str, key: str) -> Iterator[str]:
         )
 
 
+def owned_by(user: User, query: str) -> str:
+    """Let the query name the owner of plans and agents. Of builds and events none has to."""
+    return re.sub(
+        r"public\.(plan|agent)\b(?= ([ab]) )?",
+        lambda table: (
+            f"(select * from public.{table[1]} where user_id = '{user.id}')" + ("" if table[2] else " t")
+        ),
+        query,
+    )
+
+
 @pytest.mark.parametrize("others", ["many_users", "one_user"])
 def test_a_new_user_reads_nothing_of_others(project_like: Callable[[str], Project], others: str) -> None:
     project = project_like(others)
@@ -226,7 +326,9 @@ def test_a_new_user_reads_nothing_of_others(project_like: Callable[[str], Projec
     for (one, other), key in KEYS.items():
         queries += queries_of_two(one, other, key)
         queries += queries_of_two(other, one, swapped(key))
+    queries = [owned_by(eve, query) for query in queries]
     with project.as_user(eve) as connection:
+        connection.execute("select * from public.plan_teams()")  # reads the functions
         for query in queries:
             plan = explained(connection, query)
             assert buffers(plan) < 50, (query, plan)

@@ -220,7 +220,7 @@ def test_a_bucket_that_takes_less_than_the_service(adopter: Adopter) -> None:
 MISSING = {
     "drop trigger record_event on public.agent": "trigger record_event on public.agent",
     "drop index public.build_queue_idx": "index public.build_queue_idx",
-    "drop policy greenlight_own_only on storage.objects": "policy greenlight_own_only on storage.objects",
+    "drop policy greenlight_select_readable on storage.objects": "policy greenlight_select_readable on storage.objects",
     "alter table public.build disable row level security": "row level security of public.build",
     "alter table public.plan drop constraint plan_title_check": "constraint plan_title_check on public.plan",
     "drop function greenlight.trim_space": "function greenlight.trim_space(text)",
@@ -360,6 +360,58 @@ def test_who_is_subscribed_and_what_has_waited_for_long(adopter: Adopter) -> Non
         assert faults(adopter) == []
 
 
+def function_of_teams(body: str, attributes: str = "stable security definer set search_path = ''") -> str:
+    return (
+        "create or replace function greenlight.approver_teams() returns setof uuid"
+        f" language plpgsql {attributes} as $$ begin {body}; end $$"
+    )
+
+
+AS_INSTALLED = function_of_teams("return").replace("$$ begin return; end $$", "'begin return; end;'")
+WRONG_TEAMS = {
+    "return query select gen_random_uuid()": ("FAIL", "puts a user that does not exist into a team"),
+    "raise 'no such table'": ("FAIL", "fails, and reads of plans with it: no such table"),
+    "perform pg_sleep(0.02)": ("warn", " ms, and every read asks it"),
+}
+WRONG_ATTRIBUTES = {
+    "volatile security definer set search_path = ''": "approver_teams() is volatile",
+    "stable security definer": "approver_teams() has no search_path of its own",
+    "stable set search_path = ''": "approver_teams() is security invoker",
+}
+
+
+def test_what_is_wrong_with_the_functions_of_the_projects_teams(adopter: Adopter) -> None:
+    assert "ok    Teams: none; viewer_teams() and approver_teams() are as they were installed" in told(
+        adopter
+    )
+    try:
+        adopter.sql(function_of_teams("perform 1; return"))
+        assert faults(adopter) == []
+        output = told(adopter)
+        assert "ok    Teams: the project's own approver_teams()\n" in output
+        assert "Teams: greenlight" not in output
+        # The project may grant it, to use it in its own policies.
+        adopter.sql("grant execute on function greenlight.approver_teams to authenticated")
+        assert faults(adopter) == []
+        for body, (word, what) in WRONG_TEAMS.items():
+            adopter.sql(function_of_teams(body))
+            (line,) = (
+                line for line in told(adopter).splitlines() if "approver_teams() " in line and what in line
+            )
+            assert line.startswith(word)
+        for attributes, what in WRONG_ATTRIBUTES.items():
+            adopter.sql(function_of_teams("perform 1; return", attributes))
+            assert f"warn  Teams: greenlight.{what}" in told(adopter)
+        adopter.sql("drop function greenlight.approver_teams")
+        (line,) = faults(adopter)
+        assert "Teams: greenlight.approver_teams() is missing" in line
+    finally:
+        adopter.sql(
+            f"{AS_INSTALLED}; revoke all on function greenlight.approver_teams from public, authenticated"
+        )
+    assert "Teams: none" in told(adopter)
+
+
 def test_a_versioned_bucket() -> None:
     (finding,) = (
         finding
@@ -370,6 +422,7 @@ def test_a_versioned_bucket() -> None:
                 "sessions_name_the_client": True,
                 "hooks": [],
                 "subscribers": [],
+                "teams": {},
             }
         )
         if finding.fix

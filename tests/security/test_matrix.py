@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import jwt
-import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.routing import APIRoute
@@ -25,12 +24,16 @@ from greenlight.settings import Settings
 from tests.caller import Caller
 from tests.conftest import RunningStack
 from tests.plan import body, sha256
+from tests.teams import Team, team_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 MIGRATIONS = "\n".join(
     path.read_text() for path in sorted((PAGE.parents[1] / "supabase" / "migrations").glob("*.sql"))
 )
-ROLES = ("anon", "owner", "OAuth client", "stranger", "service_role", "expired", "forged")
+ROLES = (
+    *("anon", "owner", "OAuth client", "approver", "viewer", "former approver", "approver's OAuth client"),
+    *("stranger", "service_role", "expired", "forged"),
+)
 TABLES = ("plan", "agent", "agent_event", "build", "build_log")
 Json = Any
 
@@ -55,9 +58,9 @@ class Scene:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        kept, dropped = body(), body()
-        approved = world.owner.approved(**kept)
-        self.deleted_agent = world.owner.approved(**dropped)["agent_id"]
+        kept = body()
+        approved = world.approved(**kept)
+        self.deleted_agent = world.approved()["agent_id"]
         assert world.owner.rpc("delete_agent", agent_id=self.deleted_agent).status_code == 200
         self.user = world.owner.id
         self.session = kept["plan_id"]
@@ -77,7 +80,7 @@ class Scene:
     def proposed(self) -> str:
         """Return the session of a plan that waits for its owner's decision."""
         request = body(content="proposed")
-        assert self._world.owner.propose(**request).status_code == 200
+        self._world.owner.proposed(**request, team_id=self._world.team)
         return str(request["plan_id"])
 
     @cached_property
@@ -93,22 +96,22 @@ class Scene:
     @cached_property
     def due(self) -> str:
         """Return the name of a builder for whom the owner's build is the next one."""
-        self._world.stack.make_due(self._world.owner.approved()["agent_id"])
+        self._world.stack.make_due(self._world.approved()["agent_id"])
         return "matrix"
 
     @cached_property
     def build(self) -> str:
         """Return a build that was claimed once."""
-        return str(self._world.stack.claim(self._world.owner.approved()["agent_id"])["build_id"])
+        return str(self._world.stack.claim(self._world.approved()["agent_id"])["build_id"])
 
     @cached_property
     def log(self) -> str:
         """Return what an attempt wrote that failed."""
-        return self._log(self._world.owner.approved()["agent_id"])
+        return self._log(self._world.approved()["agent_id"])
 
     @cached_property
     def deleted_log(self) -> str:
-        agent = self._world.owner.approved()["agent_id"]
+        agent = self._world.approved()["agent_id"]
         log = self._log(agent)
         assert self._world.owner.rpc("delete_agent", agent_id=agent).status_code == 200
         return log
@@ -150,17 +153,18 @@ class Scene:
 
     @cached_property
     def failed_agent(self) -> str:
-        agent = str(self._world.owner.approved()["agent_id"])
+        agent = str(self._world.approved()["agent_id"])
         build = self._world.stack.claim(agent)["build_id"]
         self._world.stack.as_builder("fail_build", build_id=build, attempt=1, message="no", retry=False)
         return agent
 
 
 class World:
-    def __init__(
-        self, stack: RunningStack, owner: Caller, stranger: Caller, database: psycopg.Connection[Any]
-    ) -> None:
-        self.stack, self.owner, self.stranger, self.database = stack, owner, stranger, database
+    def __init__(self, stack: RunningStack, people: dict[str, Caller], team: Team) -> None:
+        self.stack, self.database, self.team = stack, team.database, team.id
+        self.owner = owner = people["owner"]
+        # Whose account a caller's token is of.
+        self.people = {**people, "approver's OAuth client": people["approver"]}
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         kid = {"kid": jwt.get_unverified_header(owner.token).get("kid", "none")}
         other = ec.generate_private_key(ec.SECP256R1())
@@ -168,13 +172,31 @@ class World:
             "anon": None,
             "owner": owner.token,
             "OAuth client": stack.token_for(owner, client_id=str(uuid.uuid4())),
-            "stranger": stranger.token,
+            **{role: person.token for role, person in people.items()},
+            "approver's OAuth client": stack.token_for(people["approver"], client_id=str(uuid.uuid4())),
             "service_role": stack.secret_key,
             "expired": stack.token_for(owner, iat=int(time.time()) - 7200, exp=int(time.time()) - 3600),
             "forged": jwt.encode(claims, other, "ES256", kid),
         }
         self._scene: Scene | None = None
-        stranger.approved()
+        for role in ("owner", "approver", "viewer", "former approver"):
+            team.join(people[role].id, "viewer" if role == "viewer" else "approver")
+        left = people["former approver"]
+        left.done("stop_build", agent_id=self.approved()["agent_id"])
+        team.leave(left.id)
+        for person in people.values():
+            if person is not owner:
+                person.approved()
+
+    def account(self, role: str) -> Caller:
+        """Return whose account the caller has: the owner's, if they are no one else."""
+        return self.people.get(role, self.owner)
+
+    def approved(self, **fields: Json) -> Json:
+        """Return what the owner approved, after they had proposed it to the team."""
+        request = body(**fields)
+        self.owner.proposed(**request, team_id=self.team)
+        return self.owner.approved(**request)
 
     def scene(self) -> Scene:
         """Return what the owner has: new, if the last attempt changed it."""
@@ -225,10 +247,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(stack: RunningStack, service: httpx.Client, supabase: httpx.Client) -> Iterator[World]:
-    accounts = [stack.sign_up() for _ in range(2)]
-    owner, stranger = (Caller(account.id, account.token, service, supabase) for account in accounts)
-    with psycopg.connect(stack.needs_database(), autocommit=True) as database:
-        yield World(stack, owner, stranger, database)
+    accounts = {
+        role: stack.sign_up() for role in ("owner", "approver", "viewer", "former approver", "stranger")
+    }
+    people = {
+        role: Caller(account.id, account.token, service, supabase) for role, account in accounts.items()
+    }
+    with team_of(stack.needs_database()) as team:
+        yield World(stack, people, team)
 
 
 # What can be tried -------------------------------------------------------------------------------------
@@ -267,11 +293,11 @@ def for_the_user(name: str, **arguments: Json) -> Attempt:
     return attempt
 
 
-def of_the_spare_document(name: str) -> Attempt:
-    """Return a call that proposes or approves the spare document, in the folder of the caller."""
+def of_the_spare_document(name: str, *, naming_the_owner: bool = False) -> Attempt:
+    """Return a call that proposes or approves the spare document, in the folder of the caller, or of the owner."""
 
     def attempt(world: World, role: str, scene: Scene) -> Request:
-        user = world.stranger.id if role == "stranger" else world.owner.id
+        user = world.owner.id if naming_the_owner else world.account(role).id
         path = f"{user}/{scene.session}/{scene.spare_sha256}.md"
         arguments = {
             "session_id": scene.session,
@@ -279,6 +305,7 @@ def of_the_spare_document(name: str) -> Attempt:
             "title": "Two",
             "document_sha256": scene.spare_sha256,
             "document_url": f"{world.stack.supabase_url}/storage/v1/object/sign/plans/{path}?token=x",
+            **({"user_id": world.owner.id} if naming_the_owner else {}),
         }
         return (for_the_user if name == "propose_plan" else rpc)(name, **arguments)(world, role, scene)
 
@@ -350,6 +377,8 @@ READS: dict[str, Attempt] = {
         "GET", "/rest/v1/agent?select=*,plan(*),agent_event(*),build(*)&id=eq.{agent}"
     ),
     "rpc deleted_agents": rpc("deleted_agents"),
+    "rpc plan_teams": rpc("plan_teams"),
+    "rpc display_names": rpc("display_names", plan_ids=["{plan}"]),
     "rpc installation": rpc("installation"),
     "rpc orphaned_documents": rpc("orphaned_documents", older_than="0 seconds"),
     "storage: download": asks("GET", f"{OBJECT}/authenticated/plans/{{path}}"),
@@ -387,6 +416,20 @@ WRITES: dict[str, Attempt] = {
     ),
     "rpc request_changes": rpc("request_changes", session_id="{proposed}", version=1, comment="Shorter"),
     "rpc reject_plan": rpc("reject_plan", session_id="{proposed}", version=1),
+    "rpc approve_plan, naming the owner": of_the_spare_document("approve_plan", naming_the_owner=True),
+    "rpc approve_plan, what was proposed, naming the owner": rpc(
+        "approve_plan",
+        session_id="{proposed}",
+        version=1,
+        document_sha256="{proposed_sha256}",
+        user_id="{user}",
+    ),
+    "rpc request_changes, naming the owner": rpc(
+        "request_changes", session_id="{proposed}", version=1, comment="Shorter", user_id="{user}"
+    ),
+    "rpc reject_plan, naming the owner": rpc(
+        "reject_plan", session_id="{proposed}", version=1, user_id="{user}"
+    ),
     "rpc withdraw_plan": for_the_user("withdraw_plan", session_id="{proposed}", version=1),
     "rpc transition_agent": rpc("transition_agent", agent_id="{agent}", to_status="archived"),
     "rpc retry_build": rpc("retry_build", agent_id="{failed_agent}"),
@@ -446,14 +489,15 @@ def outcome(world: World, operation: str, role: str) -> str:
     scene = world.scene()
     request = OPERATIONS[operation](world, role, scene)
     # The token of an OAuth client deletes nothing: what the service stored before a refusal stays for retention.
-    orphans = not (role == "OAuth client" and operation == "POST /plan/approve")
-    before = [world.state(user, orphans=orphans) for user in (world.owner, world.stranger)]
+    orphans = not ("OAuth client" in role and operation == "POST /plan/approve")
+    account = world.account(role)
+    users = (world.owner, account) if account is not world.owner else (world.owner, world.people["stranger"])
+    before = [world.state(user, orphans=orphans) for user in users]
     answer = request()
-    owners, strangers = (
-        world.state(user, orphans=orphans) != earlier
-        for user, earlier in zip((world.owner, world.stranger), before, strict=True)
+    owners, others = (
+        world.state(user, orphans=orphans) != earlier for user, earlier in zip(users, before, strict=True)
     )
-    if owners or strangers:
+    if owners or others:
         world.clear()
     try:
         said = answer.json()
@@ -463,7 +507,7 @@ def outcome(world: World, operation: str, role: str) -> str:
     tool_error = operation.startswith("mcp ") and answer.status_code == 200 and said["result"]["isError"]
     if answer.status_code >= 400 or tool_error:
         assert not owners, f"refused, and done: {operation} as {role}"
-        assert not strangers
+        assert not others
         assert isinstance(said, dict), said
         if tool_error:
             return str(said["result"]["structuredContent"]["code"])
@@ -476,13 +520,13 @@ def outcome(world: World, operation: str, role: str) -> str:
     if operation in WRITES:
         if owners:
             return "yes"
-        return "own" if strangers else "nothing"
+        return "own" if others else "nothing"
     assert not owners, f"a read that writes: {operation} as {role}"
-    assert not strangers
+    assert not others
     empty = not said or (isinstance(said, list) and all(one.get("signedURL", 1) is None for one in said))
     if operation == "storage: list users" and not empty:
         names = {one["name"] for one in said}
-        return "own" if len(names) == 1 and names <= {world.owner.id, world.stranger.id} else "yes"
+        return "own" if names == {account.id} else "yes"
     return "nothing" if empty else "yes"
 
 

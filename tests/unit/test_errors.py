@@ -15,7 +15,7 @@ SETTINGS = Settings(supabase_url="https://project.supabase.test", supabase_publi
 # The statuses and codes that callers rely on.
 PROMISED = {
     401: {"not_authenticated"},
-    403: {"human_required"},
+    403: {"human_required", "step_up_required", "approver_required"},
     404: {"plan_not_found"},
     409: {
         "document_conflict",
@@ -41,6 +41,7 @@ PROMISED = {
         "invalid_comment",
         "invalid_comments",
         "invalid_message",
+        "invalid_team_id",
     },
     500: {"internal_error"},
     502: {"upstream_error"},
@@ -80,7 +81,8 @@ def test_the_openapi_document_names_every_answer() -> None:
     approve = documented(paths["/plan/approve"]["post"])
     assert approve == {
         **{status: PROMISED[status] for status in (401, 403, 409, 413, 415)},
-        422: PROMISED[422] - {"invalid_plan_id", "invalid_user_id", "invalid_expires_at", "invalid_message"},
+        422: PROMISED[422]
+        - {"invalid_plan_id", "invalid_user_id", "invalid_expires_at", "invalid_message", "invalid_team_id"},
         **everywhere,
     }
     propose = documented(paths["/plan/propose"]["post"])

@@ -106,6 +106,7 @@ PLAN: dict[str, Json] = {
     "document_path": "a/b/c.md",
     "document_sha256": "d",
     "expires_at": None,
+    "team_id": None,
 }
 
 

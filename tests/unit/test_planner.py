@@ -42,6 +42,7 @@ def row(status: str = "proposed", **changed: Any) -> dict[str, Any]:
         "document_path": "a/b/c.md",
         "document_sha256": sha256(TEXT),
         "expires_at": None,
+        "team_id": None,
         **changed,
     }
 

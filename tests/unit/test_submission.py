@@ -35,6 +35,7 @@ def test_the_first_wrong_argument_of_the_rpc_is_told() -> None:
         "content_sha256": ("x", "invalid_document_sha256"),
         "expires_in_seconds": (1, "invalid_expires_at"),
         "message": (" ", "invalid_message"),
+        "team_id": ("a team", "invalid_team_id"),
     }
     while wrong:
         fields = {name: value for name, (value, _) in wrong.items()}

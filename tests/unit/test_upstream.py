@@ -72,10 +72,11 @@ class Supabase:
             "rpc": httpx.Response(200, json=APPROVED),
             "remove": httpx.Response(200, json=[]),
             "compare": httpx.Response(200, content=b"words"),
-            "plan": httpx.Response(200, json=[{"document_path": "a/b/c.md", "document_sha256": "d"}]),
+            "plan": httpx.Response(200, json=[PLAN]),
         }[step]
 
 
+PLAN = {"document_path": "a/b/c.md", "document_sha256": "d", "team_id": None}
 SETTINGS = Settings(supabase_url=URL, supabase_publishable_key="sb_publishable_x")
 
 
@@ -285,7 +286,7 @@ async def plan(supabase: Supabase) -> PlanDocument | None:
 
 @pytest.mark.anyio
 async def test_a_plan_is_found_or_not() -> None:
-    assert await plan(Supabase()) == PlanDocument(document_path="a/b/c.md", document_sha256="d")
+    assert await plan(Supabase()) == PlanDocument(document_path="a/b/c.md", document_sha256="d", team_id=None)
     assert await plan(Supabase(plan=httpx.Response(200, json=[]))) is None
 
 

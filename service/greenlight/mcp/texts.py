@@ -63,6 +63,7 @@ AFTER_REFUSAL: dict[str, str] = {
     "document_conflict": "Change the plan, if only by a word, or call propose_plan without session_id.",
     "agent_archived": "Call propose_plan without session_id: that starts a new session.",
     "agent_deleted": "Ask the human: only they can restore the agent, or start a new session.",
+    "invalid_team_id": "Leave team_id out, or ask the human for the team of this session, in which they have to be.",
     "human_required": "Only the human can do this. Give them the review_url.",
     "plan_conflict": "This version exists with another document. Leave version out to get the next free one.",
     "plan_decided": "Change the plan as the human asked, or stop if it was rejected; do not send it unchanged.",

@@ -130,6 +130,11 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
             description="What you say to the human with it: what changed since the last version, what you ask."
         ),
     ] = None,
+    team_id: Annotated[
+        str | None,
+        _schema({"type": "string", "format": "uuid"}, nullable=True),
+        Field(description="The team whose approvers decide, if the human named one; null: the session's."),
+    ] = None,
 ) -> Decision:
     planner = Planner(context)
     session_id = f"mcp-{uuid.uuid4()}" if session_id is None else session_id
@@ -143,6 +148,7 @@ async def propose_plan(  # noqa: PLR0913, PLR0917 -- the tool's arguments
             "version": 1 if version is None else version,
             "expires_in_seconds": expires_in_seconds,
             "message": message,
+            "team_id": team_id,
         },
     )
     plan = submission_of(request, planner.settings.max_document_bytes)
@@ -196,7 +202,11 @@ class Planner:
 
     async def propose(self, plan: Submission, request: ProposePlanRequest) -> Decision:
         answer = await propose(
-            plan, self.upstream, expires_in_seconds=request.expires_in_seconds, message=request.message
+            plan,
+            self.upstream,
+            expires_in_seconds=request.expires_in_seconds,
+            message=request.message,
+            team_id=request.team_id,
         )
         decision = await self.decision(plan.session_id, plan.version)
         return decision.model_copy(update={"created": answer.created})
@@ -223,7 +233,9 @@ class Planner:
                 "status": plan.status,
                 "next_step": next_step,
                 "expires_at": plan.expires_at,
-                "review_url": self.settings.review_url(session_id),
+                "review_url": self.settings.review_url(
+                    session_id, self.upstream.user.id if plan.team_id else None
+                ),
                 "feedback": feedback(plan.comment, comments or []),
                 "comment": plan.comment,
                 "comments": comments and [each.model_dump() for each in comments],

@@ -6,6 +6,9 @@ export const ERROR_MESSAGES = {
   not_authenticated: "You are signed out. Sign in again: your draft is kept.",
   human_required:
     "Only you can decide this. Sign in to this app yourself: an app that acts for you cannot decide.",
+  step_up_required:
+    "To decide this you have to sign in again, or confirm it is you with your second factor. Your draft is kept.",
+  approver_required: "Only an approver of this plan's team can do this. Ask one of them.",
 
   agent_not_found: "This agent does not exist, or it is not yours.",
   document_not_found: "The document is not in storage any more. Approve the plan again to store it.",
@@ -30,6 +33,7 @@ export const ERROR_MESSAGES = {
   invalid_comment: "The comment needs 1 to 4,000 characters.",
   invalid_comments: "The comments on passages are not valid.",
   invalid_message: "The planner's message needs 1 to 4,000 characters.",
+  invalid_team_id: "This plan cannot be proposed to this team. Reload the page and try again.",
   invalid_document_sha256: "The document's fingerprint could not be read. Reload the page and approve again.",
   invalid_document_url: "The document's address was not accepted. Reload the page and approve again.",
   invalid_expires_at: "A proposal must expire in the future.",
