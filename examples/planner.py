@@ -4,19 +4,9 @@ import asyncio
 import os
 import sys
 
+# docs: from here
 from greenlight.planner import Approved, Planner
 
-
-async def write(feedback: str | None) -> str:
-    """Stand for your LLM: write a second plan when the human asks."""
-    return (
-        "# The move\n\n- Drive the van\n"
-        if "With what car?" in (feedback or "")
-        else "# The move\n\n- Drive\n"
-    )
-
-
-# docs: from here
 greenlight = Planner(
     os.environ["SUPABASE_URL"], os.environ["SUPABASE_SECRET_KEY"], user_id=os.environ["USER_ID"]
 )
@@ -36,6 +26,16 @@ async def plan(session: str) -> None:
 
 
 # docs: to here
+
+
+async def write(feedback: str | None) -> str:
+    """Stand for your LLM: write a second plan when the human asks."""
+    return (
+        "# The move\n\n- Drive the van\n"
+        if "With what car?" in (feedback or "")
+        else "# The move\n\n- Drive\n"
+    )
+
 
 if __name__ == "__main__":
     asyncio.run(plan(sys.argv[1]))

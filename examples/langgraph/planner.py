@@ -10,9 +10,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from model import llm  # yours
 
+# docs: from here
 from greenlight.planner import Approved, ChangesRequested, Planner
 
-# docs: from here
 greenlight = Planner(
     os.environ["SUPABASE_URL"], os.environ["SUPABASE_SECRET_KEY"], user_id=os.environ["USER_ID"]
 )

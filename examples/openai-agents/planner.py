@@ -8,9 +8,9 @@ from pathlib import Path
 from agents import Agent, Runner, RunState, function_tool, set_tracing_disabled
 from model import model  # yours
 
+# docs: from here
 from greenlight.planner import Approved, ChangesRequested, Planner
 
-# docs: from here
 greenlight = Planner(
     os.environ["SUPABASE_URL"], os.environ["SUPABASE_SECRET_KEY"], user_id=os.environ["USER_ID"]
 )

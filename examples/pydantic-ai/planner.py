@@ -15,9 +15,9 @@ from pydantic_ai import (
 )
 from pydantic_ai.messages import ModelResponse, ToolCallPart
 
+# docs: from here
 from greenlight.planner import Approved, ChangesRequested, Planner
 
-# docs: from here
 greenlight = Planner(
     os.environ["SUPABASE_URL"], os.environ["SUPABASE_SECRET_KEY"], user_id=os.environ["USER_ID"]
 )
