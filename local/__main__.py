@@ -50,7 +50,7 @@ def main() -> int:
 
 def up(settings: Settings) -> None:
     builder = os.environ.get("EXAMPLE_BUILDER", "true").lower() != "false"
-    stack = Stack(settings, web=True, builder=builder)
+    stack = Stack(settings, web=True, builder=builder, mail=True)
     print("Starting", flush=True)
     try:
         stack.start(lambda part, seconds: print(f"  {part} ({seconds:.1f} s)", flush=True))
@@ -59,7 +59,8 @@ def up(settings: Settings) -> None:
         print(f"  Service   {settings.service_url}/docs")
         if builder:
             print(f"  Built     {settings.pages_url}/…  (each agent's page has the address)")
-        print("\nIt sends no mail, so no link for a forgotten password arrives.")
+        print(f"  Mails     {settings.mail_url}")
+        print("\nAuth sends no mail here, so no link for a forgotten password arrives.")
         print(
             f"Keys are in {settings.directory / 'env'}. Ctrl-C stops everything; the data stays.",
             flush=True,

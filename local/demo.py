@@ -16,6 +16,7 @@ from local.processes import LocalError
 from local.stack import Settings, Stack
 
 COLUMN = 78
+MAIL_SECONDS = 60.0  # at most; it takes about one
 BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
@@ -115,8 +116,8 @@ def demo(settings: Settings, path: Path) -> None:
 
     """
     document = _read(path)
-    print("Starting a local Supabase, the service and the example builder", flush=True)
-    stack = Stack(settings, builder=True)
+    print("Starting a local Supabase, the service, the example builder and the notifier", flush=True)
+    stack = Stack(settings, builder=True, mail=True)
     try:
         stack.start(_show)
         _tell(stack, path, document)
@@ -135,6 +136,8 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
     line.show(ada.email)
     planner = Planner(ada, stack)
     proposal = _propose(planner, session, path, document)
+
+    _mail(stack, ada)
 
     line = Line("The planner tries to approve it by itself: ")
     refused = planner.approve(session, digest)
@@ -192,6 +195,21 @@ def _propose(planner: Planner, session: str, path: Path, document: bytes) -> Any
     _expect(plan["proposed_by"] == "demo-planner", "the plan names the planner")
     print(f"    title   {plan['title']}\n    sha256  {plan['document_sha256']}")
     return proposal
+
+
+def _mail(stack: Stack, ada: Person) -> None:
+    """Show the mail that the plan's owner got."""
+    line = Line("Ada gets a mail: ")
+    deadline = time.monotonic() + MAIL_SECONDS
+    mails: list[Any] = []
+    while not mails:
+        if time.monotonic() > deadline:
+            _fail(f"no mail after {MAIL_SECONDS:.0f} s; see {stack.child('notifier').log}")
+        time.sleep(0.1)
+        found = _json(httpx.get(f"{stack.settings.mail_url}/mails.json", timeout=30))
+        mails = [mail for mail in found if mail["to"] == ada.email]
+    line.show(mails[0]["subject"][: COLUMN - 17])
+    print(f"    link    {next(text for text in mails[0]['text'].split() if text.startswith('http'))}")
 
 
 def _approve(ada: Person, session: str, digest: str, plan_id: str) -> str:

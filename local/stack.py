@@ -1,4 +1,4 @@
-"""Starts and stops the local Supabase, and the service, the builder and the web app in front of it."""
+"""Starts and stops the local Supabase, and the service, the web app, the builder and the notifier in front of it."""
 
 import fcntl
 import json
@@ -37,6 +37,8 @@ class Settings:
     service_port: int = 8000
     ui_port: int = 3000
     pages_port: int = 8001
+    mail_port: int = 54324
+    smtp_port: int = 54325
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -48,12 +50,17 @@ class Settings:
             _port("SERVICE_PORT", cls.service_port),
             _port("UI_PORT", cls.ui_port),
             _port("PAGES_PORT", cls.pages_port),
+            _port("MAIL_PORT", cls.mail_port),
+            _port("SMTP_PORT", cls.smtp_port),
         )
 
     def on_free_ports(self) -> Self:
         """Return the same settings with a free port in the place of each one that is taken."""
-        ports = (self.api_port, self.postgres_port, self.service_port, self.ui_port, self.pages_port)
-        free = zip(ports, free_ports(5), strict=True)
+        ports = (
+            *(self.api_port, self.postgres_port, self.service_port, self.ui_port),
+            *(self.pages_port, self.mail_port, self.smtp_port),
+        )
+        free = zip(ports, free_ports(len(ports)), strict=True)
         return type(self)(self.directory, *(other if is_taken(port) else port for port, other in free))
 
     @property
@@ -71,6 +78,10 @@ class Settings:
     @property
     def pages_url(self) -> str:
         return f"http://127.0.0.1:{self.pages_port}"
+
+    @property
+    def mail_url(self) -> str:
+        return f"http://127.0.0.1:{self.mail_port}"
 
 
 def _port(variable: str, default: int) -> int:
@@ -116,15 +127,16 @@ class Keys:
 
 
 class Stack:
-    """Postgres, the gateway and, when asked for, the service, the web app and the example builder."""
+    """Postgres, the gateway and, when asked for, the service, the web app, the example builder and mails."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- named
         self,
         settings: Settings,
         *,
         service: bool = True,
         web: bool = False,
         builder: bool = False,
+        mail: bool = False,
         project: Path = ROOT,
     ) -> None:
         self.settings = settings
@@ -132,6 +144,7 @@ class Stack:
         self._with_service = service
         self._with_web = web
         self._with_builder = builder
+        self._with_mail = mail
         self._lock: IO[str] | None = None
         self._pids = Pids(settings.directory / "processes.json")
         self._ready: dict[str, Callable[[], bool]] = {}
@@ -189,7 +202,7 @@ class Stack:
         self._take_lock()
         self._pids.end_leftovers()
         Postgres(directory, self.settings.postgres_port, "").wipe()
-        for name in ("storage", "pages", "logs", ".supabase"):
+        for name in ("storage", "pages", "mail", "logs", ".supabase"):
             shutil.rmtree(directory / name, ignore_errors=True)
         for name in ("keys.json", "env"):
             (directory / name).unlink(missing_ok=True)
@@ -245,6 +258,8 @@ class Stack:
             parts += [("Web app, built", web.build), ("Web app", self._start_web)]
         if self._with_builder:
             parts += [("Pages", self._start_pages), ("Example builder", self._start_builder)]
+        if self._with_mail:
+            parts += [("Inbox", self._start_inbox), ("Notifier", self._start_notifier)]
         return parts
 
     def _start(self, child: Child, ready: Callable[[], bool]) -> None:
@@ -356,6 +371,25 @@ class Stack:
         )
         self._start(child, lambda: "builder_started" in log.read_text())
 
+    def _start_inbox(self) -> None:
+        settings = self.settings
+        ports = (str(settings.smtp_port), str(settings.mail_port))
+        child = Child(
+            "inbox",
+            [sys.executable, "-m", "local.inbox", *ports, settings.directory / "mail"],
+            log=settings.directory / "logs" / "inbox.log",
+            env=environment(),
+            cwd=ROOT,
+        )
+        self._start(child, lambda: accepts_connections(settings.mail_port))
+
+    def _start_notifier(self) -> None:
+        settings = self.settings
+        log = settings.directory / "logs" / "notifier.log"
+        smtp_url = f"smtp://127.0.0.1:{settings.smtp_port}?tls=off"
+        child = notifier(settings.supabase_url, self.keys.secret, smtp_url, settings.ui_url, log)
+        self._start(child, lambda: "notifier_subscribed" in log.read_text())
+
     def _take_lock(self) -> None:
         path = self.settings.directory / "lock"
         lock = path.open("a+")
@@ -384,12 +418,14 @@ class Stack:
             ports["UI_PORT"] = settings.ui_port
         if self._with_builder:
             ports["PAGES_PORT"] = settings.pages_port
+        if self._with_mail:
+            ports |= {"MAIL_PORT": settings.mail_port, "SMTP_PORT": settings.smtp_port}
         taken = {variable: port for variable, port in ports.items() if is_taken(port)}
         if not taken:
             return
         listed = " and ".join(map(str, taken.values()))
         which = f"Port {listed} is" if len(taken) == 1 else f"Ports {listed} are"
-        hint = " (a `supabase start`?)" if {54321, 54322} & {*taken.values()} else ""
+        hint = " (a `supabase start`?)" if {54321, 54322, 54324} & {*taken.values()} else ""
         others = " ".join(f"{variable}={_other(port)}" for variable, port in taken.items())
         raise LocalError(f"{which} taken{hint}: make up {others}")
 
@@ -447,6 +483,24 @@ def builder(supabase_url: str, secret_key: str, log: Path, **pages: str) -> Chil
         ],
         log=log,
         env=environment(SUPABASE_URL=supabase_url, SUPABASE_SECRET_KEY=secret_key, **pages),
+        cwd=ROOT,
+    )
+
+
+def notifier(supabase_url: str, secret_key: str, smtp_url: str, ui_url: str, log: Path) -> Child:
+    """Return a notifier that sends mails of what its reader has not done themselves; not started yet."""
+    kinds = "plan.proposed,plan.reminder,plan.expired,agent.active,agent.failed"
+    return Child(
+        "notifier",
+        [sys.executable, "-m", "greenlight", "notify", "--mail", "--kinds", kinds],
+        log=log,
+        env=environment(
+            SUPABASE_URL=supabase_url,
+            SUPABASE_SECRET_KEY=secret_key,
+            SMTP_URL=smtp_url,
+            MAIL_FROM="Greenlight <greenlight@example.com>",
+            UI_URL=ui_url,
+        ),
         cwd=ROOT,
     )
 

@@ -114,8 +114,11 @@ def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
     document = ("# \x07Long \u2028" + "title" * 200 + "\n" + "- [ ] one more step\n" * 60_000)[:1_048_574]
     plan = tmp_path / "my plan \udcff.md"
     plan.write_text(document)
-    names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT", "PAGES_PORT")
-    ports = {name: str(port) for name, port in zip(names, free_ports(5), strict=True)}
+    names = (
+        *("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT"),
+        *("PAGES_PORT", "MAIL_PORT", "SMTP_PORT"),
+    )
+    ports = {name: str(port) for name, port in zip(names, free_ports(7), strict=True)}
     result = subprocess.run(
         [sys.executable, "-m", "local", "demo"],
         env={**os.environ, **ports, "PLAN": os.fsdecode(plan), "LOCAL_DIR": str(tmp_path / "local")},

@@ -397,7 +397,7 @@ def test_a_chat_gets_title_sentence_and_link() -> None:
     title, text = TEXTS.chat(notification(), UI)
     assert title == "Please decide: The bakery's site"
     assert text.splitlines() == [
-        "Version 2 of this plan waits for a decision. Nothing is built before.",
+        "Version 2 of this plan waits for a decision. Nothing is built before that.",
         f"{UI}/build?session=bakery",
     ]
 
