@@ -6,9 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from local.processes import Child, free_ports
@@ -93,6 +96,54 @@ def running_service(
             process.wait(30)
     finally:
         process.stop()
+
+
+@dataclass(frozen=True)
+class CommandProcess:
+    """One of the commands that hold the secret key, in a process of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    output: Path  # its JSON lines
+    errors: Path  # what a builder's commands wrote
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what it logged; the last line may be half of one."""
+        whole = self.output.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in whole if line[-1:] == b"\n"]
+
+
+@contextmanager
+def command_process(
+    directory: Path,
+    *arguments: str,
+    variables: Mapping[str, str],
+    user: Sequence[str] = (),
+    stdin: Any = subprocess.DEVNULL,
+) -> Iterator[CommandProcess]:
+    """Run `greenlight` with these arguments and variables; it is killed at the end of the block.
+
+    `user` is a command that runs it as another user.
+    """
+    name = uuid.uuid4().hex[:8]
+    output, errors = directory / f"{name}.out", directory / f"{name}.err"
+    with (
+        output.open("wb") as out,
+        errors.open("wb") as err,
+        subprocess.Popen(
+            [*user, sys.executable, "-m", "greenlight", *arguments],
+            env=_environment({"LOG_LEVEL": "debug", **variables}),
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+        ) as process,
+    ):
+        try:
+            yield CommandProcess(process, output, errors)
+        finally:
+            process.kill()
 
 
 def refused_to_start(settings: dict[str, str]) -> tuple[int, str]:

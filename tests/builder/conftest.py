@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from greenlight.rpc import connect
 from tests.caller import Caller
 from tests.conftest import RunningStack, elsewhere, local_stack
 from tests.plan import sha256
+from tests.services import CommandProcess, command_process
 
 Json = Any
 SECONDS = 60.0  # that a test waits for something at most
@@ -160,18 +159,6 @@ async def builder(
             await running
 
 
-@dataclass(frozen=True)
-class Process:
-    """A builder in a process of its own."""
-
-    process: "subprocess.Popen[bytes]"
-    output: Path  # its JSON lines
-    errors: Path  # what its commands wrote
-
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
-
-
 @contextmanager
 def builder_process(
     stack: RunningStack,
@@ -183,40 +170,20 @@ def builder_process(
     stdin: Any = subprocess.DEVNULL,
     flags: Sequence[str] = (),
     **options: Any,
-) -> Iterator[Process]:
-    """Run `greenlight build` with these options and variables; it is killed at the end of the block.
-
-    `user` is a command that runs it as another user.
-    """
-    name = uuid.uuid4().hex[:8]
-    output, errors = directory / f"{name}.out", directory / f"{name}.err"
-    environment = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
-    }
+) -> Iterator[CommandProcess]:
+    """Run `greenlight build` with these options and variables; it is killed at the end of the block."""
     arguments = [
         f"--{key.replace('_', '-')}={value}" for key, value in {"poll_seconds": 0.1, **options}.items()
     ]
-    with (
-        output.open("wb") as out,
-        errors.open("wb") as err,
-        subprocess.Popen(
-            [*user, sys.executable, "-m", "greenlight", "build", *arguments, *flags, "--", *command],
-            env={
-                **environment,
-                "SUPABASE_URL": url or stack.supabase_url,
-                "SUPABASE_SECRET_KEY": stack.secret_key,
-                "LOG_LEVEL": "debug",
-                **(variables or {}),
-            },
-            stdin=stdin,
-            stdout=out,
-            stderr=err,
-        ) as process,
-    ):
-        try:
-            yield Process(process, output, errors)
-        finally:
-            process.kill()
+    given = {"SUPABASE_URL": url or stack.supabase_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+    with command_process(
+        directory,
+        *("build", *arguments, *flags, "--", *command),
+        variables={**given, **(variables or {})},
+        user=user,
+        stdin=stdin,
+    ) as process:
+        yield process
 
 
 class Reports(State):

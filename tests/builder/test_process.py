@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import re
@@ -18,7 +17,6 @@ from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -27,19 +25,11 @@ import pytest
 from greenlight.builder import Job
 from local.processes import free_ports
 from tests import SOAK
-from tests.builder.conftest import Owner, Process, builder, builder_process, eventually, gone, reaches, until
+from tests.builder.conftest import Owner, builder, builder_process, eventually, gone, reaches, until
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Proxy, pass_on
 from tests.faults.test_calls import FAULTS
-
-
-def logged(process: Process) -> list[dict[str, Any]]:
-    # The last line may be half of one.
-    return [
-        json.loads(line)
-        for line in process.output.read_bytes().splitlines(keepends=True)
-        if line[-1:] == b"\n"
-    ]
+from tests.services import CommandProcess
 
 
 def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
@@ -87,10 +77,10 @@ def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) ->
         assert re.search(rf"^greenlight_builds_ended_total{{{sample}}} 1.0$", metrics, re.MULTILINE)
     assert "greenlight_builds_running 1.0" in metrics
 
-    events = [line["event"] for line in logged(process)]
+    events = [line["event"] for line in process.lines()]
     assert events[0] == "builder_started"
     assert events[-1] == "builder_stopped"
-    assert Counter(line["outcome"] for line in logged(process) if line["event"] == "build_ended") == Counter(
+    assert Counter(line["outcome"] for line in process.lines() if line["event"] == "build_ended") == Counter(
         succeeded=1, retried=1, failed=1, stopped=1
     )
     output, errors = process.output.read_text(), process.errors.read_text()
@@ -196,7 +186,7 @@ async def test_stopped_beyond_its_lease_and_woken_it_ends_its_command(
         assert psutil.pid_exists(int(pids.read_text()))
         late.send(signal.SIGCONT)
         await eventually(lambda: not psutil.pid_exists(int(pids.read_text())))
-        await eventually(lambda: logged(late)[-1].get("outcome") == "lost")
+        await eventually(lambda: late.lines()[-1].get("outcome") == "lost")
     assert owner.status(agent) == ("active", "succeeded", 2)
     assert owner.build(agent)["progress"] is None  # the late report ended with its attempt
 
@@ -208,7 +198,7 @@ def test_it_makes_its_directory_again(stack: RunningStack, owner: Owner, tmp_pat
     place = tmp_path / "place"
     place.mkdir()
     with builder_process(stack, tmp_path, "true", variables={"TMPDIR": str(place)}) as process:
-        until(lambda: logged(process) and any(place.iterdir()))
+        until(lambda: process.lines() and any(place.iterdir()))
         shutil.rmtree(place)  # as systemd-tmpfiles does
         until(place.exists)
         agent = owner.approved()["agent_id"]
@@ -229,14 +219,14 @@ def test_what_an_idle_builder_that_was_killed_left_is_removed_by_the_next(
     place.mkdir()
     variables = {"TMPDIR": str(place)}
     with builder_process(stack, tmp_path, "true", variables=variables) as killed:
-        until(lambda: logged(killed))
+        until(killed.lines)
     (left,) = place.iterdir()
     with builder_process(stack, tmp_path, "true", variables=variables) as first:
-        until(lambda: logged(first))
+        until(first.lines)
         (kept,) = place.iterdir()
         assert kept != left
         with builder_process(stack, tmp_path, "true", variables=variables) as second:
-            until(lambda: logged(second))
+            until(second.lines)
             assert kept.exists()
 
 
@@ -265,9 +255,9 @@ def test_with_a_full_disk_it_claims_nothing(stack: RunningStack, owner: Owner, t
         metrics_port=port,
         worker="full",
     ) as process:
-        until(lambda: logged(process))
+        until(process.lines)
         fill.touch()
-        until(lambda: [line for line in logged(process) if line["event"] == "builder_cannot_work"])
+        until(lambda: [line for line in process.lines() if line["event"] == "builder_cannot_work"])
         agent = owner.approved()["agent_id"]
         assert "greenlight_builder_ready 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
         with builder_process(stack, tmp_path, "true", worker="healthy"):
@@ -277,10 +267,10 @@ def test_with_a_full_disk_it_claims_nothing(stack: RunningStack, owner: Owner, t
         agent = owner.approved()["agent_id"]
         free.touch()
         until(lambda: owner.status(agent) == ("active", "succeeded", 1))
-        events = [line["event"] for line in logged(process)]
+        events = [line["event"] for line in process.lines()]
         assert events.count("builder_cannot_work") == 1
         assert "builder_works_again" in events
-        (problem,) = [line for line in logged(process) if line["event"] == "builder_cannot_work"]
+        (problem,) = [line for line in process.lines() if line["event"] == "builder_cannot_work"]
         assert "No space left on device" in problem["cause"]
 
 
@@ -306,7 +296,7 @@ def test_in_a_container_it_leaves_no_zombies(
         user=[*AS_ROOT, "--pid", "--fork", "--kill-child", "--mount-proc"],
         isolate=isolate,
     ) as process:
-        until(lambda: len([line for line in logged(process) if line["event"] == "build_ended"]) == 3)
+        until(lambda: len([line for line in process.lines() if line["event"] == "build_ended"]) == 3)
         (first,) = psutil.Process(process.process.pid).children()
         until(lambda: not any(each.status() == psutil.STATUS_ZOMBIE for each in first.children()))
         until(lambda: first.children() == [])
@@ -357,7 +347,7 @@ def test_the_clock_of_its_machine_may_be_wrong(
     """
     now = time.time()
 
-    def start(clock: str) -> contextlib.AbstractContextManager[Process]:
+    def start(clock: str) -> contextlib.AbstractContextManager[CommandProcess]:
         variables = {"PYTHONPATH": str(tmp_path), "CLOCK": clock}
         command = ("sh", "-c", script)
         return builder_process(stack, tmp_path, *command, lease_seconds=5, concurrency=3, variables=variables)
@@ -369,7 +359,7 @@ def test_the_clock_of_its_machine_may_be_wrong(
         until(lambda: owner.status(bad) == ("building", "queued", 1))
         paused = owner.build(bad)
         with start(clocks[1]) as second:
-            until(lambda: logged(second))
+            until(second.lines)
             leased = moment(owner.build(long)["run_after"])
             until(lambda: moment(owner.build(long)["run_after"]) > leased + timedelta(seconds=5))
             (tmp_path / "end").touch()
@@ -386,7 +376,7 @@ def test_the_clock_of_its_machine_may_be_wrong(
     expected = [f"{long} 1", *(f"{agent} {attempt}" for agent in (bad, stuck) for attempt in (1, 2))]
     assert attempts == Counter(expected)
     for clock, process in zip(clocks, (first, second), strict=True):  # they did have the wrong time
-        shifts = {round((moment(line["timestamp"]).timestamp() - now) / 3600) for line in logged(process)}
+        shifts = {round((moment(line["timestamp"]).timestamp() - now) / 3600) for line in process.lines()}
         assert shifts <= ({-6, 6} if clock == "jumps" else {int(clock)})
 
 
@@ -453,7 +443,7 @@ def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
         echo '::progress 20 Half'; sleep 0.2; echo '::progress 90 Nearly'; sleep 0.1
     """
 
-    def start() -> Process:
+    def start() -> CommandProcess:
         concurrency = chance.choice((1, 2))
         command = ("sh", "-c", script)
         return builders.enter_context(
@@ -464,7 +454,7 @@ def test_killed_at_any_moment_it_costs_one_lease_and_nothing_else(
         running = [start() for _ in range(BUILDERS)]
         for _ in range(KILLS):
             agents += [owner.approved()["agent_id"] for _ in range(4)]
-            ready = until(lambda: [each for each in running if logged(each)])
+            ready = until(lambda: [each for each in running if each.lines()])
             time.sleep(chance.uniform(0, 0.5))
             # Whatever is ready, the same seed draws the same number.
             victim = ready[int(chance.random() * len(ready))]

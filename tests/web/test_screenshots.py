@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from greenlight.notify.outbox import Notification
+from greenlight.notify.texts import Texts
 from local import ROOT
 from tests.plan import new_session
 from tests.web.conftest import Account, OpenPage, open_file, service_role, sign_in
@@ -170,3 +173,30 @@ def test_screenshots(
     page.get_by_role("region", name="Waiting for you").get_by_role("link").first.click()
     page.get_by_text("Changes since version 1").wait_for()
     picture("proposal")
+
+
+def test_the_mail_of_a_proposal(browser: Browser, tmp_path: Path) -> None:
+    proposal = Notification(
+        notification_id=1,
+        attempt=1,
+        event_id="1",
+        kind="plan.proposed",
+        occurred_at=datetime.now(UTC),
+        user_id="1",
+        data={
+            "title": "A newsletter from the changelog",
+            "version": 2,
+            "session_id": "newsletter",
+            "team_id": None,
+            "message": "It only tells what customers can see by now.\nIs Monday at nine the right time?",
+        },
+    )
+    path = Path(os.environ.get("SCREENSHOTS", tmp_path)) / "mail.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = browser.new_page(viewport={"width": 720, "height": 440})
+    page.set_content(Texts().mail(proposal, "https://plans.example.com").html)
+    link = page.get_by_role("link", name="Read the plan")
+    assert link.get_attribute("href") == "https://plans.example.com/build?session=newsletter"
+    page.screenshot(path=path)
+    assert 5_000 < path.stat().st_size < LARGEST_BYTES
+    page.close()
