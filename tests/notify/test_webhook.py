@@ -123,7 +123,7 @@ def test_what_each_answer_does(
             user.proposed(plan_id=new_session(), title=title)
         until(lambda: len({got.data["title"] for got in receiver.of(user)}) == len(answers))
         ids = {got.data["title"]: got.event_id for got in receiver.of(user)}
-        until(lambda: len(ended(process, *ids.values())) == len(answers))
+        until(lambda: all(ended(process, event) for event in ids.values()))
     causes = {title: ended(process, event)[0]["cause"] for title, event in ids.items()}
     assert causes == {
         "error": "answered 500",
@@ -139,7 +139,6 @@ def test_what_each_answer_does(
     assert waiting.keys() == answers.keys() - {"large"}
     assert {title for title, row in waiting.items() if row["status"] == "failed"} == {"gone", "wrong"}
     assert timedelta(seconds=100) < waiting["busy"]["wait"] <= timedelta(seconds=120)
-    assert waiting["error"]["wait"] <= timedelta(seconds=10)
     assert waiting["error"]["message"] == "answered 500"
     assert trap.received == []
     trap.kill()
@@ -159,19 +158,21 @@ def test_what_each_answer_does(
 def test_two_of_one_subscriber_share_the_work(
     user: Caller, receiver: Receiver, outbox: Outbox, start: Start
 ) -> None:
-    with start("--webhook", receiver.url, concurrency=2) as first:
-        with start("--webhook", receiver.url, concurrency=2) as second:
-            until(lambda: first.lines()[1:] and second.lines()[1:])
-            hold = threading.Event()
-            receiver.answer = lambda _: Answer() if hold.wait(60) else Answer(500)
-            for _ in range(12):
-                user.proposed(plan_id=new_session())
-            # Four are under way: two of each.
-            until(lambda: len(receiver.of(user)) == 4)
-            hold.set()
-            until(lambda: outbox.rows(user) == [])
-            ids = [got.event_id for got in receiver.of(user)]
-            until(lambda: len(ended(first, *ids)) + len(ended(second, *ids)) == 12)
+    hold = threading.Event()
+    receiver.answer = lambda _: Answer() if hold.wait(60) else Answer(500)
+    with (
+        start("--webhook", receiver.url, concurrency=2) as first,
+        start("--webhook", receiver.url, concurrency=2) as second,
+    ):
+        until(lambda: first.lines()[1:] and second.lines()[1:])
+        for _ in range(12):
+            user.proposed(plan_id=new_session())
+        # Four are under way: two of each.
+        until(lambda: len(receiver.of(user)) == 4)
+        hold.set()
+        until(lambda: outbox.rows(user) == [])
+        ids = [got.event_id for got in receiver.of(user)]
+        until(lambda: len(ended(first, *ids)) + len(ended(second, *ids)) == 12)
     assert len(ids) == len({*ids}) == 12
     assert ended(first, *ids)
     assert ended(second, *ids)
