@@ -26,7 +26,7 @@ setup: $(PACKAGES) tests/install/node_modules/.installed tests/mcp/node_modules/
 demo: $(PACKAGES) ## propose, approve and build a real document on a local Supabase (PLAN=path/to/file.md for your own)
 	@python -m local demo
 
-up: $(PACKAGES) ## start the local Supabase, the service, the web app and an example builder (EXAMPLE_BUILDER=false: without); Ctrl-C stops them, the data stays
+up: $(PACKAGES) ## start the local Supabase, the service, the web app, an inbox of mails and an example builder (EXAMPLE_BUILDER=false: without); Ctrl-C stops them, the data stays
 	@python -m local up
 
 reset: $(PACKAGES) ## wipe the local data
@@ -75,7 +75,7 @@ examples: $(PACKAGES) $(EXAMPLES) ## run the planners in four frameworks, each i
 
 soak: setup ## the faults, the attacks and every kind of install, with random seeds (SEED=… repeats a run), in ten minutes at most
 	SOAK=1 timeout --signal=INT 600 pytest --numprocesses=3 --dist=worksteal tests/faults tests/security \
-	    tests/builder/test_process.py tests/database/test_races.py tests/database/test_stateful.py tests/service/test_retention_race.py \
+	    tests/builder/test_process.py tests/notify/test_webhook.py tests/database/test_races.py tests/database/test_stateful.py tests/service/test_retention_race.py \
 	    tests/install/test_install.py tests/install/test_uninstall.py tests/install/test_dockerfile.py
 
 audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where the advisory data can be reached

@@ -217,11 +217,10 @@ def test_it_logs_in_over_tls_to_a_server_that_it_can_trust(
 ) -> None:
     trusted, context = certificate
     server = MailServer()
-    how = (
-        {"ssl_context": context} if scheme == "smtps" else {"tls_context": context, "require_starttls": True}
-    )
-    if scheme == "smtps":  # aiosmtpd takes a login only after STARTTLS, unless told so
-        how["auth_require_tls"] = False
+    how: dict[str, Any] = {
+        "smtp": {"tls_context": context, "require_starttls": True},
+        "smtps": {"ssl_context": context, "auth_require_tls": False},  # aiosmtpd only means STARTTLS by it
+    }[scheme]
     user.proposed()
     with serving(server, authenticator=server.login, auth_required=True, **how) as port:
         given = {**variables(port), "SMTP_URL": f"{scheme}://ada%40x:p%40ss@127.0.0.1:{port}"}
