@@ -26,11 +26,12 @@ from local.stack import Settings, Stack, service
 def variables(directory: Path, ports: list[int]) -> dict[str, str]:
     names = ("API_PORT", "POSTGRES_PORT", "SERVICE_PORT", "UI_PORT", "PAGES_PORT")
     given = {name: str(port) for name, port in zip(names, ports, strict=False)}
-    mails = zip(("MAIL_PORT", "SMTP_PORT"), map(str, free_ports(2)), strict=True)
+    mail, smtp = map(str, free_ports(2))
     return {
         **os.environ,
         **given,
-        **dict(mails),
+        "MAIL_PORT": mail,
+        "SMTP_PORT": smtp,
         "LOCAL_DIR": str(directory),
         "EXAMPLE_BUILDER": "false",
         "PYTHONUNBUFFERED": "1",
