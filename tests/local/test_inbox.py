@@ -19,7 +19,7 @@ from tests.builder.conftest import until
 def inbox(directory: Path) -> Iterator[tuple[int, str]]:
     """Yield the port for mails, and the page's address."""
     smtp, page = free_ports(2)
-    command = [sys.executable, "-m", "local.inbox", str(smtp), str(page), directory]
+    command = [sys.executable, "-m", "local.inbox", str(smtp), str(page), str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: accepts_connections(page))
