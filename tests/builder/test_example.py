@@ -129,7 +129,7 @@ def test_the_demo_with_a_document_of_ones_own(tmp_path: Path) -> None:
     )
     output = (result.stdout + result.stderr).decode(errors="replace")
     assert result.returncode == 0, output
-    assert "Ada gets a mail: Please decide: Long title" in output
+    assert "Ada gets a mail: Please decide: Long" in output
     assert "1,048,576 bytes, exactly the same" in output
     assert "The agent is active, at attempt 1" in output
     assert re.search(rf"address http://127.0.0.1:{ports['PAGES_PORT']}/[0-9a-f-]+-1\.html\n", output)

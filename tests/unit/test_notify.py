@@ -150,7 +150,6 @@ async def test_while_a_secret_is_replaced_both_verify() -> None:
         assert Verifier(secret).verify(request.content, dict(request.headers))
 
 
-SOON = format_datetime(datetime.now(UTC) + timedelta(seconds=100))
 PAST = format_datetime(datetime.now(UTC) - timedelta(days=1))
 
 
@@ -195,9 +194,10 @@ async def test_what_each_status_means(
 
 
 async def test_a_date_says_when_to_come_again() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(SendFailed) as failed:
-        await webhook(lambda _: answered(503, {"Retry-After": SOON})).send(notification())
-    assert 0 < (failed.value.retry_seconds or 0) <= 100
+        await webhook(lambda _: answered(503, {"Retry-After": soon})).send(notification())
+    assert 0 < (failed.value.retry_seconds or 0) <= 3600
 
 
 class Endless(httpx.AsyncByteStream):
@@ -675,7 +675,7 @@ async def test_when_its_lease_has_ended_it_gives_up_and_another_one_sends_it_aga
     monkeypatch.setattr(loop, "LONGEST_PAUSE", 1000.0)
     outbox = FakeOutbox(notification())
     outbox.errors = [SupabaseUnavailableError("away")] * 100
-    assert await run(outbox, FakeTarget(), poll_seconds=30.0) == {"unsettled": 1}
+    assert await run(outbox, FakeTarget(), poll_seconds=1000.0) == {"unsettled": 1}
     assert outbox.settled == []
 
 
