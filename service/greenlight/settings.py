@@ -107,9 +107,7 @@ class Settings(BaseSettings):
         return 6 * self.max_document_bytes + 64 * 1024
 
     def review_url(self, session_id: str, owner_id: str | None = None) -> str | None:
-        """Return where the plan is reviewed. Approvers find a team's plan by its owner as well."""
-        owner = f"&user={owner_id}" if owner_id else ""
-        return f"{self.ui_url}/build?session={session_id}{owner}" if self.ui_url else None
+        return review_url(self.ui_url, session_id, owner_id) if self.ui_url else None
 
     @field_validator("mcp")
     @classmethod
@@ -149,6 +147,12 @@ class Settings(BaseSettings):
             if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
                 raise ValueError("must be origins such as https://app.example.com, separated by commas")
         return origins
+
+
+def review_url(ui_url: str, session_id: str, owner_id: str | None = None) -> str:
+    """Return where the plan is reviewed. Approvers find a team's plan by its owner as well."""
+    owner = f"&user={owner_id}" if owner_id else ""
+    return f"{ui_url}/build?session={session_id}{owner}"
 
 
 def load() -> Settings:

@@ -17,6 +17,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from greenlight.rpc import Rpc
+from greenlight.settings import review_url
 
 KINDS = (
     "plan.proposed",
@@ -42,8 +43,8 @@ class Notification(BaseModel):
         agent_id = self.data.get("agent_id")
         if agent_id and self.kind in {"plan.approved", "agent.active", "agent.failed"}:
             return "agent_url", f"{ui_url}/build/{agent_id}"
-        owner = f"&user={self.user_id}" if self.data.get("team_id") else ""
-        return "review_url", f"{ui_url}/build?session={self.data['session_id']}{owner}"
+        owner = self.user_id if self.data.get("team_id") else None
+        return "review_url", review_url(ui_url, self.data["session_id"], owner)
 
 
 _NOTIFICATIONS = TypeAdapter(list[Notification])
