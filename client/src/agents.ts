@@ -1,4 +1,5 @@
 import { call, checked, typed } from "./data-api";
+import { named, reader } from "./teams";
 import type {
   Agent,
   AgentDetails,
@@ -105,21 +106,28 @@ export function shownResult({ result }: Pick<Build, "result">): {
   };
 }
 
-/** One page of the user's agents, newest first, and whether there are older ones. Pages count from 1. */
+/** One page of the agents of the user and their teams, newest first, and whether there are older ones. Pages count from 1. */
 export async function listAgents(
   supabase: Supabase,
   {
     status,
     page = 1,
     pageSize = 20,
+    userId,
+    teamId,
   }: {
     status?: AgentStatus | null | undefined;
     page?: number | undefined;
     pageSize?: number | undefined;
+    /** Only agents of this owner. */
+    userId?: string | undefined;
+    /** Only agents of this team. */
+    teamId?: string | undefined;
   } = {},
 ): Promise<{ agents: AgentSummary[]; more: boolean }> {
   const from = (page - 1) * pageSize;
-  let query = typed(supabase).from("agent").select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*)");
+  const all = typed(supabase).from("agent").select("*,plan!agent_plan_fkey(*),build!build_agent_fkey(*)");
+  let query = named(all, await reader(supabase), { userId, teamId });
   if (status) query = query.eq("status", status);
   const response = await query
     .order("created_at", NEWEST_FIRST)

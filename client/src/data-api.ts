@@ -1,6 +1,6 @@
 import type { PostgrestError, SupabaseClient } from "@supabase/supabase-js";
 import { databaseError } from "./errors";
-import type { Agent, Approval, Database, Plan, Proposal, Supabase } from "./types";
+import type { Agent, Approval, Database, DisplayName, Plan, PlanTeam, Proposal, Supabase } from "./types";
 
 type Functions = Database["public"]["Functions"];
 
@@ -17,6 +17,8 @@ interface Answers {
   delete_agent: Agent;
   restore_agent: Agent;
   deleted_agents: Agent[];
+  plan_teams: PlanTeam[];
+  display_names: DisplayName[];
 }
 
 /** The tables and functions as they are in this package's version, whatever types the caller's client has. */

@@ -154,7 +154,7 @@ async function check(bucket: Bucket, path: string, bytes: Uint8Array): Promise<v
   });
 }
 
-async function ownId(supabase: Supabase): Promise<string> {
+export async function ownId(supabase: Supabase): Promise<string> {
   const { data, error } = await supabase.auth.getClaims();
   if (!data) throw authError(error);
   return data.claims.sub;

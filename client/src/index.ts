@@ -32,6 +32,7 @@ export {
   SESSION_ID,
   withdrawPlan,
 } from "./plans";
+export { displayNames, planTeams } from "./teams";
 export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
 
 export type { Selection } from "./comments";
@@ -50,9 +51,12 @@ export type {
   BuildLog,
   BuildStatus,
   Database,
+  DisplayName,
+  ListedPlan,
   Plan,
   PlanComment,
   PlanStatus,
+  PlanTeam,
   Proposal,
   Supabase,
 } from "./types";

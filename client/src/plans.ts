@@ -1,7 +1,8 @@
 import { call, checked, typed } from "./data-api";
-import { assertText, read, store } from "./documents";
+import { assertText, ownId, read, store } from "./documents";
 import { GreenlightError } from "./errors";
-import type { Agent, Approval, Plan, PlanComment, PlanStatus, Proposal, Supabase } from "./types";
+import { mayDecide, named, reader } from "./teams";
+import type { Agent, Approval, ListedPlan, Plan, PlanComment, PlanStatus, Proposal, Supabase } from "./types";
 
 /** A planning session's id, as the database accepts it. */
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/;
@@ -26,12 +27,17 @@ export interface PlanVersion {
   version: number;
 }
 
+export interface Owned {
+  /** Whose session it is; the caller's own without it. An approver names its owner. */
+  userId?: string | undefined;
+}
+
 export interface NewDocument extends PlanVersion {
   /** The document, exactly as it was shown. A string is sent as UTF-8; bytes have to be UTF-8. */
   content: string | Uint8Array;
   /** The SHA-256 of what was shown, in hex. If the content has another one, `document_changed`. */
   sha256?: string | undefined;
-  /** Whose plan it is. Needed only if the client has no session of its own: see the README. */
+  /** Whose plan it is: of an approver's decision the owner's id; also if the client has no session of its own. */
   userId?: string | undefined;
 }
 
@@ -77,7 +83,7 @@ export async function approvePlan(
   const approval = { session_id: sessionId, version, document_sha256: sha256, ...said };
   if (title === undefined) {
     onStep?.("creating");
-    return call(supabase, "approve_plan", approval);
+    return call(supabase, "approve_plan", { ...approval, ...(userId && { user_id: userId }) });
   }
   onStep?.("uploading");
   return store(supabase, { userId, sessionId, bytes, sha256 }, (document_url) => {
@@ -98,8 +104,11 @@ export async function proposePlan(
     userId,
     expiresAt,
     message,
+    teamId,
   }: NewDocument & {
     title: string;
+    /** The team whose approvers decide. A session keeps the team of its first plan. */
+    teamId?: string | undefined;
     /** What the human should know: what has changed, what you ask. */
     message?: string | undefined;
     /** Until when it can be approved. Without it there is no limit. */
@@ -121,6 +130,7 @@ export async function proposePlan(
       ...(expires_at && { expires_at }),
       ...(userId && { user_id: userId }),
       ...(message !== undefined && { message }),
+      ...(teamId && { team_id: teamId }),
     }),
   );
 }
@@ -131,19 +141,30 @@ export async function requestChanges(
   {
     sessionId,
     version,
+    userId,
     ...remarks
-  }: PlanVersion & Remarks & ({ comment: string } | { comments: readonly PlanComment[] }),
+  }: PlanVersion & Owned & Remarks & ({ comment: string } | { comments: readonly PlanComment[] }),
 ): Promise<Plan> {
   assertVersion(sessionId, version);
-  return call(supabase, "request_changes", { session_id: sessionId, version, ...remarkArguments(remarks) });
+  return call(supabase, "request_changes", {
+    session_id: sessionId,
+    version,
+    ...remarkArguments(remarks),
+    ...(userId && { user_id: userId }),
+  });
 }
 
 export async function rejectPlan(
   supabase: Supabase,
-  { sessionId, version, ...remarks }: PlanVersion & Remarks,
+  { sessionId, version, userId, ...remarks }: PlanVersion & Owned & Remarks,
 ): Promise<Plan> {
   assertVersion(sessionId, version);
-  return call(supabase, "reject_plan", { session_id: sessionId, version, ...remarkArguments(remarks) });
+  return call(supabase, "reject_plan", {
+    session_id: sessionId,
+    version,
+    ...remarkArguments(remarks),
+    ...(userId && { user_id: userId }),
+  });
 }
 
 /** Takes a proposal back. Only the service role names a user. */
@@ -163,6 +184,9 @@ export async function withdrawPlan(
  * One page of the plans with one status or several, and how many there are in all. Newest first; lists without proposals
  * by the time of the decision. Without a status: the proposals that wait for a decision, including those that have
  * expired since, unless `expired` asks for one kind only. Pages count from 1.
+ *
+ * Without `userId` and `teamId`: the caller's own plans and those of their teams. `may_decide` tells whether the caller
+ * may decide on a plan.
  */
 export async function listProposals(
   supabase: Supabase,
@@ -171,6 +195,8 @@ export async function listProposals(
     expired,
     page = 1,
     limit = 50,
+    userId,
+    teamId,
   }: {
     status?: PlanStatus | PlanStatus[] | undefined;
     /** True: only what has expired, by the database's clock. False: only what has not. */
@@ -178,10 +204,16 @@ export async function listProposals(
     page?: number | undefined;
     /** How many plans a page has; 50 without it. */
     limit?: number | undefined;
+    /** Only plans of this owner. */
+    userId?: string | undefined;
+    /** Only plans of this team. */
+    teamId?: string | undefined;
   } = {},
-): Promise<{ plans: Plan[]; count: number }> {
+): Promise<{ plans: ListedPlan[]; count: number }> {
   const statuses = [status].flat();
-  let query = typed(supabase).from("plan").select("*", { count: "exact" }).in("status", statuses);
+  const asking = await reader(supabase);
+  const all = typed(supabase).from("plan").select("*", { count: "exact" }).in("status", statuses);
+  let query = named(all, asking, { userId, teamId });
   // "now" is the database's time: the caller's clock may be wrong.
   if (expired) query = query.lte("expires_at", "now");
   else if (expired === false) query = query.or("expires_at.is.null,expires_at.gt.now");
@@ -194,16 +226,26 @@ export async function listProposals(
     .range((page - 1) * limit, page * limit - 1);
   // PostgREST refuses a page behind the last one.
   if (found.status === 416)
-    return { plans: [], count: (await listProposals(supabase, { status, expired, limit: 1 })).count };
+    return {
+      plans: [],
+      count: (await listProposals(supabase, { status, expired, limit: 1, userId, teamId })).count,
+    };
   const { data, count } = checked(found);
-  return { plans: data as Plan[], count: count ?? data.length };
+  const plans = (data as Plan[]).map((plan) => ({ ...plan, may_decide: mayDecide(asking, plan) }));
+  return { plans, count: count ?? data.length };
 }
 
 /** One version of a session, or null. */
-export async function getPlan(supabase: Supabase, { sessionId, version }: PlanVersion): Promise<Plan | null> {
+export async function getPlan(
+  supabase: Supabase,
+  { sessionId, version, userId }: PlanVersion & Owned,
+): Promise<Plan | null> {
   assertVersion(sessionId, version);
-  const query = typed(supabase).from("plan").select().match({ session_id: sessionId, version }).maybeSingle();
-  return checked(await query).data as Plan | null;
+  const match = { session_id: sessionId, version, ...(userId && { user_id: userId }) };
+  const found = checked(await typed(supabase).from("plan").select().match(match).limit(2)).data as Plan[];
+  // A colleague has a session of the same name, too.
+  if (found.length > 1) return getPlan(supabase, { sessionId, version, userId: await ownId(supabase) });
+  return found[0] ?? null;
 }
 
 /**
@@ -213,12 +255,14 @@ export async function getPlan(supabase: Supabase, { sessionId, version }: PlanVe
 export async function getPlanningSession(
   supabase: Supabase,
   sessionId: string,
+  { userId }: Owned = {},
 ): Promise<{ agent: Agent | null; approved: Plan | null; proposal: Plan | null; plans: Plan[] }> {
   const db = typed(supabase);
-  const plans = () =>
-    db.from("plan").select().eq("session_id", sessionId).order("version", { ascending: false });
+  const owner = userId ?? (await supabase.auth.getClaims()).data?.claims.sub;
+  const match = { session_id: sessionId, ...(owner && { user_id: owner }) };
+  const plans = () => db.from("plan").select().match(match).order("version", { ascending: false });
   const [found, newest, proposal] = await Promise.all([
-    db.from("agent").select("*,plan!agent_plan_fkey(*)").eq("session_id", sessionId).maybeSingle(),
+    db.from("agent").select("*,plan!agent_plan_fkey(*)").match(match).maybeSingle(),
     plans(),
     // Asked for, since a list is cut at the Data API's maximum.
     plans().eq("status", "proposed").limit(1).maybeSingle(),

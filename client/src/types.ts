@@ -57,6 +57,28 @@ export type AgentDetails = Agent & {
 /** An agent in a list. */
 export type AgentSummary = Agent & { plan: Plan; build: Build | null };
 
+/** A plan in a list. */
+export type ListedPlan = Plan & {
+  /** Whether the caller may decide on it. */
+  may_decide: boolean;
+};
+
+/** A team of the caller. */
+export interface PlanTeam {
+  team_id: string;
+  /** Whether they may decide on its plans. */
+  may_decide: boolean;
+  /** Whether they may decide on those that are their own. */
+  may_decide_own: boolean;
+}
+
+/** What a user is called. */
+export interface DisplayName {
+  user_id: string;
+  /** Null where the project gives none. */
+  name: string | null;
+}
+
 export interface Approval {
   plan_id: string;
   agent_id: string;

@@ -1,5 +1,5 @@
 import { getAgent } from "./agents";
-import { getPlan, type PlanVersion } from "./plans";
+import { getPlan, type Owned, type PlanVersion } from "./plans";
 import type { AgentDetails, Plan, Supabase } from "./types";
 
 /** How often a row is loaded again while it is expected to change, and otherwise. */
@@ -54,7 +54,7 @@ export function watchAgent(
 /** Watches one version of a session: every 2 seconds until it is decided, then every 20. Null before it is proposed. */
 export function watchProposal(
   supabase: Supabase,
-  plan: PlanVersion,
+  plan: PlanVersion & Owned,
   onChange: (plan: Plan | null) => void,
   options: RealtimeOptions<Plan | null> = {},
 ): () => void {

@@ -30,7 +30,8 @@ const { fromMarkdown } = await import(process.env.MARKDOWN_PARSER);
 const SUPABASE = "http://supabase.test";
 const USER = "0ad4a5f0-3bbd-4b4d-9d4e-0a0a0a0a0a0a";
 const AGENT = "6e1a8f2e-0000-4000-8000-000000000001";
-const hashOf = (/** @type {string | Uint8Array} */ bytes) => createHash("sha256").update(bytes).digest("hex");
+const hashOf = (/** @type {string | Uint8Array} */ bytes) =>
+  createHash("sha256").update(bytes).digest("hex");
 
 const json = (status, body) => () => Response.json(body, { status });
 const NO_DOCUMENT = json(400, {
@@ -89,14 +90,25 @@ function fake(answers) {
   return { supabase, asked, bodies };
 }
 
-const plan = (content = "# Plan\n") => ({ sessionId: "s", version: 1, title: "Plan", content, userId: USER });
+const plan = (content = "# Plan\n") => ({
+  sessionId: "s",
+  version: 1,
+  title: "Plan",
+  content,
+  userId: USER,
+});
 const failsWith =
   (code, more = {}) =>
   (error) => {
     assert.ok(error instanceof greenlight.GreenlightError, String(error));
     assert.deepEqual(
       { code: error.code, ...more },
-      { code, ...Object.fromEntries(Object.keys(more).map((key) => [key, error[key]])) },
+      {
+        code,
+        ...Object.fromEntries(
+          Object.keys(more).map((key) => [key, error[key]]),
+        ),
+      },
     );
     return true;
   };
@@ -109,17 +121,32 @@ test("a page behind the last one is empty, and tells how many plans there are", 
   const asked = [];
   const fetch = (input) => {
     const { searchParams } = new URL(input);
-    asked.push(["offset", "limit", "expires_at", "or"].map((name) => searchParams.get(name)));
+    asked.push(
+      ["offset", "limit", "expires_at", "or"].map((name) =>
+        searchParams.get(name),
+      ),
+    );
     if (searchParams.get("offset") !== "0")
       return Promise.resolve(
-        Response.json({ code: "PGRST103", message: "Requested range not satisfiable" }, { status: 416 }),
+        Response.json(
+          { code: "PGRST103", message: "Requested range not satisfiable" },
+          { status: 416 },
+        ),
       );
     const headers = { "content-range": "0-0/41" };
-    return Promise.resolve(Response.json([{ id: AGENT }], { status: 206, headers }));
+    return Promise.resolve(
+      Response.json([{ id: AGENT }], { status: 206, headers }),
+    );
   };
-  const supabase = createClient(SUPABASE, "sb_publishable_x", { global: { fetch } });
+  const supabase = createClient(SUPABASE, "sb_publishable_x", {
+    global: { fetch },
+  });
 
-  const listed = await greenlight.listProposals(supabase, { expired: true, page: 4, limit: 20 });
+  const listed = await greenlight.listProposals(supabase, {
+    expired: true,
+    page: 4,
+    limit: 20,
+  });
 
   assert.deepEqual(listed, { plans: [], count: 41 });
   assert.deepEqual(asked, [
@@ -127,14 +154,149 @@ test("a page behind the last one is empty, and tells how many plans there are", 
     ["0", "1", "lte.now", null],
   ]);
   await greenlight.listProposals(supabase, { expired: false });
-  assert.deepEqual(asked.at(-1), ["0", "50", null, "(expires_at.is.null,expires_at.gt.now)"]);
+  assert.deepEqual(asked.at(-1), [
+    "0",
+    "50",
+    null,
+    "(expires_at.is.null,expires_at.gt.now)",
+  ]);
+});
+
+test("a list names whose rows it is of, and tells on which the reader may decide", async () => {
+  const [team, other] = [
+    "11111111-0000-4000-8000-000000000001",
+    "11111111-0000-4000-8000-000000000002",
+  ];
+  let teams = [];
+  const asked = [];
+  const plan = (user_id, team_id) => ({ id: AGENT, user_id, team_id, build: [] });
+  const plans = [
+    plan(USER, null),
+    plan(USER, team),
+    plan(AGENT, team),
+    plan(AGENT, other),
+  ];
+  const fetch = (input) => {
+    const { pathname, searchParams } = new URL(input);
+    if (pathname.endsWith("/rpc/plan_teams"))
+      return Promise.resolve(Response.json(teams));
+    asked.push(
+      ["user_id", "team_id", "or"].map((name) => searchParams.get(name)),
+    );
+    return Promise.resolve(
+      Response.json(plans, { headers: { "content-range": "0-3/4" } }),
+    );
+  };
+  const supabase = createClient(SUPABASE, "sb_publishable_x", {
+    global: { fetch },
+  });
+  const decides = async (options) =>
+    (await greenlight.listProposals(supabase, options)).plans.map(
+      ({ may_decide }) => may_decide,
+    );
+
+  assert.deepEqual(await decides(), [false, false, false, false]);
+  assert.deepEqual(
+    asked.at(-1),
+    [null, null, null],
+    "without a session: such as the service role",
+  );
+  supabase.auth.getClaims = () =>
+    Promise.resolve({ data: { claims: { sub: USER } }, error: null });
+  assert.deepEqual(await decides(), [true, false, false, false]);
+  assert.deepEqual(asked.at(-1), [`eq.${USER}`, null, null]);
+  teams = [
+    { team_id: team, may_decide: true, may_decide_own: false },
+    { team_id: other, may_decide: false, may_decide_own: false },
+  ];
+  assert.deepEqual(await decides(), [true, false, true, false]);
+  assert.deepEqual(asked.at(-1), [
+    null,
+    null,
+    `(user_id.eq.${USER},team_id.in.(${team},${other}))`,
+  ]);
+  assert.deepEqual(await decides({ teamId: team }), [true, false, true, false]);
+  assert.deepEqual(asked.at(-1), [null, `eq.${team}`, null]);
+  teams[0].may_decide_own = true;
+  assert.deepEqual(await decides({ userId: USER }), [true, true, true, false]);
+  assert.deepEqual(asked.at(-1), [`eq.${USER}`, null, null]);
+  await greenlight.listAgents(supabase, { teamId: team });
+  assert.deepEqual(asked.at(-1), [null, `eq.${team}`, null]);
+});
+
+test("of two sessions of one name the reader's own is returned, or the one that they name", async () => {
+  const rows = [{ user_id: AGENT }, { user_id: USER }];
+  const fetch = (input) => {
+    const owner = new URL(input).searchParams.get("user_id")?.slice(3);
+    return Promise.resolve(
+      Response.json(rows.filter((row) => !owner || row.user_id === owner)),
+    );
+  };
+  const supabase = createClient(SUPABASE, "sb_publishable_x", {
+    global: { fetch },
+  });
+  supabase.auth.getClaims = () =>
+    Promise.resolve({ data: { claims: { sub: USER } }, error: null });
+  const plan = { sessionId: "s", version: 1 };
+
+  assert.equal((await greenlight.getPlan(supabase, plan)).user_id, USER);
+  assert.equal(
+    (await greenlight.getPlan(supabase, { ...plan, userId: AGENT })).user_id,
+    AGENT,
+  );
+  rows.pop();
+  assert.equal((await greenlight.getPlan(supabase, plan)).user_id, AGENT);
+});
+
+test("an approver names the owner of a plan, and a planner its team", async () => {
+  const sent = [];
+  const fetch = async (input, init) => {
+    const { pathname } = new URL(input);
+    if (!pathname.includes("/rpc/"))
+      return (pathname.includes("/sign/") ? SIGNED : UPLOADED)();
+    sent.push([pathname.split("/").at(-1), JSON.parse(String(init?.body))]);
+    return APPROVED();
+  };
+  const supabase = createClient(SUPABASE, "sb_publishable_x", {
+    global: { fetch },
+  });
+  const named = { sessionId: "s", version: 1, userId: USER };
+
+  await approvePlan(supabase, { ...named, content: "#" });
+  await requestChanges(supabase, { ...named, comment: "No." });
+  await rejectPlan(supabase, named);
+  await proposePlan(supabase, {
+    ...named,
+    title: "Plan",
+    content: "#",
+    teamId: AGENT,
+  });
+  assert.deepEqual(
+    sent.map(([name, { user_id, team_id }]) => [name, user_id, team_id]),
+    [
+      ["approve_plan", USER, undefined],
+      ["request_changes", USER, undefined],
+      ["reject_plan", USER, undefined],
+      ["propose_plan", USER, AGENT],
+    ],
+  );
 });
 
 suite("what the Data API answers", () => {
-  const answer = (code, message = "…", details = null, hint = null) => ({ code, message, details, hint });
+  const answer = (code, message = "…", details = null, hint = null) => ({
+    code,
+    message,
+    details,
+    hint,
+  });
   const table = [
     // Of ours: status, body, code, whether the same call may succeed later.
-    [409, answer("PT409", "plan_stale", "Version 3 is the newest."), "plan_stale", false],
+    [
+      409,
+      answer("PT409", "plan_stale", "Version 3 is the newest."),
+      "plan_stale",
+      false,
+    ],
     [401, answer("PT401", "not_authenticated"), "not_authenticated", false],
     [403, answer("PT403", "human_required"), "human_required", false],
     [413, answer("PT413", "document_too_large"), "document_too_large", false],
@@ -142,22 +304,58 @@ suite("what the Data API answers", () => {
     [404, answer("PT404", "agent_not_found"), "agent_not_found", false],
     // PostgREST's own, 12 and 14.
     [401, answer("PGRST301", "JWT expired"), "not_authenticated", false],
-    [401, answer("PGRST302", "Anonymous access is disabled"), "not_authenticated", false],
+    [
+      401,
+      answer("PGRST302", "Anonymous access is disabled"),
+      "not_authenticated",
+      false,
+    ],
     [401, answer("PGRST303", "JWT expired"), "not_authenticated", false],
-    [401, answer("42501", "permission denied for function pause"), "not_authenticated", false],
-    [403, answer("42501", "permission denied for function pause"), "upstream_error", false],
-    [404, answer("PGRST202", "Could not find the function"), "upstream_error", false],
-    [503, answer("PGRST000", "Database connection error"), "upstream_unavailable", true],
-    [503, answer("PGRST001", "Database client error"), "upstream_unavailable", true],
+    [
+      401,
+      answer("42501", "permission denied for function pause"),
+      "not_authenticated",
+      false,
+    ],
+    [
+      403,
+      answer("42501", "permission denied for function pause"),
+      "upstream_error",
+      false,
+    ],
+    [
+      404,
+      answer("PGRST202", "Could not find the function"),
+      "upstream_error",
+      false,
+    ],
     [
       503,
-      answer("PGRST002", "Could not query the database for the schema cache. Retrying."),
+      answer("PGRST000", "Database connection error"),
+      "upstream_unavailable",
+      true,
+    ],
+    [
+      503,
+      answer("PGRST001", "Database client error"),
+      "upstream_unavailable",
+      true,
+    ],
+    [
+      503,
+      answer(
+        "PGRST002",
+        "Could not query the database for the schema cache. Retrying.",
+      ),
       "upstream_unavailable",
       true,
     ],
     [
       504,
-      answer("PGRST003", "Timed out acquiring connection from connection pool."),
+      answer(
+        "PGRST003",
+        "Timed out acquiring connection from connection pool.",
+      ),
       "upstream_unavailable",
       true,
     ],
@@ -168,8 +366,18 @@ suite("what the Data API answers", () => {
       "upstream_unavailable",
       true,
     ],
-    [503, answer("57P03", "the database system is starting up"), "upstream_unavailable", true],
-    [503, answer("53300", "sorry, too many clients already"), "upstream_unavailable", true],
+    [
+      503,
+      answer("57P03", "the database system is starting up"),
+      "upstream_unavailable",
+      true,
+    ],
+    [
+      503,
+      answer("53300", "sorry, too many clients already"),
+      "upstream_unavailable",
+      true,
+    ],
     [503, answer("08006", "connection failure"), "upstream_unavailable", true],
     ...["57P01", "57P02", "57P03", "53300", "08003"].map((code) => [
       500,
@@ -177,8 +385,18 @@ suite("what the Data API answers", () => {
       "upstream_unavailable",
       true,
     ]),
-    [500, answer("57014", "canceling statement due to statement timeout"), "upstream_timeout", true],
-    [400, answer("22P02", 'invalid input syntax for type uuid: "x"'), "invalid_request", false],
+    [
+      500,
+      answer("57014", "canceling statement due to statement timeout"),
+      "upstream_timeout",
+      true,
+    ],
+    [
+      400,
+      answer("22P02", 'invalid input syntax for type uuid: "x"'),
+      "invalid_request",
+      false,
+    ],
     [500, answer("XX000", "internal error"), "upstream_error", true],
     // Postgres lost while the function ran.
     [400, answer("", "", null, null), "upstream_unavailable", true],
@@ -193,36 +411,63 @@ suite("what the Data API answers", () => {
   ];
   for (const [status, body, code, retryable] of table)
     test(`${status} ${JSON.stringify(body).slice(0, 60)}: ${code}`, async () => {
-      const respond = () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status });
+      const respond = () =>
+        new Response(typeof body === "string" ? body : JSON.stringify(body), {
+          status,
+        });
       const { supabase } = fake({ rpc: [respond] });
-      await assert.rejects(pauseAgent(supabase, AGENT), failsWith(code, { retryable }));
+      await assert.rejects(
+        pauseAgent(supabase, AGENT),
+        failsWith(code, { retryable }),
+      );
     });
 
   test("no answer at all", async () => {
-    const { supabase } = fake({ rpc: [() => Promise.reject(new TypeError("fetch failed"))] });
-    await assert.rejects(pauseAgent(supabase, AGENT), failsWith("upstream_unavailable", { retryable: true }));
+    const { supabase } = fake({
+      rpc: [() => Promise.reject(new TypeError("fetch failed"))],
+    });
+    await assert.rejects(
+      pauseAgent(supabase, AGENT),
+      failsWith("upstream_unavailable", { retryable: true }),
+    );
   });
 
   test("details and hint come along", async () => {
-    const body = answer("PT409", "plan_stale", "Version 3 is the newest.", "Look at it.");
+    const body = answer(
+      "PT409",
+      "plan_stale",
+      "Version 3 is the newest.",
+      "Look at it.",
+    );
     const { supabase } = fake({ rpc: [json(409, body)] });
     const more = {
       details: "Version 3 is the newest.",
       hint: "Look at it.",
       message: "plan_stale: Version 3 is the newest.",
     };
-    await assert.rejects(pauseAgent(supabase, AGENT), failsWith("plan_stale", more));
+    await assert.rejects(
+      pauseAgent(supabase, AGENT),
+      failsWith("plan_stale", more),
+    );
   });
 });
 
 suite("what storage answers", () => {
-  const answer = (statusCode, error, message = "…") => ({ statusCode, error, message });
+  const answer = (statusCode, error, message = "…") => ({
+    statusCode,
+    error,
+    message,
+  });
   const table = [
     [400, answer("413", "Payload too large"), "document_too_large", false],
     [400, answer("401", "Unauthorized"), "not_authenticated", false],
     [
       400,
-      answer("403", "Unauthorized", "new row violates row-level security policy"),
+      answer(
+        "403",
+        "Unauthorized",
+        "new row violates row-level security policy",
+      ),
       "upstream_error",
       false,
     ],
@@ -239,13 +484,21 @@ suite("what storage answers", () => {
   ];
   for (const [status, body, code, retryable] of table)
     test(`${status} ${JSON.stringify(body).slice(0, 60)}: ${code}`, async () => {
-      const respond = () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status });
+      const respond = () =>
+        new Response(typeof body === "string" ? body : JSON.stringify(body), {
+          status,
+        });
       const { supabase } = fake({ upload: [respond] });
-      await assert.rejects(approvePlan(supabase, plan()), failsWith(code, { retryable }));
+      await assert.rejects(
+        approvePlan(supabase, plan()),
+        failsWith(code, { retryable }),
+      );
     });
 
   test("no answer at all", async () => {
-    const { supabase } = fake({ upload: [() => Promise.reject(new TypeError("fetch failed"))] });
+    const { supabase } = fake({
+      upload: [() => Promise.reject(new TypeError("fetch failed"))],
+    });
     await assert.rejects(
       approvePlan(supabase, plan()),
       failsWith("upstream_unavailable", { retryable: true }),
@@ -273,7 +526,10 @@ test("a document is decoded byte for byte, or not at all", () => {
   const text = greenlight.decodeDocument(bytes);
   assert.deepEqual(new TextEncoder().encode(text), bytes);
   assert.equal(greenlight.decodeDocument(bytes.buffer), text);
-  assert.throws(() => greenlight.decodeDocument(Uint8Array.of(0xe9)), failsWith("invalid_request"));
+  assert.throws(
+    () => greenlight.decodeDocument(Uint8Array.of(0xe9)),
+    failsWith("invalid_request"),
+  );
 });
 
 test("the hash of a text is that of its bytes", async () => {
@@ -284,19 +540,36 @@ test("the hash of a text is that of its bytes", async () => {
 test("a document has at most 1 MiB of UTF-8", () => {
   const largest = "é".repeat(greenlight.MAX_DOCUMENT_BYTES / 2);
   assert.equal(greenlight.documentProblem(largest), null);
-  assert.equal(greenlight.documentProblem(`${largest}x`).code, "document_too_large");
+  assert.equal(
+    greenlight.documentProblem(`${largest}x`).code,
+    "document_too_large",
+  );
 });
 
 suite("a stored document", () => {
   const MIB = 1024 * 1024;
-  const named = (sha256) => ({ document_path: `${USER}/s/x.md`, document_sha256: sha256 });
+  const named = (sha256) => ({
+    document_path: `${USER}/s/x.md`,
+    document_sha256: sha256,
+  });
 
   test("is read whole, and compared with the plan's hash", async () => {
     const content = "x".repeat(MIB);
-    const { supabase } = fake({ download: [() => new Response(content), () => new Response("y")] });
-    const { bytes, verified } = await getDocument(supabase, named(hashOf(content)));
-    assert.deepEqual([Buffer.from(bytes).toString() === content, verified], [true, true]);
-    assert.equal((await getDocument(supabase, named(hashOf(content)))).verified, false);
+    const { supabase } = fake({
+      download: [() => new Response(content), () => new Response("y")],
+    });
+    const { bytes, verified } = await getDocument(
+      supabase,
+      named(hashOf(content)),
+    );
+    assert.deepEqual(
+      [Buffer.from(bytes).toString() === content, verified],
+      [true, true],
+    );
+    assert.equal(
+      (await getDocument(supabase, named(hashOf(content)))).verified,
+      false,
+    );
   });
 
   test("that is larger than a document can be is not read to its end", async () => {
@@ -329,19 +602,43 @@ suite("a document is refused before anything is sent", () => {
   const bytes = (...values) => Uint8Array.of(...values);
   const table = [
     ["empty", { content: "" }, "document_too_large"],
-    ["over 1 MiB", { content: "x".repeat(1024 * 1024 + 1) }, "document_too_large"],
-    ["over 1 MiB in UTF-8 only", { content: "é".repeat(512 * 1024 + 1) }, "document_too_large"],
+    [
+      "over 1 MiB",
+      { content: "x".repeat(1024 * 1024 + 1) },
+      "document_too_large",
+    ],
+    [
+      "over 1 MiB in UTF-8 only",
+      { content: "é".repeat(512 * 1024 + 1) },
+      "document_too_large",
+    ],
     ["NUL", { content: "a\0b" }, "invalid_request"],
     ["NUL in bytes", { content: bytes(97, 0, 98) }, "invalid_request"],
     ["a lone surrogate", { content: "a\uD83D" }, "invalid_request"],
-    ["bytes that are not UTF-8", { content: bytes(0xff, 0xfe) }, "invalid_request"],
-    ["a surrogate in bytes", { content: bytes(0xed, 0xa0, 0xbd) }, "invalid_request"],
+    [
+      "bytes that are not UTF-8",
+      { content: bytes(0xff, 0xfe) },
+      "invalid_request",
+    ],
+    [
+      "a surrogate in bytes",
+      { content: bytes(0xed, 0xa0, 0xbd) },
+      "invalid_request",
+    ],
     ["an empty title", { title: " \n" }, "invalid_title"],
     ["a title that is too long", { title: "🚀".repeat(501) }, "invalid_title"],
     ["a title of two lines", { title: "a\nb" }, "invalid_title"],
-    ...titles.invalid.map((title) => [`the title ${JSON.stringify(title)}`, { title }, "invalid_title"]),
+    ...titles.invalid.map((title) => [
+      `the title ${JSON.stringify(title)}`,
+      { title },
+      "invalid_title",
+    ]),
     ["a lone surrogate in the title", { title: "\uDC00" }, "invalid_request"],
-    ["another document than was seen", { sha256: hashOf("another") }, "document_changed"],
+    [
+      "another document than was seen",
+      { sha256: hashOf("another") },
+      "document_changed",
+    ],
     ["a session id with a slash", { sessionId: "../x" }, "invalid_session_id"],
     ["a session id with a newline", { sessionId: "x\n" }, "invalid_session_id"],
     ["no session id", { sessionId: "" }, "invalid_session_id"],
@@ -352,25 +649,41 @@ suite("a document is refused before anything is sent", () => {
   for (const [what, change, code] of table)
     test(what, async () => {
       for (const act of [approvePlan, proposePlan])
-        await assert.rejects(act(nothing, { ...plan(), ...change }), failsWith(code, { retryable: false }));
+        await assert.rejects(
+          act(nothing, { ...plan(), ...change }),
+          failsWith(code, { retryable: false }),
+        );
       const problem = "content" in change ? code : undefined;
-      assert.equal(greenlight.documentProblem(change.content ?? "# Plan\n")?.code, problem);
+      assert.equal(
+        greenlight.documentProblem(change.content ?? "# Plan\n")?.code,
+        problem,
+      );
     });
 
   test("a comment with NUL", async () => {
     const decision = { sessionId: "s", version: 1, comment: "\0" };
-    await assert.rejects(requestChanges(nothing, decision), failsWith("invalid_request"));
+    await assert.rejects(
+      requestChanges(nothing, decision),
+      failsWith("invalid_request"),
+    );
   });
 
   test("a client without a session", async () => {
     const { userId, ...anybody } = plan();
-    await assert.rejects(approvePlan(nothing, anybody), failsWith("not_authenticated"));
+    await assert.rejects(
+      approvePlan(nothing, anybody),
+      failsWith("not_authenticated"),
+    );
   });
 });
 
 test("titles in which something can be seen", async () => {
   for (const title of [...titles.valid, "🚀".repeat(500), " trimmed\u3000\n"]) {
-    const { supabase, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const { supabase, bodies } = fake({
+      upload: [UPLOADED],
+      sign: [SIGNED],
+      rpc: [APPROVED],
+    });
     await approvePlan(supabase, { ...plan(), title });
     assert.equal(JSON.parse(bodies.rpc).title, title);
   }
@@ -380,7 +693,11 @@ suite("how a document is stored", () => {
   const LARGE = "x".repeat(100_001);
 
   test("a small one is uploaded first", async () => {
-    const { supabase, asked, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const { supabase, asked, bodies } = fake({
+      upload: [UPLOADED],
+      sign: [SIGNED],
+      rpc: [APPROVED],
+    });
     const approval = await approvePlan(supabase, plan("x".repeat(100_000)));
     assert.equal(approval.agent_id, AGENT);
     assert.deepEqual(asked, ["upload", "sign", "rpc"]);
@@ -397,17 +714,30 @@ suite("how a document is stored", () => {
   const stored = (bytes) => () => new Response(bytes);
   const REMOVED = json(200, [{ name: "x" }]);
   const KEPT = json(200, []);
-  const REFERENCED = json(400, { statusCode: "409", error: "ResourceReferenced", message: "…" });
+  const REFERENCED = json(400, {
+    statusCode: "409",
+    error: "ResourceReferenced",
+    message: "…",
+  });
 
   test("one that is there already is not an error", async () => {
-    const answers = { upload: [DUPLICATE], download: [stored(SMALL)], sign: [SIGNED], rpc: [APPROVED] };
+    const answers = {
+      upload: [DUPLICATE],
+      download: [stored(SMALL)],
+      sign: [SIGNED],
+      rpc: [APPROVED],
+    };
     const { supabase, asked } = fake(answers);
     await approvePlan(supabase, plan());
     assert.deepEqual(asked, ["upload", "download", "sign", "rpc"]);
   });
 
   test("a large one that is there is not uploaded", async () => {
-    const { supabase, asked } = fake({ sign: [SIGNED], download: [stored(LARGE)], rpc: [APPROVED] });
+    const { supabase, asked } = fake({
+      sign: [SIGNED],
+      download: [stored(LARGE)],
+      rpc: [APPROVED],
+    });
     await approvePlan(supabase, plan(LARGE));
     assert.deepEqual(asked, ["sign", "download", "rpc"]);
   });
@@ -424,7 +754,10 @@ suite("how a document is stored", () => {
       ["other last", `${content.slice(0, -1)}y`],
     ]) {
       test(`${which} bytes in the place of a ${what} one are replaced`, async () => {
-        const first = what === "small" ? { upload: [DUPLICATE, UPLOADED], sign: [SIGNED] } : {};
+        const first =
+          what === "small"
+            ? { upload: [DUPLICATE, UPLOADED], sign: [SIGNED] }
+            : {};
         const { supabase, asked } = fake({
           upload: [UPLOADED],
           sign: [SIGNED, NO_DOCUMENT, SIGNED],
@@ -435,8 +768,15 @@ suite("how a document is stored", () => {
         });
         await approvePlan(supabase, plan(content));
         const before = what === "small" ? ["upload"] : ["sign"];
-        const after = what === "small" ? ["upload", "sign"] : ["sign", "upload", "sign"];
-        assert.deepEqual(asked, [...before, "download", "remove", ...after, "rpc"]);
+        const after =
+          what === "small" ? ["upload", "sign"] : ["sign", "upload", "sign"];
+        assert.deepEqual(asked, [
+          ...before,
+          "download",
+          "remove",
+          ...after,
+          "rpc",
+        ]);
       });
 
       for (const [why, remove] of [
@@ -474,13 +814,24 @@ suite("how a document is stored", () => {
           { highWaterMark: 0 },
         ),
       );
-    const { supabase } = fake({ sign: [SIGNED], download: [endless], remove: [KEPT] });
-    await assert.rejects(approvePlan(supabase, plan(LARGE)), failsWith("document_conflict"));
+    const { supabase } = fake({
+      sign: [SIGNED],
+      download: [endless],
+      remove: [KEPT],
+    });
+    await assert.rejects(
+      approvePlan(supabase, plan(LARGE)),
+      failsWith("document_conflict"),
+    );
     assert.ok(read <= 4 * LARGE.length, String(read));
   });
 
   test("a large one that is not there is uploaded", async () => {
-    const { supabase, asked } = fake({ sign: [NO_DOCUMENT, SIGNED], upload: [UPLOADED], rpc: [APPROVED] });
+    const { supabase, asked } = fake({
+      sign: [NO_DOCUMENT, SIGNED],
+      upload: [UPLOADED],
+      rpc: [APPROVED],
+    });
     await approvePlan(supabase, plan(LARGE));
     assert.deepEqual(asked, ["sign", "upload", "sign", "rpc"]);
   });
@@ -491,12 +842,20 @@ suite("how a document is stored", () => {
     await approvePlan(supabase, shown);
     assert.deepEqual(asked, ["rpc"]);
     const document_sha256 = hashOf("\uFEFF# Plan\r\n");
-    assert.deepEqual(JSON.parse(bodies.rpc), { session_id: "s", version: 1, document_sha256 });
+    assert.deepEqual(JSON.parse(bodies.rpc), {
+      session_id: "s",
+      version: 1,
+      document_sha256,
+    });
   });
 
   test("bytes are sent as they were given, and stay so when the caller changes the array", async () => {
     const content = new TextEncoder().encode("\uFEFFÅ\r\n");
-    const { supabase, bodies } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const { supabase, bodies } = fake({
+      upload: [UPLOADED],
+      sign: [SIGNED],
+      rpc: [APPROVED],
+    });
     const approving = approvePlan(supabase, { ...plan(), content });
     content.fill(120);
     await approving;
@@ -507,38 +866,63 @@ suite("how a document is stored", () => {
   test("calls at the same time share one upload, those of another client and later ones do not", async (t) => {
     const digests = t.mock.method(crypto.subtle, "digest").mock;
     let refuse;
-    const refused = new Promise((resolve) => (refuse = () => resolve(json(418, {})())));
-    const answers = () => ({ upload: [() => refused, UPLOADED], sign: [SIGNED], rpc: [APPROVED] });
+    const refused = new Promise(
+      (resolve) => (refuse = () => resolve(json(418, {})())),
+    );
+    const answers = () => ({
+      upload: [() => refused, UPLOADED],
+      sign: [SIGNED],
+      rpc: [APPROVED],
+    });
     const [one, other] = [fake(answers()), fake(answers())];
-    const uploads = ({ asked }) => asked.filter((kind) => kind === "upload").length;
-    const calls = [one, one, one, other].map(({ supabase }) => approvePlan(supabase, plan()));
+    const uploads = ({ asked }) =>
+      asked.filter((kind) => kind === "upload").length;
+    const calls = [one, one, one, other].map(({ supabase }) =>
+      approvePlan(supabase, plan()),
+    );
     // With its hash, a call goes on to the upload that is under way.
     while (digests.callCount() < calls.length) await settle();
     await Promise.all(digests.calls.map(({ result }) => result));
     await settle();
     refuse();
-    for (const call of calls) await assert.rejects(call, failsWith("upstream_error"));
+    for (const call of calls)
+      await assert.rejects(call, failsWith("upstream_error"));
     assert.deepEqual([uploads(one), uploads(other)], [1, 1]);
     await approvePlan(one.supabase, plan());
     assert.equal(uploads(one), 2);
   });
 
   test("a document that a clean-up took is uploaded again", async () => {
-    const answers = { upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE, APPROVED] };
+    const answers = {
+      upload: [UPLOADED],
+      sign: [SIGNED],
+      rpc: [NOT_IN_STORAGE, APPROVED],
+    };
     const { supabase, asked } = fake(answers);
     await approvePlan(supabase, plan());
     assert.deepEqual(asked, ["upload", "sign", "rpc", "upload", "sign", "rpc"]);
   });
 
   test("a clean-up between upload and signing, too", async () => {
-    const { supabase, asked } = fake({ upload: [UPLOADED], sign: [NO_DOCUMENT, SIGNED], rpc: [APPROVED] });
+    const { supabase, asked } = fake({
+      upload: [UPLOADED],
+      sign: [NO_DOCUMENT, SIGNED],
+      rpc: [APPROVED],
+    });
     await approvePlan(supabase, plan());
     assert.deepEqual(asked, ["upload", "sign", "upload", "sign", "rpc"]);
   });
 
   test("but not for ever", async () => {
-    const { supabase, asked } = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [NOT_IN_STORAGE] });
-    await assert.rejects(approvePlan(supabase, plan()), failsWith("upstream_error", { retryable: true }));
+    const { supabase, asked } = fake({
+      upload: [UPLOADED],
+      sign: [SIGNED],
+      rpc: [NOT_IN_STORAGE],
+    });
+    await assert.rejects(
+      approvePlan(supabase, plan()),
+      failsWith("upstream_error", { retryable: true }),
+    );
     assert.equal(asked.filter((kind) => kind === "upload").length, 3);
   });
 });
@@ -547,7 +931,9 @@ suite("how a document is stored", () => {
 function randomFrom(seed) {
   let state = BigInt(seed);
   return (below) => {
-    state = (state * 6364136223846793005n + 1442695040888963407n) & 0xffffffffffffffffn;
+    state =
+      (state * 6364136223846793005n + 1442695040888963407n) &
+      0xffffffffffffffffn;
     return Number((state >> 33n) % BigInt(below));
   };
 }
@@ -556,13 +942,44 @@ suite(`comments on passages, SEED=${SEED}`, () => {
   const PIECES = [
     ..."aé計 \t>#|*`-_<&\\",
     ...["\n", "\r", "\r\n", "\n\n", "\u2028", "\x85", "\x0b"],
-    ...["e\u0301", "👩‍🚀", "🇩🇪", "\u{10ffff}", "🚀", "\u202e", "\u2066", "\ufeff", "\u200d"],
-    ...["```", "~~~", "    ", "- ", "1. ", "> ", "# ", "---", "<!--", "<script>", "</blockquote>", "[a]: b"],
-    ...["| a | b |\n|---|---|\n", "---\nfront: matter\n---\n", "Passage 1:", "Comment on passage 1:"],
+    ...[
+      "e\u0301",
+      "👩‍🚀",
+      "🇩🇪",
+      "\u{10ffff}",
+      "🚀",
+      "\u202e",
+      "\u2066",
+      "\ufeff",
+      "\u200d",
+    ],
+    ...[
+      "```",
+      "~~~",
+      "    ",
+      "- ",
+      "1. ",
+      "> ",
+      "# ",
+      "---",
+      "<!--",
+      "<script>",
+      "</blockquote>",
+      "[a]: b",
+    ],
+    ...[
+      "| a | b |\n|---|---|\n",
+      "---\nfront: matter\n---\n",
+      "Passage 1:",
+      "Comment on passage 1:",
+    ],
   ];
   const random = randomFrom(SEED);
   const text = (most) =>
-    Array.from({ length: 1 + random(most) }, () => PIECES[random(PIECES.length)]).join("");
+    Array.from(
+      { length: 1 + random(most) },
+      () => PIECES[random(PIECES.length)],
+    ).join("");
   const stands = (document, { start, end, exact }) =>
     Array.from(document).slice(start, end).join("") === exact;
 
@@ -588,7 +1005,11 @@ suite(`comments on passages, SEED=${SEED}`, () => {
     let found = 0;
     for (let round = 0; round < 2_000; round++) {
       const [document, other] = [text(4), text(4)];
-      const comment = commentOn(document, { start: random(document.length), end: document.length }, "Why?");
+      const comment = commentOn(
+        document,
+        { start: random(document.length), end: document.length },
+        "Why?",
+      );
       const why = JSON.stringify({ SEED, other, comment });
       const place = locateComment(other, comment);
       assert.equal(place !== null, stands(other, comment), why);
@@ -617,7 +1038,10 @@ suite(`comments on passages, SEED=${SEED}`, () => {
       assert.deepEqual(commentOn("🚀", { start: from, end: to }, "!"), rocket);
     assert.deepEqual(locateComment("🚀", rocket), { start: 0, end: 2 });
     assert.equal(locateComment("🚀", { start: 0, end: 2, exact: "🚀" }), null);
-    assert.equal(locateComment("🚀", { start: 0, end: 1, exact: "\ud83d" }), null);
+    assert.equal(
+      locateComment("🚀", { start: 0, end: 1, exact: "\ud83d" }),
+      null,
+    );
     assert.equal(locateComment("", rocket), null);
   });
 
@@ -634,15 +1058,28 @@ suite(`comments on passages, SEED=${SEED}`, () => {
     ["too many words", { start: 0, end: 2 }, emoji(4_001)],
   ])
     test(`${what} makes no comment`, () => {
-      assert.throws(() => commentOn(emoji(4_001), selection, body), failsWith("invalid_comments"));
+      assert.throws(
+        () => commentOn(emoji(4_001), selection, body),
+        failsWith("invalid_comments"),
+      );
     });
 
   test("4,000 emoji are a passage and a comment", () => {
-    const { start, end } = commentOn(emoji(4_001), { start: 2, end: 8_002 }, emoji(4_000));
+    const { start, end } = commentOn(
+      emoji(4_001),
+      { start: 2, end: 8_002 },
+      emoji(4_000),
+    );
     assert.deepEqual([start, end], [1, 4_001]);
   });
 
-  for (const { what, document, comment, comments, feedback: expected } of feedbackTable)
+  for (const {
+    what,
+    document,
+    comment,
+    comments,
+    feedback: expected,
+  } of feedbackTable)
     test(`feedback: ${what}`, () => {
       assert.equal(feedback({ comment, comments }, document), expected);
     });
@@ -651,7 +1088,11 @@ suite(`comments on passages, SEED=${SEED}`, () => {
     for (let round = 0; round < 500; round++) {
       const document = text(10);
       const comments = Array.from({ length: 1 + random(3) }, () =>
-        commentOn(document, { start: random(document.length), end: document.length }, `x${text(10)}`),
+        commentOn(
+          document,
+          { start: random(document.length), end: document.length },
+          `x${text(10)}`,
+        ),
       );
       const comment = `x${text(10)}`;
       const said = feedback({ comment, comments }, document);
@@ -659,11 +1100,19 @@ suite(`comments on passages, SEED=${SEED}`, () => {
       const { children } = fromMarkdown(said);
       const kinds = children.map(({ type }) => type);
       const each = ["list", "code", "paragraph", "code"];
-      assert.deepEqual(kinds, ["paragraph", "code", ...comments.flatMap(() => each)], why);
+      assert.deepEqual(
+        kinds,
+        ["paragraph", "code", ...comments.flatMap(() => each)],
+        why,
+      );
       const lines = (value) => `${value}\n`.split(/\r\n|\r|\n/).slice(0, -1);
       assert.deepEqual(
-        children.filter(({ type }) => type === "code").map(({ value }) => lines(value)),
-        [comment, ...comments.flatMap(({ exact, body }) => [exact, body])].map(lines),
+        children
+          .filter(({ type }) => type === "code")
+          .map(({ value }) => lines(value)),
+        [comment, ...comments.flatMap(({ exact, body }) => [exact, body])].map(
+          lines,
+        ),
         why,
       );
     }
@@ -682,7 +1131,11 @@ suite("what goes along with a decision", () => {
 
   for (const [what, act, plan] of [
     ["a proposal that is approved", approvePlan, { content: "# Plan\n" }],
-    ["a document that is approved", approvePlan, { content: "# Plan\n", title: "Plan", userId: USER }],
+    [
+      "a document that is approved",
+      approvePlan,
+      { content: "# Plan\n", title: "Plan", userId: USER },
+    ],
     ["a request for changes", requestChanges, {}],
     ["a rejection", rejectPlan, {}],
   ])
@@ -692,14 +1145,25 @@ suite("what goes along with a decision", () => {
       await act(backend.supabase, of({ ...plan, ...remarks, comments: [own] }));
       assert.deepEqual(sent(backend), { ...remarks, message: undefined });
       await act(backend.supabase, of({ ...plan, comments: [passage] }));
-      assert.deepEqual(sent(backend), { comment: undefined, comments: [passage], message: undefined });
+      assert.deepEqual(sent(backend), {
+        comment: undefined,
+        comments: [passage],
+        message: undefined,
+      });
       await act(backend.supabase, of({ ...plan, comment: "Name it." }));
-      assert.deepEqual(sent(backend), { comment: "Name it.", comments: undefined, message: undefined });
+      assert.deepEqual(sent(backend), {
+        comment: "Name it.",
+        comments: undefined,
+        message: undefined,
+      });
     });
 
   test("a proposal: the planner's message, and none", async () => {
     const backend = fake({ upload: [UPLOADED], sign: [SIGNED], rpc: [PLAN] });
-    await proposePlan(backend.supabase, { ...plan(), message: "The van has a name." });
+    await proposePlan(backend.supabase, {
+      ...plan(),
+      message: "The van has a name.",
+    });
     assert.equal(sent(backend).message, "The van has a name.");
     await proposePlan(backend.supabase, plan());
     assert.equal(sent(backend).message, undefined);
@@ -714,12 +1178,21 @@ suite("what goes along with a decision", () => {
         { comments: [passage, { ...passage, exact: text }] },
         { comments: [passage, { ...passage, body: text }] },
       ]) {
-        await assert.rejects(approvePlan(nothing, { ...plan(), ...said }), refused);
-        await assert.rejects(approvePlan(nothing, of({ content: "# Plan\n", ...said })), refused);
+        await assert.rejects(
+          approvePlan(nothing, { ...plan(), ...said }),
+          refused,
+        );
+        await assert.rejects(
+          approvePlan(nothing, of({ content: "# Plan\n", ...said })),
+          refused,
+        );
         await assert.rejects(requestChanges(nothing, of(said)), refused);
         await assert.rejects(rejectPlan(nothing, of(said)), refused);
       }
-      await assert.rejects(proposePlan(nothing, { ...plan(), message: text }), refused);
+      await assert.rejects(
+        proposePlan(nothing, { ...plan(), message: text }),
+        refused,
+      );
     }
   });
 });
@@ -729,20 +1202,39 @@ suite("what a page shows of a result", () => {
   for (const [what, result, shown] of [
     ["none", null, nothing],
     ["an empty one", {}, nothing],
-    ["address and summary", { url: "https://a.example/b?c#d", summary: "Done." }, null],
-    ["http, too, in any case", { url: "HTTP://127.0.0.1:8000/", summary: " two\nlines " }, null],
-    ["a script", { url: "javascript:alert(1)//https://a.example", summary: "Click." }, { summary: "Click." }],
+    [
+      "address and summary",
+      { url: "https://a.example/b?c#d", summary: "Done." },
+      null,
+    ],
+    [
+      "http, too, in any case",
+      { url: "HTTP://127.0.0.1:8000/", summary: " two\nlines " },
+      null,
+    ],
+    [
+      "a script",
+      { url: "javascript:alert(1)//https://a.example", summary: "Click." },
+      { summary: "Click." },
+    ],
     ["a script behind a line break", { url: "https\n://a.example" }, {}],
     ["white space before it", { url: " https://a.example" }, {}],
     ["a second line", { url: "https://a.example\njavascript:alert(1)" }, {}],
     ["data", { url: "data:text/html,hello", summary: "" }, {}],
     ["another site's path", { url: "//a.example", summary: " \n" }, {}],
     ["no host", { url: "https://" }, {}],
-    ["not text", { url: ["https://a.example"], summary: { text: "Done." } }, {}],
+    [
+      "not text",
+      { url: ["https://a.example"], summary: { text: "Done." } },
+      {},
+    ],
     ["numbers", { url: 1, summary: 2 }, {}],
   ])
     test(what, () => {
-      assert.deepEqual(shownResult({ result }), shown ? { ...nothing, ...shown } : result);
+      assert.deepEqual(
+        shownResult({ result }),
+        shown ? { ...nothing, ...shown } : result,
+      );
     });
 });
 
@@ -764,12 +1256,21 @@ suite("waiting for a decision", () => {
     const asked = [];
     const fetch = async (input) => {
       const { pathname, searchParams } = new URL(input);
-      asked.push(`${pathname.split("/").at(-1)} ${searchParams.get("user_id") ?? "of anyone"}`);
+      asked.push(
+        `${pathname.split("/").at(-1)} ${searchParams.get("user_id") ?? "of anyone"}`,
+      );
       if (pathname.startsWith("/storage/")) return new Response("# Plan\n");
       const answer = answers.length > 1 ? answers.shift() : answers[0];
-      return typeof answer === "number" ? new Response("", { status: answer }) : Response.json(answer);
+      return typeof answer === "number"
+        ? new Response("", { status: answer })
+        : Response.json(answer);
     };
-    return { asked, supabase: createClient(SUPABASE, "sb_publishable_x", { global: { fetch } }) };
+    return {
+      asked,
+      supabase: createClient(SUPABASE, "sb_publishable_x", {
+        global: { fetch },
+      }),
+    };
   };
 
   test("only an approval has an agent", async () => {
@@ -779,26 +1280,46 @@ suite("waiting for a decision", () => {
     const cases = [
       [
         [row("approved"), agent],
-        { status: "approved", agentId: AGENT, agentStatus: "building", feedback: null },
+        {
+          status: "approved",
+          agentId: AGENT,
+          agentStatus: "building",
+          feedback: null,
+        },
       ],
       [
         [row("archived"), { ...agent, status: "archived" }],
-        { status: "approved", agentId: AGENT, agentStatus: "archived", feedback: null },
+        {
+          status: "approved",
+          agentId: AGENT,
+          agentStatus: "archived",
+          feedback: null,
+        },
       ],
       [
         [row("changes_requested", { comments: [passage] })],
         {
           status: "changes_requested",
-          feedback: "1. On line 1:\n\n```text\nPlan\n```\n\nthe human writes:\n\n```text\nApproved!\n```",
+          feedback:
+            "1. On line 1:\n\n```text\nPlan\n```\n\nthe human writes:\n\n```text\nApproved!\n```",
         },
       ],
       [
         [row("rejected", { comment: "No." })],
-        { status: "rejected", feedback: "On the whole plan:\n\n```text\nNo.\n```" },
+        {
+          status: "rejected",
+          feedback: "On the whole plan:\n\n```text\nNo.\n```",
+        },
       ],
       [[row("withdrawn")], { status: "withdrawn" }],
-      [[row("superseded"), row("approved", { version: 4 })], { status: "superseded", newestVersion: 4 }],
-      [[row("proposed", { expires_at: past })], { status: "expired", expiresAt: new Date(past) }],
+      [
+        [row("superseded"), row("approved", { version: 4 })],
+        { status: "superseded", newestVersion: 4 },
+      ],
+      [
+        [row("proposed", { expires_at: past })],
+        { status: "expired", expiresAt: new Date(past) },
+      ],
     ];
     for (const [answers, expected] of cases) {
       const { plan: found, ...decision } = await waitForDecision(
@@ -826,7 +1347,10 @@ suite("waiting for a decision", () => {
         [row("proposed")],
         [row("withdrawn")],
       );
-      const decision = waitForDecision(supabase, { ...version, intervalMs: 100 });
+      const decision = waitForDecision(supabase, {
+        ...version,
+        intervalMs: 100,
+      });
       const looks = [];
       for (let ms = 0; ms <= 1000; ms += 50) {
         for (let turn = 0; turn < 20; turn++) await settle();
@@ -835,7 +1359,9 @@ suite("waiting for a decision", () => {
       }
       // At 0, 100, 300, 700, 800.
       assert.deepEqual(
-        looks.map((n, index) => n !== looks[index - 1] && index * 50).filter((at) => at !== false),
+        looks
+          .map((n, index) => n !== looks[index - 1] && index * 50)
+          .filter((at) => at !== false),
         [0, 100, 300, 700, 800],
       );
       assert.equal((await decision).status, "withdrawn");
@@ -854,8 +1380,14 @@ suite("waiting for a decision", () => {
   });
 
   test("what cannot be repeated ends it", async () => {
-    await assert.rejects(waitForDecision(answering([]).supabase, version), failsWith("plan_not_found"));
-    await assert.rejects(waitForDecision(answering(401).supabase, version), failsWith("not_authenticated"));
+    await assert.rejects(
+      waitForDecision(answering([]).supabase, version),
+      failsWith("plan_not_found"),
+    );
+    await assert.rejects(
+      waitForDecision(answering(401).supabase, version),
+      failsWith("not_authenticated"),
+    );
     await assert.rejects(
       waitForDecision(answering([]).supabase, { ...version, version: 0 }),
       failsWith("invalid_version"),
@@ -879,7 +1411,9 @@ suite("watching", () => {
     let loads = 0;
     const load = () => {
       const value = values[Math.min(loads++, values.length - 1)];
-      return value instanceof Error ? Promise.reject(value) : Promise.resolve(value);
+      return value instanceof Error
+        ? Promise.reject(value)
+        : Promise.resolve(value);
     };
     return { load, loads: () => loads };
   }
@@ -887,7 +1421,9 @@ suite("watching", () => {
   test("tells of the first value and of each change", async () => {
     const seen = [];
     const { load, loads } = source({ n: 1 }, { n: 1 }, { n: 2 });
-    const stop = watch(load, ({ n }) => seen.push(n), { intervalMs: () => 100 });
+    const stop = watch(load, ({ n }) => seen.push(n), {
+      intervalMs: () => 100,
+    });
     await settle();
     assert.deepEqual([seen, loads()], [[1], 1]);
     await tick(99);
@@ -904,7 +1440,10 @@ suite("watching", () => {
   test("what is known already is not told, and looked at again after its interval", async () => {
     const seen = [];
     const { load, loads } = source({ n: 1 }, { n: 2 });
-    const stop = watch(load, ({ n }) => seen.push(n), { intervalMs: () => 100, initial: { n: 1 } });
+    const stop = watch(load, ({ n }) => seen.push(n), {
+      intervalMs: () => 100,
+      initial: { n: 1 },
+    });
     await tick(99);
     assert.equal(loads(), 0);
     await tick(1);
@@ -930,7 +1469,14 @@ suite("watching", () => {
   test("failures are told, slow it down and do not end it", async () => {
     const seen = [],
       errors = [];
-    const { load, loads } = source(1, new Error("first"), new Error("second"), 2, new Error("third"), 3);
+    const { load, loads } = source(
+      1,
+      new Error("first"),
+      new Error("second"),
+      2,
+      new Error("third"),
+      3,
+    );
     const stop = watch(load, (value) => seen.push(value), {
       intervalMs: () => 100,
       onError: ({ message }) => errors.push(message),
@@ -979,7 +1525,9 @@ suite("watching", () => {
   });
 
   test("a hidden tab waits, and one that is shown looks at once", async () => {
-    const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+    const page = Object.assign(new EventTarget(), {
+      visibilityState: "visible",
+    });
     globalThis.document = page;
     const turn = (state) => {
       page.visibilityState = state;
@@ -1014,16 +1562,27 @@ suite("watching", () => {
       agent_event: [],
     };
     const { supabase } = fake({
-      rpc: [() => (asked.push("load"), Response.json(asked.length % 3 === 1 ? [row] : []))],
+      rpc: [
+        () => (
+          asked.push("load"),
+          Response.json(asked.length % 3 === 1 ? [row] : [])
+        ),
+      ],
     });
     const subscriptions = [];
     let status, removed;
     const channel = {
-      on: (type, filter, callback) => (subscriptions.push([type, filter, callback]), channel),
+      on: (type, filter, callback) => (
+        subscriptions.push([type, filter, callback]),
+        channel
+      ),
       subscribe: (callback) => ((status = callback), channel),
     };
     supabase.channel = () => channel;
-    supabase.removeChannel = (gone) => ((removed = gone), Promise.resolve("ok"));
+    supabase.removeChannel = (gone) => (
+      (removed = gone),
+      Promise.resolve("ok")
+    );
     const quiet = async () => {
       for (let turn = 0; turn < 20; turn++) await settle();
     };
