@@ -1,6 +1,6 @@
 import { feedback } from "./comments";
 import { checked, typed } from "./data-api";
-import { decodeDocument, getDocument } from "./documents";
+import { decodeDocument, getDocument, ownId } from "./documents";
 import { GreenlightError } from "./errors";
 import { assertVersion, type PlanVersion } from "./plans";
 import type { AgentStatus, Plan, Supabase } from "./types";
@@ -36,7 +36,7 @@ export async function waitForDecision(
     intervalMs = 5_000,
     signal,
   }: PlanVersion & {
-    /** Whose plan it is. Needed with the secret key, which sees those of all users. */
+    /** Whose plan it is. Needed only if the client has no session of its own: see the README. */
     userId?: string | undefined;
     /** The pause between two looks. */
     intervalMs?: number | undefined;
@@ -48,11 +48,8 @@ export async function waitForDecision(
   for (let failures = 0; ;) {
     signal?.throwIfAborted();
     try {
-      const decision = await look(
-        supabase,
-        { session_id: sessionId, ...(userId && { user_id: userId }) },
-        version,
-      );
+      const session = { session_id: sessionId, user_id: userId ?? (await ownId(supabase)) };
+      const decision = await look(supabase, session, version);
       if (decision) return decision;
       failures = 0;
     } catch (error) {
@@ -66,7 +63,7 @@ export async function waitForDecision(
 /** The decision, or null if there is none yet. */
 async function look(
   supabase: Supabase,
-  session: { session_id: string; user_id?: string },
+  session: { session_id: string; user_id: string },
   version: number,
 ): Promise<Decision | null> {
   const plans = () => typed(supabase).from("plan").select().match(session).is("deleted_at", null);

@@ -192,12 +192,13 @@ class Planner:
         version: int | None = None,
         message: str | None = None,
         expires_in: timedelta | None = None,
+        team_id: str | None = None,
     ) -> "Proposal":
         """Propose a Markdown document of at most 1 MiB, and return without waiting.
 
         Without `session_id` it begins a new planning session; without `version` it takes the next number. The human
         reads `message` with it: what changed, what you ask. It can be approved for the time `expires_in`, from a minute
-        to a year.
+        to a year. The approvers of the team `team_id` decide; else it is as in the session so far.
 
         It is safe to repeat: the text of the session's newest version is that proposal again, whatever was decided,
         unless it was withdrawn or has expired.
@@ -216,21 +217,25 @@ class Planner:
                 "version": 1 if version is None else version,
                 "message": message,
                 "expires_in_seconds": None if expires_in is None else int(expires_in.total_seconds()),
+                "team_id": team_id,
             },
         )
         plan = submission_of(request, MAX_DOCUMENT_BYTES)
 
-        async def once(upstream: Upstream) -> Submission:
+        async def once(upstream: Upstream) -> Proposal:
             proposed = plan if version is not None else await _numbered(upstream, plan)
-            await approval.propose(
-                proposed, upstream, expires_in_seconds=request.expires_in_seconds, message=request.message
+            answer = await approval.propose(
+                proposed,
+                upstream,
+                expires_in_seconds=request.expires_in_seconds,
+                message=request.message,
+                team_id=request.team_id,
             )
-            return proposed
+            return Proposal(self, session_id, proposed.version, answer.review_url)
 
         for _ in range(ATTEMPTS):
             try:
-                proposed = await self._retried(once)
-                return Proposal(self, session_id, proposed.version)
+                return await self._retried(once)
             except Problem as problem:
                 if version is not None or problem.code not in {"plan_stale", "plan_conflict"}:
                     raise
@@ -243,16 +248,21 @@ class Planner:
 
     async def newest(self, session_id: str) -> "Proposal | None":
         """Return the session's newest version; None if it has none. Raises `not_authenticated`."""
-        plan = await self._retried(lambda upstream: upstream.revision(session_id))
-        return None if plan is None else Proposal(self, session_id, plan.version)
 
-    def rounds(self, session_id: str, *, timeout: float | None = None) -> "Rounds":
+        async def once(upstream: Upstream) -> Proposal | None:
+            plan = await upstream.revision(session_id)
+            if plan is None:
+                return None
+            url = self._settings.review_url(session_id, upstream.user.id if plan.team_id else None)
+            return Proposal(self, session_id, plan.version, url)
+
+        return await self._retried(once)
+
+    def rounds(
+        self, session_id: str, *, team_id: str | None = None, timeout: float | None = None
+    ) -> "Rounds":
         """Return the session's rounds, for `async for`. See `Rounds`."""
-        return Rounds(self, session_id, timeout)
-
-    def review_url(self, session_id: str) -> str | None:
-        """Return where the human reviews it; None without `ui_url`."""
-        return self._settings.review_url(session_id)
+        return Rounds(self, session_id, team_id, timeout)
 
     async def _retried(self, call: Callable[[Upstream], Awaitable[Answer]]) -> Answer:
         until = monotonic() + self._retry_seconds
@@ -294,12 +304,9 @@ class Proposal:
     _planner: Planner = field(repr=False)
     session_id: str
     version: int
+    review_url: str | None = None
+    """Where the human reviews it; None without the planner's `ui_url`, and from `Planner.proposal`."""
     _next_look: float = field(default=0, init=False, repr=False, compare=False)
-
-    @property
-    def review_url(self) -> str | None:
-        """Where the human reviews it; None without the planner's `ui_url`."""
-        return self._planner.review_url(self.session_id)
 
     async def decision(self, timeout: float | None = None) -> Decision:  # noqa: ASYNC109 -- as asyncio's own `wait`
         """Wait until the human has decided, and return what they did.
@@ -406,9 +413,10 @@ class Rounds:
     without a proposal.
     """
 
-    def __init__(self, planner: Planner, session_id: str, timeout: float | None) -> None:
+    def __init__(self, planner: Planner, session_id: str, team_id: str | None, timeout: float | None) -> None:
         self.session_id = session_id
         self._planner = planner
+        self._team_id = team_id
         self._timeout = timeout
         self._proposal: Proposal | None = None
         self._round: Round | None = None
@@ -448,7 +456,13 @@ class Rounds:
         # The number is named, so that the database compares the text with what was sent back.
         version = turn.previous.version + 1 if turn.previous is not None else None
         self._proposal = await self._planner.propose(
-            title, text, session_id=self.session_id, version=version, message=message, expires_in=expires_in
+            title,
+            text,
+            session_id=self.session_id,
+            version=version,
+            message=message,
+            expires_in=expires_in,
+            team_id=self._team_id,
         )
         return self._proposal
 

@@ -1239,7 +1239,7 @@ suite("what a page shows of a result", () => {
 });
 
 suite("waiting for a decision", () => {
-  const version = { sessionId: "s", version: 1 };
+  const version = { sessionId: "s", version: 1, userId: USER };
   const row = (status, more = {}) => ({
     user_id: USER,
     version: 1,
@@ -1331,9 +1331,9 @@ suite("waiting for a decision", () => {
     }
   });
 
-  test("with the secret key it looks at the plans of one user", async () => {
+  test("it looks at the plans of one user", async () => {
     const { supabase, asked } = answering([row("superseded")]);
-    await waitForDecision(supabase, { ...version, userId: USER });
+    await waitForDecision(supabase, version);
     assert.deepEqual(asked, [`plan eq.${USER}`, `plan eq.${USER}`]);
   });
 
@@ -1380,14 +1380,11 @@ suite("waiting for a decision", () => {
   });
 
   test("what cannot be repeated ends it", async () => {
-    await assert.rejects(
-      waitForDecision(answering([]).supabase, version),
-      failsWith("plan_not_found"),
-    );
-    await assert.rejects(
-      waitForDecision(answering(401).supabase, version),
-      failsWith("not_authenticated"),
-    );
+    // A client without a session has to name the user.
+    const nameless = { ...version, userId: undefined };
+    await assert.rejects(waitForDecision(answering([]).supabase, nameless), failsWith("not_authenticated"));
+    await assert.rejects(waitForDecision(answering([]).supabase, version), failsWith("plan_not_found"));
+    await assert.rejects(waitForDecision(answering(401).supabase, version), failsWith("not_authenticated"));
     await assert.rejects(
       waitForDecision(answering([]).supabase, { ...version, version: 0 }),
       failsWith("invalid_version"),

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from greenlight.planner import Planner, Problem
 from tests.caller import Caller, expect_problem
 from tests.conftest import RunningStack
 from tests.mcp.planner import connected
-from tests.plan import body, sha256
+from tests.plan import body, new_session, sha256
 from tests.teams import Team, team_of
 
 
@@ -123,3 +124,27 @@ async def test_a_planner_hears_of_its_own_session_and_proposes_to_a_team(
         if stack.local:
             for answer, owner in ((first, f"&user={user.id}"), (decided, f"&user={user.id}"), (theirs, "")):
                 assert answer["review_url"] == f"{stack.local.settings.ui_url}/build?session=shared{owner}"
+
+
+@pytest.mark.anyio
+async def test_a_planner_in_python_proposes_to_a_team(
+    user: Caller, colleague: Caller, stranger: Caller, team: Team, stack: RunningStack
+) -> None:
+    planner = Planner(
+        stack.supabase_url,
+        stack.publishable_key,
+        stack.token_for(user, client_id="a-planner"),
+        ui_url="https://ui.test",
+    )
+    session = new_session()
+    rounds = planner.rounds(session, team_id=team.id)
+    proposal = await (await anext(rounds)).propose("The move", "# The move\n")
+
+    assert proposal.review_url == f"https://ui.test/build?session={session}&user={user.id}"
+    newest = await planner.newest(session)
+    assert newest == proposal
+    colleague.done("request_changes", session_id=session, version=1, comment="Shorter.", user_id=user.id)
+    assert "Shorter." in str((await anext(rounds)).feedback)
+    with pytest.raises(Problem) as refused:
+        await planner.propose("The move", "# The move\n", team_id=stranger.id)
+    assert refused.value.code == "invalid_team_id"

@@ -105,7 +105,7 @@ def test_the_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPABASE_JWT_SECRET", "short")  # the service would not start
     monkeypatch.setenv("UI_URL", "https://elsewhere.test")
 
-    assert Planner(URL, "sb_publishable_x", "t").review_url("s") is None
+    assert Planner(URL, "sb_publishable_x", "t")._settings.ui_url is None
     with pytest.raises(ValueError, match="supabase_url"):
         Planner("ada", "sb_publishable_x", "t")
 
