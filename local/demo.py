@@ -1,7 +1,8 @@
-"""The demo: a planner proposes a plan, its user approves it and a builder builds it, with every step shown."""
+"""The demo: a planner proposes a plan, its user comments on it, approves the next version, and a builder builds it."""
 
 import hashlib
 import html
+import re
 import time
 import unicodedata
 import uuid
@@ -17,6 +18,7 @@ from local.stack import Settings, Stack
 
 COLUMN = 78
 MAIL_SECONDS = 60.0  # at most; it takes about one
+MAX_PASSAGE = 60
 BUILD_SECONDS = 60.0  # at most; the example builder takes about five
 
 
@@ -56,14 +58,22 @@ class Caller:
             timeout=30,
         )
 
-    def propose(self, session: str, title: str, content: str) -> Any:
-        request = {"plan_id": session, "title": title, "content": content, "version": 1}
+    def propose(
+        self, session: str, title: str, content: str, version: int = 1, message: str | None = None
+    ) -> Any:
+        request = {"plan_id": session, "title": title, "content": content, "version": version}
+        if message is not None:
+            request["message"] = message
         return _json(self._service.post("/plan/propose", json=request))
 
-    def approve(self, session: str, digest: str) -> httpx.Response:
+    def approve(self, session: str, digest: str, version: int = 1, **remarks: str) -> httpx.Response:
         """Approve the proposal: session, version and hash are enough."""
-        arguments = {"session_id": session, "version": 1, "document_sha256": digest}
+        arguments = {"session_id": session, "version": version, "document_sha256": digest, **remarks}
         return self._supabase.post("/rest/v1/rpc/approve_plan", json=arguments)
+
+    def request_changes(self, session: str, comments: list[dict[str, Any]]) -> Any:
+        arguments = {"session_id": session, "version": 1, "comments": comments}
+        return _json(self._supabase.post("/rest/v1/rpc/request_changes", json=arguments))
 
     def rows(self, table: str, **filters: str) -> list[Any]:
         rows: list[Any] = _json(self._supabase.get(f"/rest/v1/{table}", params=filters))
@@ -145,16 +155,20 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
     _expect(refused.json().get("message") == "human_required", "the planner cannot approve")
     line.show(f"refused, {refused.json()['message']} ({refused.status_code})")
 
-    print("\nAda decides", flush=True)
+    print("\nAda comments on it", flush=True)
     line = Line("Ada reads the document by its signed URL: ")
     downloaded = httpx.get(proposal["document_url"], timeout=60)
     line.ended()
     _expect(downloaded.content == document, "the document comes back byte for byte")
     line.show(f"{len(downloaded.content):,} bytes, exactly the same")
-    agent_id = _approve(ada, session, digest, proposal["plan_id"])
+    plan_id, changed = _round(ada, planner, session, path, document)
+
+    print("\nAda approves", flush=True)
+    digest = hashlib.sha256(changed).hexdigest()
+    agent_id = _approve(ada, session, digest, plan_id)
 
     print("\nA builder builds it", flush=True)
-    _open(_build(ada, agent_id), document.decode())
+    _open(_build(ada, agent_id), changed.decode())
 
     print("\nThe result", flush=True)
     line = Line("Ada reads her agent's log: ")
@@ -212,16 +226,62 @@ def _mail(stack: Stack, ada: Person) -> None:
     print(f"    link    {next(text for text in mails[0]['text'].split() if text.startswith('http'))}")
 
 
+def _round(ada: Person, planner: Planner, session: str, path: Path, document: bytes) -> tuple[str, bytes]:
+    """Show one round of a review. Return the next version's plan and its document."""
+    text = document.decode()
+    lines = [each for each in re.split(r"\r\n|\r|\n", text) if each.strip()]
+    # The first and the last one that say something, or all of a document that says nothing.
+    passages = list(
+        dict.fromkeys(each[:MAX_PASSAGE] for each in (lines[:1] + lines[-1:] or [text[:MAX_PASSAGE]]))
+    )
+    said = dict(zip(passages[::-1], ("Say who decides this.", "A good title."), strict=False))
+    comments = []
+    for passage in passages:
+        start = text.rindex(passage) if passage == passages[-1] else text.index(passage)
+        body = said[passage]
+        comments.append({"start": start, "end": start + len(passage), "exact": passage, "body": body})
+    line = Line("Ada asks for changes: ")
+    ada.request_changes(session, comments)
+    line.show(f"{len(comments)} comments on passages")
+    for comment in comments:
+        print(f"    “{_printable(comment['exact'])[:40]}”  {comment['body']}")
+
+    line = Line("The planner reads what she said: ")
+    (decision,) = planner.rows("plan", session_id=f"eq.{session}", version="eq.1")
+    line.ended()
+    _expect(decision["status"] == "changes_requested", "the plan was sent back")
+    found = [text[each["start"] : each["end"]] == each["exact"] for each in decision["comments"]]
+    _expect(all(found) and decision["comments"] == comments, "each comment is on its passage")
+    line.show("each comment, and its passage in the document")
+
+    # What a model would write.
+    at = comments[-1]["start"]
+    changed = f"{text[:at]}Ada decides: {text[at:]}"
+    line = Line("It proposes a changed version: ")
+    proposal = planner.propose(
+        session, _title(text, path), changed, 2, "I say now who decides. The title is the same."
+    )
+    line.show(f"version {proposal['version']}, {proposal['status']}")
+    (plan,) = ada.rows("plan", id=f"eq.{proposal['plan_id']}")
+    print(f"    “{plan['message']}”")
+    for comment in comments:
+        there = changed[comment["start"] : comment["end"]] == comment["exact"]
+        became = "not changed" if there else "changed since"
+        print(f"    “{_printable(comment['exact'])[:40]}”  {became}")
+    _expect(changed[at:].startswith("Ada decides: "), "the passage that Ada commented on has changed")
+    return str(proposal["plan_id"]), changed.encode()
+
+
 def _approve(ada: Person, session: str, digest: str, plan_id: str) -> str:
-    line = Line("Ada approves it: ")
-    approval = _json(ada.approve(session, digest))
+    line = Line("Ada approves version 2, with a note for the builder: ")
+    approval = _json(ada.approve(session, digest, 2, comment="Start small."))
     line.ended()
     _expect(approval["plan_id"] == plan_id and approval["created"], "the proposed plan is approved")
     line.show("a plan and its agent")
     print(f"    agent   {approval['agent_id']}  ({approval['agent_status']})")
 
     line = Line("Ada clicks once more: ")
-    again = _json(ada.approve(session, digest))
+    again = _json(ada.approve(session, digest, 2))
     line.ended()
     same = all(again[key] == approval[key] for key in ("agent_id", "plan_id"))
     _expect(same and not again["created"], "the second approval is a replay")

@@ -32,6 +32,7 @@ from tests.web.conftest import (
     service_role,
     sign_in,
 )
+from tests.web.test_comments import SELECT, card
 from tests.web.test_whole_document import EVERY_TRICK
 
 # Kilobytes of compressed JavaScript.
@@ -177,7 +178,7 @@ def every_page(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     yield "not found"
 
 
-def proposal_pages(page: Page, account: Account) -> Iterator[str]:
+def proposal_pages(page: Page, account: Account) -> Iterator[str]:  # noqa: PLR0915
     """Walk through a proposal's states."""
     for content, name in ((EVERY_TRICK, "hidden text"), ("*a_ " * 100_000, "not rendered")):
         session_id = new_session()
@@ -195,6 +196,17 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     page.get_by_role("region", name="Waiting for you").get_by_role("link").click()
     page.get_by_role("heading", name="Van").wait_for()
     yield "a proposal"
+    page.evaluate(SELECT, "Two trips")
+    page.get_by_role("button", name="Comment", exact=True).click()
+    page.keyboard.type("Two are not enough.")
+    yield "a comment on a passage"
+    page.keyboard.press("Escape")
+    card(page, "Two trips").wait_for()
+    yield "comments beside the passages"
+    page.get_by_role("button", name="Approve plan").click()
+    page.get_by_role("dialog").wait_for()
+    yield "approve with comments?"
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Request changes").click()
     page.get_by_role("dialog").get_by_label("Comment").fill("Three trips, please.")
     yield "a comment"
@@ -202,7 +214,9 @@ def proposal_pages(page: Page, account: Account) -> Iterator[str]:
     page.get_by_text("You asked for changes to version 1.").wait_for()
     yield "sent back"
     changed = PLAN.replace("Two trips.", "Three trips.")
-    account.receive_proposal(session_id, title="Plan the move", version=2, content=changed)
+    account.receive_proposal(
+        session_id, title="Plan the move", version=2, content=changed, message="Three trips now."
+    )
     page.get_by_role("button", name="Show version 2").click()
     page.get_by_text("Changes since version 1").wait_for()
     yield "changed"
@@ -260,7 +274,7 @@ def test_no_page_has_a_serious_accessibility_violation(open_page: OpenPage, acco
         pages += 1
         found += violations(page, name)
     assert found == []
-    assert pages == 38
+    assert pages == 41
 
 
 def test_axe_would_find_a_violation(open_page: OpenPage) -> None:

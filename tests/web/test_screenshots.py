@@ -10,8 +10,10 @@ from playwright.sync_api import Browser
 from greenlight.notify.outbox import Notification
 from greenlight.notify.texts import Texts
 from local import ROOT
+from tests.caller import Json
 from tests.plan import new_session
 from tests.web.conftest import Account, OpenPage, open_file, service_role, sign_in
+from tests.web.test_comments import card, comment_on
 
 LARGEST_BYTES = 200_000
 
@@ -57,6 +59,20 @@ LOG = """\x1b[1m$ make-agent --from plan.md\x1b[0m
 """
 
 SUMMARY = "It posts the digest on Fridays at 14:00. The first one is a draft that only you can see."
+
+
+def first_round() -> list[Json]:
+    """Return what the user said on the first version."""
+    said = {
+        "everything that was merged in the week": "Customers cannot see all of that yet.",
+        "what a customer would notice": "Who decides that?",
+        "Sends it every Monday at nine.": "Let me read it before.",
+    }
+    places = {passage: NEWSLETTER.index(passage) for passage in said}
+    return [
+        {"start": places[passage], "end": places[passage] + len(passage), "exact": passage, "body": body}
+        for passage, body in said.items()
+    ]
 
 
 @pytest.fixture
@@ -112,8 +128,7 @@ def busy(account: Account) -> tuple[Account, str, str]:
     proposed = new_session()
     title = "A newsletter from the changelog"
     account.receive_proposal(proposed, title=title, content=NEWSLETTER)
-    comment = "Leave out what customers cannot see yet, and let me read it before it goes out."
-    account.done("request_changes", session_id=proposed, version=1, comment=comment)
+    account.done("request_changes", session_id=proposed, version=1, comments=first_round())
     account.receive_proposal(
         proposed,
         title=title,
@@ -122,6 +137,7 @@ def busy(account: Account) -> tuple[Account, str, str]:
             "Sends it every Monday at nine.",
             "Shows the draft to its owner.\n5. Sends it on Monday at nine, if the owner has agreed.",
         ),
+        message="It reads releases now, and asks you first. I left the grouping as it was: what would help there?",
     )
     return account, agent_id, handover
 
@@ -172,6 +188,12 @@ def test_screenshots(
     picture("plans")
     page.get_by_role("region", name="Waiting for you").get_by_role("link").first.click()
     page.get_by_text("Changes since version 1").wait_for()
+    picture("last-round")
+    comment_on(page, "what a customer would notice", "By product area, please: that is how they read it.")
+    comment_on(page, "three short paragraphs", "One is enough in a quiet week.")
+    comment_on(page, "Name a customer.", "Unless they asked us to.")
+    page.evaluate("document.activeElement.blur()")
+    card(page, "three short paragraphs").evaluate("e => e.scrollIntoView({ block: 'center' })")
     picture("proposal")
 
 

@@ -4,6 +4,7 @@ import { Button } from "@/components/ui/button";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
 import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { visibleText } from "@/lib/greenlight/visible";
 import { cn } from "@/lib/utils";
 import { Quote } from "@/components/greenlight/quote";
 import { Time } from "@/components/greenlight/time";
@@ -25,7 +26,7 @@ interface Entry {
   kind: string;
   what: string;
   who: string;
-  comment?: string | null;
+  said?: Pick<Plan, "comment" | "comments"> | undefined;
 }
 
 const DECISIONS: Partial<Record<Plan["status"], string>> = {
@@ -37,7 +38,7 @@ const DECISIONS: Partial<Record<Plan["status"], string>> = {
 /** What happened to an agent and to the proposals of its session, newest first. */
 export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[] }) {
   const { known, hasOlder, loadOlder } = useEvents(events);
-  const entries = [...known.map(ofEvent), ...plans.flatMap(ofPlan)];
+  const entries = [...known.map((event) => ofEvent(event, plans)), ...plans.flatMap(ofPlan)];
   // Both lists are in order already, and the sort keeps that order for entries of the same moment.
   entries.sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   // Of the time before the last event that is known, the events are missing.
@@ -45,7 +46,7 @@ export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[
   return (
     <>
       <ol className="text-sm leading-snug">
-        {entries.slice(0, end).map(({ key, at, kind, what, who, comment }) => (
+        {entries.slice(0, end).map(({ key, at, kind, what, who, said }) => (
           <li key={key} className="group relative pb-4.5 pl-6">
             <span
               aria-hidden
@@ -59,7 +60,12 @@ export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[
             <span className="text-[13px] text-muted-foreground">
               {who}, <Time at={at} />
             </span>
-            {comment && <Quote label="Comment:">{comment}</Quote>}
+            {said?.comment && <Quote label="Comment:">{said.comment}</Quote>}
+            {said?.comments?.map(({ exact, body }, index) => (
+              <Quote key={index} label={`On “${shortened(exact)}”:`}>
+                {body}
+              </Quote>
+            ))}
           </li>
         ))}
       </ol>
@@ -107,8 +113,18 @@ function union(some: AgentEvent[], others: AgentEvent[]): AgentEvent[] {
   return [...byId.values()].sort((a, b) => b.id - a.id);
 }
 
-function ofEvent({ id, kind, version, to_status, actor, created_at }: AgentEvent): Entry {
+function shortened(passage: string): string {
+  const signs = Array.from(visibleText(passage.replace(/\s+/g, " ").trim()));
+  return signs.length > 60 ? `${signs.slice(0, 60).join("")}…` : signs.join("");
+}
+
+function ofEvent(
+  { id, kind, version, to_status, actor, created_at }: AgentEvent,
+  plans: readonly Plan[],
+): Entry {
+  const isApproval = kind === "approved" || kind === "revised";
   return {
+    ...(isApproval && { said: plans.find((plan) => plan.version === version) }),
     key: `event ${id}`,
     at: created_at,
     kind: kind === "status_changed" ? to_status : kind,
@@ -144,7 +160,7 @@ function ofPlan(plan: Plan): Entry[] {
       kind: plan.status,
       what: `Version ${plan.version} ${decision}`,
       who: plan.status === "withdrawn" ? "the planner" : "you",
-      comment: plan.comment,
+      said: plan,
     });
   if (plan.status === "superseded" && !wasApproved(plan))
     entries.push({

@@ -26,7 +26,7 @@ const ITEMS = [
   {
     name: "plan-review",
     title: "Plan review",
-    description: "One planning session: the document, what changed, and the decision.",
+    description: "One planning session: the document, what changed, comments on passages, and the decision.",
     entries: ["@/components/greenlight/plan-review"],
   },
   {

@@ -213,8 +213,7 @@ function Commenting({ frame, article, places, onComment }: CommentingProps) {
     const offerAt = (passage: Selection | null, box: DOMRect | undefined): Offer | null => {
       const around = frame.current?.getBoundingClientRect();
       if (!passage || !box || !around) return null;
-      const left = Math.max(0, Math.min(box.right - around.left - 40, around.width - 130));
-      return { passage, top: box.bottom - around.top + 6, left };
+      return { passage, top: box.bottom - around.top + 6, left: Math.max(0, box.right - around.left - 40) };
     };
     const whole = (block: HTMLElement): Selection | null => {
       const place = places[numberOf(block)];
@@ -295,7 +294,8 @@ function Commenting({ frame, article, places, onComment }: CommentingProps) {
     <Button
       size="sm"
       className="absolute z-10 select-none shadow-md"
-      style={{ top: offer.top, left: offer.left }}
+      // Within the page, however narrow it becomes.
+      style={{ top: offer.top, left: `min(${offer.left}px, 100% - 8rem)` }}
       onPointerDown={() => {
         isPressed.current = true;
       }}

@@ -185,6 +185,11 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
         </Callout>
       )}
       {!isOpen && !stored.isCurrent && <Outcome stored={stored} session={session} onShow={onShow} />}
+      {stored.isCurrent && plan.comment && (
+        <div className="mb-5 rounded-lg border bg-card px-4.5 pt-2 pb-3.5">
+          <Quote label={texts.yourComment}>{plan.comment}</Quote>
+        </div>
+      )}
       {problem && (
         <Problem
           code={problem}
