@@ -34,14 +34,7 @@ WRITTEN = "-- Written by `make migration` from supabase/functions.sql.\n"
 AFTER = "-- By hand, after the functions: triggers that call them.\n"
 NOTIFY = "notify pgrst, 'reload schema';\n"
 HEAD = "set local lock_timeout = '5s';\nset local statement_timeout = '60s';\n"
-TAKEN = """
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(distinct 'public.' || names.name, ', ')
-    into v_taken
-    from (
+NAMES: LiteralString = """
         select 'relation' as kind, relname as name
         from pg_catalog.pg_class
         where relnamespace = 'public'::regnamespace
@@ -49,27 +42,54 @@ begin
         union all
         select 'type', typname
         from pg_catalog.pg_type
-        where typnamespace = 'public'::regnamespace
+        where
+            typnamespace = 'public'::regnamespace
+            and typname !~ '^_'
 
         union all
-        select 'function', proname
+        select distinct 'function', proname
         from pg_catalog.pg_proc
         where pronamespace = 'public'::regnamespace
-    ) as names
+
+        union all
+        select 'storage policy', polname
+        from pg_catalog.pg_policy
+        where polrelid = 'storage.objects'::regclass
+
+        union all
+        select distinct 'storage trigger', tgname
+        from pg_catalog.pg_trigger
+        where
+            tgrelid in ('storage.objects'::regclass, 'storage.buckets'::regclass)
+            and not tgisinternal
+"""
+GUARD = """
+-- Before anything has changed: the names that this migration and those after it need.
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(
+        distinct case when names.kind like 'storage%' then names.kind || ' ' else 'public.' end || names.name, ', '
+    )
+    into v_taken
+    from (NAMES    ) as names
     where
         (names.kind, names.name) in (
-            NAMES
+            TAKEN
         );
 
     if v_taken is not null then
         raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
             using
                 errcode = 'duplicate_object',
+                detail = 'Nothing has been changed.',
                 hint = 'Rename or remove what is named above, then push again.';
     end if;
 end;
 $$;
-"""
+""".replace("NAMES", NAMES)
+A_GUARD = re.compile(re.escape(GUARD).replace("TAKEN", "[^;]*?"))
 
 # A function: the comment above it, its statement, and up to the next blank line its description and its grants.
 FUNCTION = re.compile(
@@ -82,12 +102,6 @@ THEIRS = {
     f"greenlight.{name}" for name in ("viewer_teams", "approver_teams", "approver_emails", "display_name")
 }
 
-NAMES: LiteralString = """
-    select 'relation' as kind, relname as name from pg_class where relnamespace = 'public'::regnamespace
-    union all select 'type', typname from pg_type where typnamespace = 'public'::regnamespace and typname !~ '^_'
-    union all select distinct 'function', proname from pg_proc where pronamespace = 'public'::regnamespace
-    order by 1, 2
-"""
 CURRENT: LiteralString = """
     select p.oid::regprocedure::text as signature, p.pronamespace::regnamespace || '.' || p.proname as name,
         p.xmin::text as xmin, pg_get_functiondef(p.oid) as definition,
@@ -103,9 +117,29 @@ def write(name: str) -> dict[Path, list[str]]:
     """Write the migration, and again those after it. Return the functions in each."""
     path = _path(name)
     later = [other for other in sorted(MIGRATIONS.glob("*.sql")) if other.name > path.name]
-    return {
+    functions = {
         file: _write(file, name) for file in (path, *later) if file == path or WRITTEN in file.read_text()
     }
+    _guard()
+    return functions
+
+
+def _guard() -> None:
+    """Let the first migration that is not released stop at each name that it and those after it need."""
+    files = {path: path.read_text() for path in sorted(MIGRATIONS.glob("*.sql"))}
+    released = {path: text for path, text in files.items() if path.name in RELEASED.read_text()}
+    with _scratch() as database:
+        for text in released.values():
+            _execute(database, text)
+        names = database.execute(NAMES).fetchall()
+        for path, text in files.items():
+            if path not in released:
+                _execute(database, text)
+        taken = sorted(row for row in database.execute(NAMES) if row not in names)
+    first = next(path for path in files if path not in released)
+    names_taken = ",\n            ".join(f"('{kind}', '{name}')" for kind, name in taken)
+    guard = GUARD.replace("TAKEN", names_taken) if taken else ""
+    first.write_text(A_GUARD.sub("", files[first]).replace(HEAD, HEAD + guard, 1))
 
 
 def _write(path: Path, name: str) -> list[str]:
@@ -122,7 +156,6 @@ def _write(path: Path, name: str) -> list[str]:
         for file, earlier in others.items():
             if file < path.name:
                 _execute(database, earlier)
-        names = database.execute(NAMES).fetchall()
         _execute(database, by_hand)
         before = _functions(database)
         # `create or replace` writes the row of a function even if nothing changes. A row that it leaves is of a
@@ -136,14 +169,10 @@ def _write(path: Path, name: str) -> list[str]:
         )
         _execute(database, drops + "".join(match[0] for match in functions))
         after = _functions(database)
-        taken = [row for row in database.execute(NAMES) if row not in names]
     changed = {row["name"] for row in after.values() if not _same(row, before.get(row["signature"] or ""))}
     written = [match for match in functions if match["name"] in changed]
     parts = [
         text.partition(HEAD)[0] + HEAD,
-        TAKEN.replace("NAMES", ",\n            ".join(f"('{kind}', '{name}')" for kind, name in taken))
-        if taken
-        else "",
         f"\n{BY_HAND}\n{by_hand}\n" if by_hand else "",
         f"\n{WRITTEN}",
         drops and f"\n{drops}",

@@ -3,6 +3,105 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
+-- Before anything has changed: the names that this migration and those after it need.
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(
+        distinct case when names.kind like 'storage%' then names.kind || ' ' else 'public.' end || names.name, ', '
+    )
+    into v_taken
+    from (
+        select 'relation' as kind, relname as name
+        from pg_catalog.pg_class
+        where relnamespace = 'public'::regnamespace
+
+        union all
+        select 'type', typname
+        from pg_catalog.pg_type
+        where
+            typnamespace = 'public'::regnamespace
+            and typname !~ '^_'
+
+        union all
+        select distinct 'function', proname
+        from pg_catalog.pg_proc
+        where pronamespace = 'public'::regnamespace
+
+        union all
+        select 'storage policy', polname
+        from pg_catalog.pg_policy
+        where polrelid = 'storage.objects'::regclass
+
+        union all
+        select distinct 'storage trigger', tgname
+        from pg_catalog.pg_trigger
+        where
+            tgrelid in ('storage.objects'::regclass, 'storage.buckets'::regclass)
+            and not tgisinternal
+    ) as names
+    where
+        (names.kind, names.name) in (
+            ('function', 'claim_notifications'),
+            ('function', 'display_names'),
+            ('function', 'fail_notification'),
+            ('function', 'finish_notification'),
+            ('function', 'forget_subscriber'),
+            ('function', 'installation'),
+            ('function', 'plan_teams'),
+            ('function', 'purge_build_logs'),
+            ('function', 'purge_notifications'),
+            ('function', 'stop_build'),
+            ('relation', 'agent_event_log_idx'),
+            ('relation', 'agent_event_owner_idx'),
+            ('relation', 'agent_event_team_idx'),
+            ('relation', 'agent_newest_idx'),
+            ('relation', 'agent_session_idx'),
+            ('relation', 'agent_team_by_status_idx'),
+            ('relation', 'agent_team_deleted_idx'),
+            ('relation', 'agent_team_idx'),
+            ('relation', 'build_log'),
+            ('relation', 'build_log_owner_idx'),
+            ('relation', 'build_log_pkey'),
+            ('relation', 'build_log_team_idx'),
+            ('relation', 'build_log_updated_idx'),
+            ('relation', 'build_owner_idx'),
+            ('relation', 'build_team_idx'),
+            ('relation', 'build_turn_idx'),
+            ('relation', 'display_name'),
+            ('relation', 'notification_claim'),
+            ('relation', 'plan_decided_idx'),
+            ('relation', 'plan_expiring_idx'),
+            ('relation', 'plan_session_idx'),
+            ('relation', 'plan_team'),
+            ('relation', 'plan_team_idx'),
+            ('relation', 'plan_team_proposed_idx'),
+            ('relation', 'plan_waiting_idx'),
+            ('storage policy', 'greenlight_delete_human'),
+            ('storage policy', 'greenlight_delete_own_only'),
+            ('storage policy', 'greenlight_insert_own_only'),
+            ('storage policy', 'greenlight_select_readable'),
+            ('storage policy', 'greenlight_select_signed_in'),
+            ('storage trigger', 'greenlight_keep_bucket'),
+            ('storage trigger', 'greenlight_keep_document'),
+            ('storage trigger', 'greenlight_limit_document'),
+            ('type', 'build_log'),
+            ('type', 'display_name'),
+            ('type', 'notification_claim'),
+            ('type', 'plan_team')
+        );
+
+    if v_taken is not null then
+        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
+            using
+                errcode = 'duplicate_object',
+                detail = 'Nothing has been changed.',
+                hint = 'Rename or remove what is named above, then push again.';
+    end if;
+end;
+$$;
+
 -- No API role can read or write it; change it as postgres, in the SQL editor or a migration:
 -- update greenlight.setting set anonymous_may_decide = true;
 create table greenlight.setting (

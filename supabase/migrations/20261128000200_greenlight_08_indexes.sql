@@ -5,32 +5,6 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg('public.' || c.relname, ', ' order by c.relname)
-    into v_taken
-    from pg_catalog.pg_class as c
-    where
-        c.relnamespace = 'public'::regnamespace
-        and c.relname in (
-            'plan_decided_idx',
-            'agent_newest_idx',
-            'agent_event_owner_idx',
-            'build_owner_idx'
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                detail = 'Nothing has been changed.',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- A version of this document that a human decided on, newest first. propose_plan() looks for the refusal of a document,
 -- which a session may have proposed any number of times.
 create index plan_decided_idx on public.plan (document_path, version desc)

@@ -3,38 +3,6 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
--- By hand: statements for tables.
-
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(names.name, ', ' order by names.name)
-    into v_taken
-    from (
-        select 'storage trigger ' || tgname as name
-        from pg_catalog.pg_trigger
-        where
-            tgrelid in ('storage.objects'::regclass, 'storage.buckets'::regclass)
-            and tgname like 'greenlight\_%'
-
-        union all
-        select 'storage policy ' || polname
-        from pg_catalog.pg_policy
-        where
-            polrelid = 'storage.objects'::regclass
-            and polname = 'greenlight_delete_human'
-    ) as names;
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- Written by `make migration` from supabase/functions.sql.
 
 -- A stored document is never overwritten, moved, renamed or archived, and nothing is moved in. Policies cannot promise

@@ -3,48 +3,6 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(distinct 'public.' || names.name, ', ')
-    into v_taken
-    from (
-        select 'relation' as kind, relname as name
-        from pg_catalog.pg_class
-        where relnamespace = 'public'::regnamespace
-
-        union all
-        select 'type', typname
-        from pg_catalog.pg_type
-        where typnamespace = 'public'::regnamespace
-
-        union all
-        select 'function', proname
-        from pg_catalog.pg_proc
-        where pronamespace = 'public'::regnamespace
-    ) as names
-    where
-        (names.kind, names.name) in (
-            ('function', 'purge_build_logs'),
-            ('function', 'stop_build'),
-            ('relation', 'build_log'),
-            ('relation', 'build_log_owner_idx'),
-            ('relation', 'build_log_pkey'),
-            ('relation', 'build_log_updated_idx'),
-            ('relation', 'build_turn_idx'),
-            ('type', 'build_log')
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- By hand: statements for tables.
 
 alter table greenlight.setting add column max_attempts smallint not null default 5;

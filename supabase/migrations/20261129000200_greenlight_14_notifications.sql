@@ -3,49 +3,6 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(distinct 'public.' || names.name, ', ')
-    into v_taken
-    from (
-        select 'relation' as kind, relname as name
-        from pg_catalog.pg_class
-        where relnamespace = 'public'::regnamespace
-
-        union all
-        select 'type', typname
-        from pg_catalog.pg_type
-        where typnamespace = 'public'::regnamespace
-
-        union all
-        select 'function', proname
-        from pg_catalog.pg_proc
-        where pronamespace = 'public'::regnamespace
-    ) as names
-    where
-        (names.kind, names.name) in (
-            ('function', 'claim_notifications'),
-            ('function', 'fail_notification'),
-            ('function', 'finish_notification'),
-            ('function', 'forget_subscriber'),
-            ('function', 'purge_notifications'),
-            ('relation', 'notification_claim'),
-            ('relation', 'plan_expiring_idx'),
-            ('relation', 'plan_waiting_idx'),
-            ('type', 'notification_claim')
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- By hand: statements for tables.
 
 -- A null or a step of a century has no place among them, and 100 years from now is a time that Postgres has.

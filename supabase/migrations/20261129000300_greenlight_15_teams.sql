@@ -4,87 +4,11 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg(distinct 'public.' || names.name, ', ')
-    into v_taken
-    from (
-        select 'relation' as kind, relname as name
-        from pg_catalog.pg_class
-        where relnamespace = 'public'::regnamespace
-
-        union all
-        select 'type', typname
-        from pg_catalog.pg_type
-        where typnamespace = 'public'::regnamespace
-
-        union all
-        select 'function', proname
-        from pg_catalog.pg_proc
-        where pronamespace = 'public'::regnamespace
-    ) as names
-    where
-        (names.kind, names.name) in (
-            ('function', 'display_names'),
-            ('function', 'plan_teams'),
-            ('relation', 'agent_event_log_idx'),
-            ('relation', 'agent_event_team_idx'),
-            ('relation', 'agent_session_idx'),
-            ('relation', 'agent_team_by_status_idx'),
-            ('relation', 'agent_team_deleted_idx'),
-            ('relation', 'agent_team_idx'),
-            ('relation', 'build_log_team_idx'),
-            ('relation', 'build_team_idx'),
-            ('relation', 'display_name'),
-            ('relation', 'plan_session_idx'),
-            ('relation', 'plan_team'),
-            ('relation', 'plan_team_idx'),
-            ('relation', 'plan_team_proposed_idx'),
-            ('type', 'display_name'),
-            ('type', 'plan_team')
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- By hand: statements for tables.
 
-do $$
-declare
-    v_taken text;
-begin
-    select string_agg('storage policy ' || polname, ', ' order by polname)
-    into v_taken
-    from pg_catalog.pg_policy
-    where
-        polrelid = 'storage.objects'::regclass
-        and polname in (
-            'greenlight_insert_own_only',
-            'greenlight_delete_own_only',
-            'greenlight_select_signed_in',
-            'greenlight_select_readable'
-        );
-
-    if v_taken is not null then
-        raise exception 'Greenlight cannot be upgraded: already taken: %', v_taken
-            using
-                errcode = 'duplicate_object',
-                hint = 'Rename or remove what is named above, then push again.';
-    end if;
-end;
-$$;
-
 -- Its parameters get other names.
-drop function greenlight.lock_agent(uuid, uuid);
-drop function greenlight.insert_plan(
+drop function if exists greenlight.lock_agent(uuid, uuid);
+drop function if exists greenlight.insert_plan(
     uuid, text, integer, text, text, text, text, text, timestamptz, text, text, jsonb
 );
 

@@ -161,22 +161,6 @@ def test_05_each_taken_name_is_told_before_anything_has_changed(bare_project: Pr
     assert [line for line in snapshot(bare_project) if not clis(line)] == before
 
 
-def test_05_a_taken_name_of_a_trigger_stops_the_migration_that_needs_it(bare_project: Project) -> None:
-    """Triggers on the tables of Storage have names of their project's, too."""
-    with bare_project.as_superuser() as connection:
-        connection.execute(
-            "create function public.theirs() returns trigger language plpgsql as 'begin return new; end'"
-        )
-        connection.execute(
-            "create trigger greenlight_keep_bucket before update on storage.buckets"
-            " for each row execute function public.theirs()"
-        )
-    result = push_result(bare_project.dsn("postgres"))
-    assert result.returncode != 0
-    assert "already taken: storage trigger greenlight_keep_bucket" in result.stdout + result.stderr
-    assert bare_project.rows("select from pg_trigger where tgname = 'greenlight_keep_document'") == []
-
-
 def test_06_the_guards_know_every_name_that_the_migrations_use(project: Project) -> None:
     """Or a push would stop half-way on the one that it does not know."""
     guards = "".join(path.read_text() for path in MIGRATIONS)

@@ -1,8 +1,9 @@
 """A project that holds data of 0.2.0 gets the newer migrations: rows keep their meaning, calls go on working."""
 
+import re
 from pathlib import Path
 from shutil import copytree
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -45,6 +46,38 @@ def without_new_columns(
         ]
         for table in before
     }
+
+
+NAMES: LiteralString = """
+    select 'public.' || relname as name, format('create table public.%%I ()', relname) as take
+    from pg_class where relnamespace = 'public'::regnamespace
+    union all
+    select 'public.' || proname, format('create function public.%%I() returns int language sql return 1', proname)
+    from pg_proc where pronamespace = 'public'::regnamespace
+    union all
+    select 'storage policy ' || polname, format('create policy %%I on storage.objects using (false)', polname)
+    from pg_policy where polrelid = 'storage.objects'::regclass
+    union all
+    select 'storage trigger ' || tgname, format('create trigger %%I before insert on %%s for each row'
+        ' execute function suppress_redundant_updates_trigger()', tgname, tgrelid::regclass)
+    from pg_trigger
+    where tgrelid in ('storage.objects'::regclass, 'storage.buckets'::regclass) and not tgisinternal
+"""
+
+
+def test_each_taken_name_is_told_before_anything_has_changed(old_project: Project, project: Project) -> None:
+    names = {row["name"] for row in old_project.rows(NAMES)}
+    new = {row["name"]: row["take"] for row in project.rows(NAMES) if row["name"] not in names}
+    assert {"public.plan_teams", "public.build_log", "storage trigger greenlight_keep_bucket"} <= new.keys()
+    with old_project.as_superuser() as connection:
+        for take in new.values():
+            connection.execute(take)
+    result = push_result(old_project.dsn("postgres"))
+    assert result.returncode != 0
+    told = re.search(r"already taken: (.*?) *(?:\(SQLSTATE.*)?$", result.stdout + result.stderr, re.MULTILINE)
+    assert told is not None
+    assert set(told[1].split(", ")) == new.keys()
+    assert old_project.rows("select to_regclass('greenlight.setting')::text as name") == [{"name": None}]
 
 
 def test_rows_of_0_2_keep_their_meaning(old_project: Project) -> None:
