@@ -2487,7 +2487,7 @@ declare
     v_now timestamptz := clock_timestamp();
     v_lease_end timestamptz;
     v_build public.build;
-    v_owners bigint[] := '{}';
+    v_owners bigint[] := array[]::bigint[];
     v_last bigint;
     v_claim public.build_claim;
 begin
