@@ -389,7 +389,9 @@ begin
         ) as method
         where jsonb_typeof(method -> 'timestamp') = 'number';
 
-        if (v_signed_in >= extract(epoch from clock_timestamp() - v_setting.decision_max_age)) is not true then
+        if (
+            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from v_setting.decision_max_age)
+        ) is not true then
             perform greenlight.refuse(
                 'step_up_required',
                 format(

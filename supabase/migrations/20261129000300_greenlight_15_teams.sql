@@ -177,18 +177,18 @@ analyze public.plan, public.agent, public.agent_event, public.build, public.buil
 
 -- Written by `make migration` from supabase/functions.sql.
 
-drop function greenlight.approve_plan(text, integer, text, text, text, text, jsonb);
-drop function greenlight.decide_plan(uuid, text, integer, text, text, jsonb);
+drop function greenlight.approve_plan(text, integer, text, text, text);
+drop function greenlight.decide_plan(uuid, text, integer, text, text);
 drop function greenlight.human_or_service_role();
-drop function greenlight.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid, text);
-drop function greenlight.reject_plan(text, integer, text, jsonb);
-drop function greenlight.request_changes(text, integer, text, jsonb);
+drop function greenlight.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid);
+drop function greenlight.reject_plan(text, integer, text);
+drop function greenlight.request_changes(text, integer, text);
 drop function greenlight.require_human();
 drop function greenlight.require_user();
-drop function public.approve_plan(text, integer, text, text, text, text, jsonb);
-drop function public.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid, text);
-drop function public.reject_plan(text, integer, text, jsonb);
-drop function public.request_changes(text, integer, text, jsonb);
+drop function public.approve_plan(text, integer, text, text, text);
+drop function public.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid);
+drop function public.reject_plan(text, integer, text);
+drop function public.request_changes(text, integer, text);
 
 -- Ends the call with one of our errors. This is the table of codes; docs/errors.md and the service's table are tested
 -- against it. PostgREST turns PTxxx into the HTTP status and puts the message into the status line, so the message is
@@ -398,7 +398,9 @@ begin
         ) as method
         where jsonb_typeof(method -> 'timestamp') = 'number';
 
-        if (v_signed_in >= extract(epoch from clock_timestamp() - v_setting.decision_max_age)) is not true then
+        if (
+            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from v_setting.decision_max_age)
+        ) is not true then
             perform greenlight.refuse(
                 'step_up_required',
                 format(
