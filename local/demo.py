@@ -6,17 +6,34 @@ import re
 import time
 import unicodedata
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx
 import jwt
+import psycopg
 
 from greenlight import MAX_DOCUMENT_BYTES
 from local.processes import LocalError
 from local.stack import Settings, Stack
 
 COLUMN = 78
+# docs/teams.md explains it.
+MEMBERSHIP = """
+    drop schema if exists demo cascade;
+    create schema demo;
+    create table demo.membership (team_id uuid, user_id uuid, role text);
+    create or replace function greenlight.viewer_teams() returns setof uuid
+    language sql stable security definer set search_path = '' as $$
+        select team_id from demo.membership where user_id = (select auth.uid()) and role = 'viewer'
+    $$;
+    create or replace function greenlight.approver_teams() returns setof uuid
+    language sql stable security definer set search_path = '' as $$
+        select team_id from demo.membership where user_id = (select auth.uid()) and role = 'approver'
+    $$;
+"""
 MAIL_SECONDS = 60.0  # at most; it takes about one
 MAX_PASSAGE = 60
 BUILD_SECONDS = 60.0  # at most; the example builder takes about five
@@ -58,17 +75,13 @@ class Caller:
             timeout=30,
         )
 
-    def propose(
-        self, session: str, title: str, content: str, version: int = 1, message: str | None = None
-    ) -> Any:
-        request = {"plan_id": session, "title": title, "content": content, "version": version}
-        if message is not None:
-            request["message"] = message
+    def propose(self, session: str, title: str, content: str, version: int = 1, **others: str) -> Any:
+        request = {"plan_id": session, "title": title, "content": content, "version": version, **others}
         return _json(self._service.post("/plan/propose", json=request))
 
-    def approve(self, session: str, digest: str, version: int = 1, **remarks: str) -> httpx.Response:
-        """Approve the proposal: session, version and hash are enough."""
-        arguments = {"session_id": session, "version": version, "document_sha256": digest, **remarks}
+    def approve(self, session: str, digest: str, version: int = 1, **others: str) -> httpx.Response:
+        """Approve the proposal: session, version and hash are enough. Another owner's has `user_id`, too."""
+        arguments = {"session_id": session, "version": version, "document_sha256": digest, **others}
         return self._supabase.post("/rest/v1/rpc/approve_plan", json=arguments)
 
     def request_changes(self, session: str, comments: list[dict[str, Any]]) -> Any:
@@ -96,6 +109,7 @@ class Person(Caller):
             timeout=30,
         )
         super().__init__(stack, _json(answer)["access_token"])
+        self.id = str(jwt.decode(self.token, options={"verify_signature": False})["sub"])
 
 
 class Planner(Caller):
@@ -196,6 +210,74 @@ def _tell(stack: Stack, path: Path, document: bytes) -> None:
     _expect(refused.status_code == httpx.codes.NOT_FOUND, "Bob gets no document")
     line.show(f"no plan, no agent, no build, and no document ({refused.status_code})")
 
+    with _team(stack) as team:
+        _tell_of_a_team(team, ada, planner, bob)
+
+
+def _tell_of_a_team(team: "Team", ada: Person, planner: Planner, bob: Person) -> None:
+    print("\nA team's plan: Ada may read it, Bob decides", flush=True)
+    team.join(ada, "viewer")
+    team.join(bob, "approver")
+    sessions = [f"demo-{uuid.uuid4().hex}" for _ in range(2)]
+    content = "# Plan of a team\n\nTwo pairs of eyes.\n"
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    line = Line("Her planner proposes two plans to the team: ")
+    first, second = (
+        planner.propose(session, "Plan of a team", content, team_id=team.id) for session in sessions
+    )
+    line.show(f"{first['status']}, {second['status']}")
+
+    line = Line("Ada tries to approve her own: ")
+    refused = ada.approve(sessions[0], digest)
+    line.ended()
+    _expect(refused.json().get("message") == "approver_required", "the owner may not decide")
+    line.show(f"refused, {refused.json()['message']} ({refused.status_code})")
+
+    line = Line("Bob approves the first: ")
+    approval = _json(bob.approve(sessions[0], digest, user_id=ada.id))
+    line.ended()
+    (plan,) = ada.rows("plan", id=f"eq.{approval['plan_id']}")
+    _expect(plan["decided_by"] == bob.id, "the plan says who decided")
+    line.show("Ada reads that it was Bob")
+
+    team.leave(bob)
+    line = Line("Bob leaves the team, and tries the second: ")
+    refused = bob.approve(sessions[1], digest, user_id=ada.id)
+    line.ended()
+    _expect(refused.json().get("message") == "plan_not_found", "who has left decides nothing")
+    _expect(bob.rows("plan", id=f"eq.{second['plan_id']}") == [], "who has left reads nothing")
+    line.show(f"refused, {refused.json()['message']} ({refused.status_code})")
+
+
+class Team:
+    """A team of the demo's own project, which knows its members."""
+
+    def __init__(self, database: psycopg.Connection[Any]) -> None:
+        self.id = str(uuid.uuid4())
+        self._database = database
+
+    def join(self, person: Person, role: str) -> None:
+        self._database.execute("insert into demo.membership values (%s, %s, %s)", [self.id, person.id, role])
+
+    def leave(self, person: Person) -> None:
+        self._database.execute("delete from demo.membership where user_id = %s", [person.id])
+
+
+@contextmanager
+def _team(stack: Stack) -> Iterator[Team]:
+    """Say who is in a team, as a project does; afterwards its two functions are as they were."""
+    with psycopg.connect(stack.postgres.url(), autocommit=True) as database:
+        before = database.execute(
+            "select string_agg(pg_get_functiondef(oid), ';') from pg_proc"
+            " where pronamespace = 'greenlight'::regnamespace and proname in ('viewer_teams', 'approver_teams')"
+        ).fetchall()
+        database.execute(MEMBERSHIP)
+        try:
+            yield Team(database)
+        finally:
+            database.execute(before[0][0])
+            database.execute("drop schema demo cascade")
+
 
 def _propose(planner: Planner, session: str, path: Path, document: bytes) -> Any:
     content = document.decode()
@@ -259,7 +341,7 @@ def _round(ada: Person, planner: Planner, session: str, path: Path, document: by
     changed = f"{text[:at]}Ada decides: {text[at:]}"
     line = Line("It proposes a changed version: ")
     proposal = planner.propose(
-        session, _title(text, path), changed, 2, "I say now who decides. The title is the same."
+        session, _title(text, path), changed, 2, message="I say now who decides. The title is the same."
     )
     line.show(f"version {proposal['version']}, {proposal['status']}")
     (plan,) = ada.rows("plan", id=f"eq.{proposal['plan_id']}")
