@@ -603,17 +603,17 @@ def test_the_addresses_of_a_teams_approvers_are_the_projects_to_say(outbox: Outb
     project, user = outbox.project, outbox.project.new_user()
     team = uuid.uuid4()
     outbox.subscribe()
-    project.store_and_propose(user)
 
     def approver_emails() -> object:
         outbox.let_pass(61)
         return outbox.claim_one()["approver_emails"]
 
-    set_team = "update greenlight.notification set data = data || jsonb_build_object('team_id', %s::uuid)"
     emails(project, "select 'of no team' where $1 is null union all select 'of ' || $1 where $1 is not null")
-    assert approver_emails() is None  # it has no team
-    with project.as_superuser() as connection:
-        connection.execute(set_team, [team])
+    project.store_and_propose(user)
+    of_none = outbox.claim_one()
+    assert of_none["approver_emails"] is None
+    assert outbox.finish(of_none)
+    project.store_and_propose(user, "of-a-team", service_role=True, team_id=team)
     assert approver_emails() == [f"of {team}"]
     emails(project, "select e from unnest(array['b@x', 'a@x', null, '', 'a@x']) as e where $1 is not null")
     assert approver_emails() == ["a@x", "b@x"]
