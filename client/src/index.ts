@@ -32,7 +32,7 @@ export {
   SESSION_ID,
   withdrawPlan,
 } from "./plans";
-export { displayNames, planTeams } from "./teams";
+export { displayNames, mayDecide, mayManage, planTeams, reader } from "./teams";
 export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
 
 export type { Selection } from "./comments";
@@ -60,4 +60,5 @@ export type {
   Proposal,
   Supabase,
 } from "./types";
+export type { Reader } from "./teams";
 export type { RealtimeOptions, WatchOptions } from "./watch";

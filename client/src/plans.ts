@@ -1,7 +1,7 @@
 import { call, checked, typed } from "./data-api";
 import { assertText, ownId, read, store } from "./documents";
 import { GreenlightError } from "./errors";
-import { mayDecide, named, reader } from "./teams";
+import { mayDecide, named, reader, whose, type Reader } from "./teams";
 import type { Agent, Approval, ListedPlan, Plan, PlanComment, PlanStatus, Proposal, Supabase } from "./types";
 
 /** A planning session's id, as the database accepts it. */
@@ -197,6 +197,9 @@ export async function listProposals(
     limit = 50,
     userId,
     teamId,
+    owner,
+    mayDecide: decides,
+    reader: asking,
   }: {
     status?: PlanStatus | PlanStatus[] | undefined;
     /** True: only what has expired, by the database's clock. False: only what has not. */
@@ -208,15 +211,24 @@ export async function listProposals(
     userId?: string | undefined;
     /** Only plans of this team. */
     teamId?: string | undefined;
+    /** Only the caller's own plans, or only those of others in their teams. */
+    owner?: "own" | "others" | undefined;
+    /** With `owner`: only those on which the caller may decide, or may not. */
+    mayDecide?: boolean | undefined;
+    /** What `reader` answered before: it is not asked again. */
+    reader?: Reader | undefined;
   } = {},
 ): Promise<{ plans: ListedPlan[]; count: number }> {
   const statuses = [status].flat();
-  const asking = await reader(supabase);
+  asking ??= await reader(supabase);
   const all = typed(supabase).from("plan").select("*", { count: "exact" }).in("status", statuses);
-  let query = named(all, asking, { userId, teamId });
   // "now" is the database's time: the caller's clock may be wrong.
+  const open = expired === false ? "expires_at.is.null,expires_at.gt.now" : undefined;
+  let query =
+    owner && asking.id !== null
+      ? whose(all, { ...asking, id: asking.id }, owner, decides, open)
+      : named(all, asking, { userId, teamId }, open);
   if (expired) query = query.lte("expires_at", "now");
-  else if (expired === false) query = query.or("expires_at.is.null,expires_at.gt.now");
   const found = await query
     .order(statuses.includes("proposed") ? "created_at" : "decided_at", {
       ascending: false,
@@ -225,11 +237,10 @@ export async function listProposals(
     .order("id", { ascending: false })
     .range((page - 1) * limit, page * limit - 1);
   // PostgREST refuses a page behind the last one.
-  if (found.status === 416)
-    return {
-      plans: [],
-      count: (await listProposals(supabase, { status, expired, limit: 1, userId, teamId })).count,
-    };
+  if (found.status === 416) {
+    const same = { status, expired, userId, teamId, owner, mayDecide: decides, reader: asking };
+    return { plans: [], count: (await listProposals(supabase, { ...same, limit: 1 })).count };
+  }
   const { data, count } = checked(found);
   const plans = (data as Plan[]).map((plan) => ({ ...plan, may_decide: mayDecide(asking, plan) }));
   return { plans, count: count ?? data.length };
@@ -258,7 +269,7 @@ export async function getPlanningSession(
   { userId }: Owned = {},
 ): Promise<{ agent: Agent | null; approved: Plan | null; proposal: Plan | null; plans: Plan[] }> {
   const db = typed(supabase);
-  const owner = userId ?? (await supabase.auth.getClaims()).data?.claims.sub;
+  const owner = userId ?? (await supabase.auth.getClaims(undefined, { allowExpired: true })).data?.claims.sub;
   const match = { session_id: sessionId, ...(owner && { user_id: owner }) };
   const plans = () => db.from("plan").select().match(match).order("version", { ascending: false });
   const [found, newest, proposal] = await Promise.all([

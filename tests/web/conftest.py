@@ -1,6 +1,7 @@
 """A real browser in front of the built web app, in front of the running stack."""
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
+import jwt
 import psycopg
 import pytest
 from playwright.sync_api import (
@@ -77,6 +79,7 @@ class Account(Caller):
         title: str = "Plan the move",
         expires_at: str | None = None,
         message: str | None = None,
+        team_id: str | None = None,
     ) -> Json:
         """Propose a plan to this user, as their app does with the service role."""
         stack = self.stack
@@ -96,6 +99,7 @@ class Account(Caller):
             document_url=f"{stack.supabase_url}/storage/v1{signed.json()['signedURL']}",
             expires_at=expires_at,
             message=message,
+            team_id=team_id,
         )
 
 
@@ -244,8 +248,11 @@ def open_page(browser: Browser, served: dict[Via, str], stack: RunningStack) -> 
     assert complaints == []
 
 
-def session_cookies(stack: RunningStack, user: User, url: str) -> list[Json]:
-    """Sign in without the form, and return the cookies in which @supabase/ssr keeps the session."""
+def session_cookies(stack: RunningStack, user: User, url: str, **claims: Json) -> list[Json]:
+    """Sign in without the form, and return the cookies in which @supabase/ssr keeps the session.
+
+    `claims` stand in the token instead of those of the local Auth.
+    """
     credentials = {"email": user.email, "password": user.password}
     answer = httpx.post(
         f"{stack.supabase_url}/auth/v1/token",
@@ -254,7 +261,10 @@ def session_cookies(stack: RunningStack, user: User, url: str) -> list[Json]:
         headers={"apikey": stack.publishable_key},
         timeout=30,
     ).raise_for_status()
-    value = "base64-" + base64.urlsafe_b64encode(answer.content).decode().rstrip("=")
+    session = answer.json()
+    if claims:
+        session["access_token"] = resigned(stack, session["access_token"], **claims)
+    value = "base64-" + base64.urlsafe_b64encode(json.dumps(session).encode()).decode().rstrip("=")
     parts = [value[at : at + 3180] for at in range(0, len(value), 3180)]
     name = f"sb-{urlsplit(stack.supabase_url).netloc.split('.')[0]}-auth-token"
     names = [name] if len(parts) == 1 else [f"{name}.{number}" for number in range(len(parts))]
@@ -262,6 +272,17 @@ def session_cookies(stack: RunningStack, user: User, url: str) -> list[Json]:
         {"name": name, "value": part, "url": url, "sameSite": "Lax"}
         for name, part in zip(names, parts, strict=True)
     ]
+
+
+def resigned(stack: RunningStack, token: str, **claims: Json) -> str:
+    """Return the token with other claims, signed by the stack's own key."""
+    if stack.local is None:
+        pytest.skip("signing a token needs a Supabase on this machine")
+    key = stack.local.keys.signing_key
+    content = {**jwt.decode(token, options={"verify_signature": False}), **claims}
+    return jwt.encode(
+        content, jwt.PyJWK(key, algorithm="ES256"), algorithm="ES256", headers={"kid": key["kid"]}
+    )
 
 
 def sign_in(page: Page, user: User, path: str = "/agents") -> None:

@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -84,9 +84,10 @@ class OAuthServer(ThreadingHTTPServer):
     """Serves on a port of its own. `answers` says by name of the call what it answers instead."""
 
     daemon_threads = True
+    handler: type["Handler"]
 
     def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), self.handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.upstream = httpx.Client(base_url=upstream, timeout=30)
         self.authorizations: dict[str, Authorization] = {}
@@ -153,6 +154,7 @@ class OAuthServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: OAuthServer
+    calls: ClassVar = CALLS
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
@@ -160,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         if url.path in ("/callback", "/favicon.ico"):
             # The planner's own page.
             return self.reply(200, b"Connected", {"Content-Type": "text/plain"})
-        for (method, path), call in CALLS.items():
+        for (method, path), call in self.calls.items():
             if method == self.command and (match := path.fullmatch(url.path)):
                 status, content = self.server.answers.get(call) or self.answer(call, match, body)
                 data = b"" if status == 204 else json.dumps(content).encode()
@@ -202,3 +204,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+OAuthServer.handler = Handler

@@ -98,7 +98,9 @@ def test_a_proposal_is_sent_back_comes_again_changed_and_is_approved(
     agent_id = redirected(page)
 
     # One request to Supabase, with three arguments.
-    (approval,) = [request for request in sent if "/rest/v1/" in request.url or "/storage/v1/" in request.url]
+    (approval,) = [
+        request for request in sent if re.search(r"/rest/v1/(?!rpc/plan_teams)|/storage/v1/", request.url)
+    ]
     assert approval.url.endswith("/rpc/approve_plan")
     assert json.loads(approval.post_data or "") == {
         "session_id": session_id,
@@ -238,7 +240,7 @@ def test_a_double_click_decides_once(open_page: OpenPage, account: Account) -> N
     page = open_page(user=account.user)
     review_new(page, account)
     sent: list[Request] = []
-    page.on("request", lambda request: sent.append(request) if "/rpc/" in request.url else None)
+    page.on("request", lambda request: sent.append(request) if "/rpc/approve_plan" in request.url else None)
     button = page.get_by_role("button", name=approve_button)
     expect(button).to_be_enabled()
 

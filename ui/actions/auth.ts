@@ -17,6 +17,7 @@ export interface AuthState {
 const Email = z.object({ email: z.email("This is not an email address."), next: z.string().optional() });
 const Password = z.object({ password: z.string().min(1, "Enter a password.") });
 const Link = z.object({ token_hash: z.string(), type: LINK_TYPES, next: z.string() });
+const Factor = z.object({ factor: z.uuid(), code: z.string(), next: z.string().optional() });
 const Credentials = z.object({ ...Email.shape, ...Password.shape });
 
 const MESSAGES: Record<string, string> = {
@@ -30,6 +31,8 @@ const MESSAGES: Record<string, string> = {
   signup_disabled: "New accounts cannot be created at the moment.",
   session_too_large:
     "Your account holds more data than the browser can keep in cookies. Ask those who run this app to make its user metadata smaller.",
+  mfa_verification_failed: "This code is wrong, or it has expired. Enter the one that the app shows now.",
+  mfa_challenge_expired: "That took too long. Enter the code that the app shows now.",
   over_request_rate_limit: "Too many attempts. Wait a minute, then try again.",
   over_email_send_rate_limit: "Too many mails were sent. Wait a while, then try again.",
 };
@@ -41,6 +44,15 @@ export async function signIn(_: AuthState, form: FormData): Promise<AuthState> {
   const supabase = await createClient();
   const { error } = await supabase.auth.signInWithPassword({ email, password });
   if (error) return { error: message(error), email };
+  redirect(safePath(next));
+}
+
+/** Verifies the user's second factor: their session is a stronger one then, and a fresh one. */
+export async function verifyFactor(_: AuthState, form: FormData): Promise<AuthState> {
+  const { factor, code, next } = Factor.parse(Object.fromEntries(form));
+  const supabase = await createClient();
+  const { error } = await supabase.auth.mfa.challengeAndVerify({ factorId: factor, code });
+  if (error) return { error: message(error) };
   redirect(safePath(next));
 }
 

@@ -1,17 +1,19 @@
 "use client";
 
-import { listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
+import type { AgentStatus } from "greenlight-client";
 import { agentStatusTexts } from "@/components/greenlight/agent-status/texts";
 import { Progress } from "@/components/greenlight/progress";
 import { Status } from "@/components/greenlight/status";
 import { Time } from "@/components/greenlight/time";
 import { useWatch } from "@/hooks/use-watch";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { nameOf } from "@/lib/greenlight/people";
+import { loadAgents, type Agents } from "@/lib/load-agents";
 import { visibleText } from "@/lib/greenlight/visible";
 import { Row, Rows } from "./rows";
 
 interface Props {
-  initial: AgentSummary[];
+  initial: Agents;
   status: AgentStatus | null;
   page: number;
   pageSize: number;
@@ -19,14 +21,14 @@ interface Props {
 
 /** One page of the agents, each with the progress of its build. */
 export function AgentRows({ initial, status, page, pageSize }: Props) {
-  const { value: agents } = useWatch(
+  const { value } = useWatch(
     initial,
-    async () => (await listAgents(await loadClient(), { status, page, pageSize })).agents,
-    (agents) => agents.some(({ status }) => status === "building"),
+    async () => loadAgents(await loadClient(), { status, page, pageSize }),
+    ({ agents }) => agents.some(({ status }) => status === "building"),
   );
   return (
     <Rows>
-      {agents.map(({ id, name, status, created_at, plan, build }) => (
+      {value.agents.map(({ id, user_id, name, status, created_at, plan, build }) => (
         <Row key={id} href={`/build/${id}`} title={name ?? ""}>
           {status === "building" && build && (
             <Progress
@@ -37,6 +39,7 @@ export function AgentRows({ initial, status, page, pageSize }: Props) {
           )}
           <Status status={status}>{agentStatusTexts.status[status]}</Status>
           <span>Version {plan.version}</span>
+          {user_id !== value.people.id && <span>of {nameOf(user_id, value.people, "you")}</span>}
           <Time at={created_at} />
         </Row>
       ))}

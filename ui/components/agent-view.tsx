@@ -1,6 +1,6 @@
 "use client";
 
-import { deleteAgent, resumeAgent, type AgentDetails, type Supabase } from "greenlight-client";
+import { deleteAgent, mayDecide, mayManage, resumeAgent, type Supabase } from "greenlight-client";
 import { PencilLine, Play } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
@@ -13,6 +13,8 @@ import { Button } from "@/components/ui/button";
 import { useAgent } from "@/hooks/use-agent";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
+import type { ShownAgent } from "@/lib/greenlight/load-agent";
+import { reviewOf } from "@/lib/paths";
 import { visibleText } from "@/lib/greenlight/visible";
 import { restoreAgent } from "./restore-agent";
 import { about, AgentMenu } from "./agent-menu";
@@ -24,7 +26,7 @@ import { Versions } from "./versions";
 import { toast } from "./toasts";
 
 /** An agent: its status, its plan and its history. */
-export function AgentView({ initial }: { initial: AgentDetails }) {
+export function AgentView({ initial }: { initial: ShownAgent }) {
   const router = useRouter();
   const state = useAgent(initial.id, initial);
   // Deleted in another tab: the server knows what to show instead.
@@ -34,9 +36,12 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
   }, [isGone, router]);
 
   const agent = state.agent ?? initial;
-  const { id, name, status, approved, plan, plans } = agent;
+  const { id, name, status, approved, plan, plans, people } = agent;
   const proposal = plans.find(({ status }) => status === "proposed");
-  const review = `/build?session=${agent.session_id}`;
+  const isOwn = agent.user_id === people.id;
+  const decides = mayDecide(people, agent);
+  const manages = mayManage(people, agent);
+  const review = reviewOf(agent.session_id, isOwn ? undefined : agent.user_id);
 
   async function act(call: (supabase: Supabase, id: string) => Promise<unknown>, done: string) {
     const problem = await state.act(call);
@@ -70,7 +75,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
         <PageTitle
           action={
             <div className="flex gap-2">
-              {status === "paused" && (
+              {status === "paused" && manages && (
                 <Confirm
                   title={about("Resume", name)}
                   question="It starts working again at once."
@@ -81,19 +86,21 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
                   <Play aria-hidden /> Resume
                 </Confirm>
               )}
-              {status !== "archived" && (
+              {status !== "archived" && isOwn && decides && (
                 <Button variant="outline" asChild>
                   <Link href={review}>
                     <PencilLine aria-hidden /> Revise
                   </Link>
                 </Button>
               )}
-              <AgentMenu
-                agent={agent}
-                busy={state.busy}
-                act={(call, done) => void act(call, done)}
-                onDelete={() => void remove()}
-              />
+              {manages && (
+                <AgentMenu
+                  agent={agent}
+                  busy={state.busy}
+                  act={(call, done) => void act(call, done)}
+                  onDelete={() => void remove()}
+                />
+              )}
             </div>
           }
         >
@@ -101,9 +108,12 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
         </PageTitle>
         <AgentStatusView {...state} agent={agent} />
         {proposal && (
-          <Callout tone="info" text={`Version ${proposal.version} is proposed and waits for your decision.`}>
+          <Callout
+            tone="info"
+            text={`Version ${proposal.version} is proposed and waits for ${decides ? "your decision" : "an approver of its team"}.`}
+          >
             <Button variant="outline" size="sm" asChild>
-              <Link href={review}>Review it</Link>
+              <Link href={review}>{decides ? "Review it" : "Read it"}</Link>
             </Button>
           </Callout>
         )}
@@ -113,7 +123,7 @@ export function AgentView({ initial }: { initial: AgentDetails }) {
         <AgentDocuments name={name ?? ""} plan={plan} approved={approved} />
         <aside className="grid content-start gap-9">
           <Section id="history" title="History">
-            <Timeline events={agent.events} plans={plans} />
+            <Timeline events={agent.events} plans={plans} people={people} />
           </Section>
           <Section id="versions" title="Versions">
             <Versions plans={approved} current={plan} />

@@ -5,6 +5,7 @@ import { useRouter } from "next/navigation";
 import { PlanInbox } from "@/components/greenlight/plan-inbox";
 import type { Pages, Plans as Lists } from "@/components/greenlight/plan-inbox/load-plans";
 import { Button } from "@/components/ui/button";
+import { reviewOf } from "@/lib/paths";
 
 /** What waits for the user, in this app. */
 export function Plans({ pages, plans }: { pages: Pages; plans: Lists }) {
@@ -12,7 +13,7 @@ export function Plans({ pages, plans }: { pages: Pages; plans: Lists }) {
   return (
     <PlanInbox
       initial={{ pages, plans }}
-      reviewHref={(sessionId) => `/build?session=${sessionId}`}
+      reviewHref={reviewOf}
       // Updates the number in the navigation.
       onDecided={() => {
         router.refresh();

@@ -6,6 +6,7 @@ import { approvePlan } from "@/actions/approve-plan";
 import { PlanReview } from "@/components/greenlight/plan-review";
 import type { Session } from "@/components/greenlight/plan-review/session";
 import type { ApproveOwn } from "@/components/greenlight/plan-review/use-own-version";
+import { reviewOf } from "@/lib/paths";
 import { OpenPlan } from "./open-plan";
 import { useUser } from "./user";
 import { toast } from "./toasts";
@@ -16,16 +17,25 @@ const approveOwn: ApproveOwn = async ({ sessionId, sha256, ...plan }, onStep) =>
   return result.data;
 };
 
+interface Props {
+  sessionId: string;
+  /** Whose session it is, if it is another user's. */
+  owner: string | undefined;
+  session: Session;
+}
+
 /** The review of a planning session, in this app. */
-export function Review({ sessionId, session }: { sessionId: string; session: Session }) {
+export function Review({ sessionId, owner, session }: Props) {
   const router = useRouter();
   const user = useUser();
+  const address = reviewOf(sessionId, owner);
   const setTitle = useCallback((title: string) => {
     document.title = `${title} · Greenlight`;
   }, []);
   return (
     <PlanReview
       sessionId={sessionId}
+      owner={owner}
       initial={{ session, userId: user.id }}
       approveOwn={approveOwn}
       onApproved={({ agent_id, created }) => {
@@ -39,13 +49,14 @@ export function Review({ sessionId, session }: { sessionId: string; session: Ses
         router.refresh();
       }}
       onNewSession={(sessionId) => {
-        router.push(`/build?session=${sessionId}`);
+        router.push(reviewOf(sessionId));
       }}
       onTitle={setTitle}
       hrefs={{
         agent: (agentId) => `/build/${agentId}`,
         plans: "/plans",
-        signIn: `/sign-in?next=${encodeURIComponent(`/build?session=${sessionId}`)}`,
+        signIn: `/sign-in?next=${encodeURIComponent(address)}`,
+        stepUp: `/step-up?next=${encodeURIComponent(address)}`,
       }}
       empty={<OpenPlan sessionId={sessionId} />}
     />

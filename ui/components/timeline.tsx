@@ -2,6 +2,7 @@ import { listEvents, type AgentEvent, type Plan } from "greenlight-client";
 import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { errorCode, errorMessage } from "@/lib/greenlight/errors";
+import { decider, nameOf, type People } from "@/lib/greenlight/people";
 import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { visibleText } from "@/lib/greenlight/visible";
@@ -36,9 +37,12 @@ const DECISIONS: Partial<Record<Plan["status"], string>> = {
 };
 
 /** What happened to an agent and to the proposals of its session, newest first. */
-export function Timeline({ events, plans }: { events: AgentEvent[]; plans: Plan[] }) {
+export function Timeline({ events, plans, people }: { events: AgentEvent[]; plans: Plan[]; people: People }) {
   const { known, hasOlder, loadOlder } = useEvents(events);
-  const entries = [...known.map((event) => ofEvent(event, plans)), ...plans.flatMap(ofPlan)];
+  const entries = [
+    ...known.map((event) => ofEvent(event, plans, people)),
+    ...plans.flatMap((plan) => ofPlan(plan, people)),
+  ];
   // Both lists are in order already, and the sort keeps that order for entries of the same moment.
   entries.sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   // Of the time before the last event that is known, the events are missing.
@@ -121,6 +125,7 @@ function shortened(passage: string): string {
 function ofEvent(
   { id, kind, version, to_status, actor, created_at }: AgentEvent,
   plans: readonly Plan[],
+  people: People,
 ): Entry {
   const isApproval = kind === "approved" || kind === "revised";
   return {
@@ -129,7 +134,7 @@ function ofEvent(
     at: created_at,
     kind: kind === "status_changed" ? to_status : kind,
     what: eventText(kind, version, to_status),
-    who: actor === null ? "the builder" : "you",
+    who: actor === null ? "the builder" : nameOf(actor, people, "you"),
   };
 }
 
@@ -149,7 +154,7 @@ function eventText(kind: string, version: number, status: string): string {
 }
 
 /** A proposal, and the decision on it. Approvals are events of the agent already. */
-function ofPlan(plan: Plan): Entry[] {
+function ofPlan(plan: Plan, people: People): Entry[] {
   if (plan.proposed_by === null) return [];
   const entries: Entry[] = [];
   const decision = DECISIONS[plan.status];
@@ -159,7 +164,7 @@ function ofPlan(plan: Plan): Entry[] {
       at: plan.decided_at,
       kind: plan.status,
       what: `Version ${plan.version} ${decision}`,
-      who: plan.status === "withdrawn" ? "the planner" : "you",
+      who: plan.status === "withdrawn" ? "the planner" : (decider(plan, people) ?? "you"),
       said: plan,
     });
   if (plan.status === "superseded" && !wasApproved(plan))
@@ -175,7 +180,7 @@ function ofPlan(plan: Plan): Entry[] {
     at: plan.created_at,
     kind: "proposed",
     what: `Version ${plan.version} proposed`,
-    who: proposer(plan.proposed_by),
+    who: proposer(plan, people),
   });
   return entries;
 }

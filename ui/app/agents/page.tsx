@@ -1,4 +1,4 @@
-import { deletedAgents, listAgents, type AgentStatus, type AgentSummary } from "greenlight-client";
+import { deletedAgents, type AgentStatus } from "greenlight-client";
 import type { Metadata } from "next";
 import Link from "next/link";
 import { AgentRows } from "@/components/agent-rows";
@@ -12,6 +12,7 @@ import { RestoreButton } from "@/components/restore-button";
 import { Row, Rows } from "@/components/rows";
 import { Button } from "@/components/ui/button";
 import { Time } from "@/components/greenlight/time";
+import { loadAgents, type Agents as Loaded } from "@/lib/load-agents";
 import { requireUser } from "@/lib/supabase/server";
 
 const STATUSES: AgentStatus[] = ["building", "active", "paused", "failed", "archived"];
@@ -81,7 +82,7 @@ export default async function AgentsPage({ searchParams }: Props) {
         )
       ) : (
         <Agents
-          {...await listAgents(supabase, { status, page, pageSize: PAGE_SIZE })}
+          {...await loadAgents(supabase, { status, page, pageSize: PAGE_SIZE })}
           status={status}
           page={page}
         />
@@ -90,14 +91,12 @@ export default async function AgentsPage({ searchParams }: Props) {
   );
 }
 
-interface AgentsProps {
-  agents: AgentSummary[];
-  more: boolean;
+interface AgentsProps extends Loaded {
   status: AgentStatus | null;
   page: number;
 }
 
-function Agents({ agents, more, status, page }: AgentsProps) {
+function Agents({ agents, more, people, status, page }: AgentsProps) {
   if (agents.length === 0) {
     if (page > 1) return <EmptyNote>There are no more agents.</EmptyNote>;
     if (status) return <EmptyNote>No agent is {status}.</EmptyNote>;
@@ -121,7 +120,7 @@ function Agents({ agents, more, status, page }: AgentsProps) {
   };
   return (
     <>
-      <AgentRows initial={agents} status={status} page={page} pageSize={PAGE_SIZE} />
+      <AgentRows initial={{ agents, more, people }} status={status} page={page} pageSize={PAGE_SIZE} />
       <Pager
         label="Pages"
         page={page}

@@ -1,7 +1,6 @@
 import type { Metadata } from "next";
 import Link from "next/link";
-import { pageNumber } from "@/components/greenlight/pager";
-import { loadPlans } from "@/components/greenlight/plan-inbox/load-plans";
+import { loadPlans, pagesOf } from "@/components/greenlight/plan-inbox/load-plans";
 import { Page } from "@/components/page";
 import { PageTitle } from "@/components/page-title";
 import { Plans } from "@/components/plans";
@@ -15,13 +14,8 @@ interface Props {
 }
 
 export default async function PlansPage({ searchParams }: Props) {
-  const { waiting, expired, decided } = await searchParams;
   const { supabase } = await requireUser("/plans");
-  const pages = {
-    waiting: pageNumber(waiting),
-    expired: pageNumber(expired),
-    decided: pageNumber(decided),
-  };
+  const pages = pagesOf(await searchParams);
   return (
     <Page className="grid max-w-3xl content-start gap-8">
       <PageTitle

@@ -1,6 +1,7 @@
 import { useState } from "react";
-import { getAgent, type AgentDetails, type Supabase } from "@/lib/greenlight/client";
+import type { Supabase } from "@/lib/greenlight/client";
 import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
+import { loadAgent, type ShownAgent } from "@/lib/greenlight/load-agent";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { useWatch } from "./use-watch";
 
@@ -10,15 +11,15 @@ export type AgentState = ReturnType<typeof useAgent>;
  * An agent, kept up to date: undefined while it is loaded for the first time, null if it does not exist, or is another
  * user's. `initial` is what the server has loaded.
  */
-export function useAgent(agentId: string, initial?: AgentDetails) {
+export function useAgent(agentId: string, initial?: ShownAgent) {
   const [busy, setBusy] = useState(false);
   const {
     value: agent,
     reload,
     error,
-  } = useWatch<AgentDetails | null | undefined>(
+  } = useWatch<ShownAgent | null | undefined>(
     initial,
-    async () => getAgent(await loadClient(), agentId),
+    async () => loadAgent(await loadClient(), agentId),
     (agent) => agent?.status === "building",
   );
 

@@ -1,9 +1,10 @@
-import { deletedAgents, getAgent } from "greenlight-client";
+import { deletedAgents } from "greenlight-client";
 import type { Metadata } from "next";
 import { notFound } from "next/navigation";
 import { cache } from "react";
 import { AgentView } from "@/components/agent-view";
 import { DeletedAgent } from "@/components/deleted-agent";
+import { loadAgent } from "@/lib/greenlight/load-agent";
 import { requireUser } from "@/lib/supabase/server";
 import { visibleText } from "@/lib/greenlight/visible";
 
@@ -14,7 +15,7 @@ interface Props {
 // Not found, not yours and malformed ids all return 404.
 const load = cache(async (id: string) => {
   const { supabase } = await requireUser(`/build/${id}`);
-  const agent = await getAgent(supabase, id);
+  const agent = await loadAgent(supabase, id);
   const deleted = agent
     ? undefined
     : (await deletedAgents(supabase)).find((candidate) => candidate.id === id);

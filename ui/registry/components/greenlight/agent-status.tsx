@@ -5,8 +5,9 @@ import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Skeleton } from "@/components/ui/skeleton";
 import { useAgent, type AgentState } from "@/hooks/use-agent";
-import { retryBuild, stopBuild, type Build, type Supabase } from "@/lib/greenlight/client";
+import { mayManage, retryBuild, stopBuild, type Build, type Supabase } from "@/lib/greenlight/client";
 import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
+import { nameOf } from "@/lib/greenlight/people";
 import { EarlierBuilds } from "./agent-status/earlier-builds";
 import { BuildLog } from "./agent-status/log";
 import { ApprovalNote } from "./agent-status/note";
@@ -54,7 +55,8 @@ export function AgentStatusView({
     setProblem(await act(call));
   }
 
-  const { status, build, plan } = agent;
+  const { status, build, plan, people } = agent;
+  const mayAct = mayManage(people, agent);
   return (
     <section aria-label={t.title} className="grid gap-3 text-sm *:mb-0">
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1">
@@ -62,26 +64,35 @@ export function AgentStatusView({
           <Status status={status}>{t.status[status]}</Status>
         </span>
         <span className="text-muted-foreground">{t.meaning[status]}</span>
+        {agent.user_id !== people.id && (
+          <span className="text-muted-foreground">
+            {t.of(nameOf(agent.user_id, people, ""))} {!mayAct && t.youOnlyRead}
+          </span>
+        )}
       </div>
       {status === "building" && build && (
         <Running build={build} texts={t}>
-          <Confirm
-            title={t.stopTitle}
-            question={t.stopQuestion}
-            confirm={t.stop}
-            danger
-            disabled={busy}
-            onConfirm={() => void run(stopBuild)}
-          >
-            <CircleStop aria-hidden /> {t.stop}
-          </Confirm>
+          {mayAct && (
+            <Confirm
+              title={t.stopTitle}
+              question={t.stopQuestion}
+              confirm={t.stop}
+              danger
+              disabled={busy}
+              onConfirm={() => void run(stopBuild)}
+            >
+              <CircleStop aria-hidden /> {t.stop}
+            </Confirm>
+          )}
         </Running>
       )}
       {status === "failed" && (
         <Failed build={build} texts={t}>
-          <Button type="button" disabled={busy} onClick={() => void run(retryBuild)}>
-            <RotateCw aria-hidden /> {t.retry}
-          </Button>
+          {mayAct && (
+            <Button type="button" disabled={busy} onClick={() => void run(retryBuild)}>
+              <RotateCw aria-hidden /> {t.retry}
+            </Button>
+          )}
         </Failed>
       )}
       {status === "active" && build?.message && (

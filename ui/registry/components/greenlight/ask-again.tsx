@@ -18,14 +18,19 @@ export const askAgainTexts = {
 };
 
 interface Props {
-  plan: Pick<Plan, "session_id" | "version" | "title">;
+  plan: Pick<Plan, "user_id" | "session_id" | "version" | "title">;
   onAsked: () => Promise<unknown>;
   texts: typeof askAgainTexts;
   errors: Record<ErrorCode, string>;
 }
 
 /** Sends an expired proposal back, so that its planner learns that it is still wanted. */
-export function AskAgain({ plan: { session_id: sessionId, version, title }, onAsked, texts, errors }: Props) {
+export function AskAgain({
+  plan: { user_id: userId, session_id: sessionId, version, title },
+  onAsked,
+  texts,
+  errors,
+}: Props) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ErrorCode | null>(null);
 
@@ -33,7 +38,7 @@ export function AskAgain({ plan: { session_id: sessionId, version, title }, onAs
     setBusy(true);
     setError(null);
     try {
-      await requestChanges(await loadClient(), { sessionId, version, comment });
+      await requestChanges(await loadClient(), { sessionId, version, comment, userId });
     } catch (error) {
       setError(errorCode(error));
     }

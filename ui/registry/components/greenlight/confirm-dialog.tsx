@@ -31,6 +31,8 @@ export interface Question {
   confirm: string;
   /** Asks for a comment, too. */
   comment?: "required" | "optional";
+  /** What the comment begins with. */
+  text?: string | undefined;
   danger?: boolean;
   onConfirm: (comment?: string) => void;
   /** Other answers. */
@@ -49,6 +51,7 @@ export function ConfirmDialog({
   question,
   confirm,
   comment,
+  text: initial = "",
   danger = false,
   onConfirm,
   others = [],
@@ -58,7 +61,7 @@ export function ConfirmDialog({
   opener,
 }: Props) {
   // Outside of what closes, so that what was typed is there again if the call fails.
-  const [text, setText] = useState("");
+  const [text, setText] = useState(initial);
   const id = useId();
 
   function answer(act: (comment?: string) => void) {

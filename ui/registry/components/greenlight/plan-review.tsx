@@ -10,6 +10,8 @@ import { useLoaded } from "@/hooks/use-loaded";
 import { useWatch } from "@/hooks/use-watch";
 import { GreenlightError, type Approval } from "@/lib/greenlight/client";
 import { loadClient } from "@/lib/greenlight/load-client";
+import { nameOf } from "@/lib/greenlight/people";
+import { proposer } from "@/lib/greenlight/plans";
 import { visibleText } from "@/lib/greenlight/visible";
 import { editDraft, newSessionId, openDraft, useDraft } from "./plan-review/draft";
 import { HrefsContext, type Hrefs } from "./plan-review/hrefs";
@@ -26,6 +28,8 @@ export { planReviewTexts };
 interface Props {
   /** The planning session to review. */
   sessionId: string;
+  /** Whose session it is, if it may be another user's: an approver of their team reviews it. */
+  owner?: string | undefined;
   /** Called with the answer to an approval: go on to the agent. */
   onApproved?: ((approval: Approval) => void) | undefined;
   /** Called after every decision, an approval included. */
@@ -47,11 +51,14 @@ interface Props {
 
 /** A planning session under review: the document, its changes, an editor, and the three decisions. */
 export function PlanReview(props: Props) {
-  const { sessionId, initial } = props;
+  const { sessionId, owner, initial } = props;
   const texts = useMemo(() => ({ ...planReviewTexts, ...props.texts }), [props.texts]);
   // Drafts are in the browser's storage, so the server cannot tell what is shown.
   const isInBrowser = useInBrowser();
-  const loaded = useLoaded(sessionId, initial ? undefined : () => loadStart(sessionId));
+  const loaded = useLoaded(
+    `${owner ?? ""} ${sessionId}`,
+    initial ? undefined : () => loadStart(sessionId, owner),
+  );
   const start = initial ?? loaded.data;
   return (
     <PlanReviewContext value={texts}>
@@ -64,7 +71,7 @@ export function PlanReview(props: Props) {
               </Button>
             </Callout>
           ) : start && isInBrowser ? (
-            <Review key={sessionId} {...props} {...start} />
+            <Review key={`${owner ?? ""} ${sessionId}`} {...props} {...start} />
           ) : (
             <div aria-busy="true">
               <h1 className="sr-only">{texts.plan}</h1>
@@ -77,10 +84,10 @@ export function PlanReview(props: Props) {
   );
 }
 
-async function loadStart(sessionId: string) {
+async function loadStart(sessionId: string, owner: string | undefined) {
   const client = await loadClient();
   const [session, { data }] = await Promise.all([
-    loadSession(client, sessionId, undefined),
+    loadSession(client, sessionId, undefined, owner),
     client.auth.getClaims(),
   ]);
   if (!data) throw new GreenlightError("not_authenticated");
@@ -90,6 +97,7 @@ async function loadStart(sessionId: string) {
 /** Shows a stored plan or this browser's draft. Which one changes only when the user asks for it. */
 function Review({
   sessionId,
+  owner,
   session: initial,
   userId,
   empty,
@@ -100,13 +108,16 @@ function Review({
   onTitle,
 }: Props & { session: Session; userId: string }) {
   const texts = use(PlanReviewContext);
-  const { draft, save, discard } = useDraft(userId, sessionId);
+  const isOwn = owner === undefined || owner === userId;
+  const { draft: kept, save, discard } = useDraft(userId, sessionId);
+  // A draft is of a session of the user's own.
+  const draft = isOwn ? kept : undefined;
   const [freshId] = useState(newSessionId);
   const fresh = useDraft(userId, freshId);
   const [chosen, setView] = useState(() => firstView(initial, draft));
   const { value: session, reload } = useWatch(
     initial,
-    async (known) => loadSession(await loadClient(), sessionId, findPlan(known, chosen)),
+    async (known) => loadSession(await loadClient(), sessionId, findPlan(known, chosen), owner),
     // A proposal may be withdrawn or replaced, and a new version may follow one that was sent back.
     ({ plans }) => plans[0]?.status === "proposed" || plans[0]?.status === "changes_requested",
   );
@@ -118,10 +129,9 @@ function Review({
     setView(view);
   }
 
-  const shared = { sessionId, session, onApproved, onDecided, reload };
+  const shared = { userId, sessionId, session, onApproved, onDecided, reload };
   const stored = useStoredVersion({
     ...shared,
-    userId,
     planId: view === null || view === "draft" ? undefined : view,
   });
   const own = useOwnVersion({
@@ -184,6 +194,7 @@ function Review({
     );
   if (!stored) return empty ?? <p className="text-muted-foreground">{texts.nothing}</p>;
   const { plan, document, base } = stored;
+  const isClient = ![null, "user", "service_role"].includes(plan.proposed_by);
   return (
     <PlanPage
       {...page}
@@ -194,7 +205,7 @@ function Review({
       base={stored.isOpen ? (base.data === undefined ? null : (base.data ?? undefined)) : undefined}
       baseError={base.error}
       onEdit={
-        stored.running === null && stored.isReadable
+        stored.running === null && stored.isReadable && isOwn && stored.mayDecide
           ? (change) => {
               const opened = openDraft(plan.title, document.data?.content ?? "", plan.version);
               save(editDraft(opened, change, session.plans[0]?.version ?? plan.version));
@@ -217,21 +228,29 @@ function Review({
         />
       }
       details={
-        plan.proposed_by &&
-        plan.proposed_by !== "user" &&
-        plan.proposed_by !== "service_role" && (
-          <>
-            <dt>{texts.proposedBy}</dt>
-            <dd>{texts.client(plan.proposed_by)}</dd>
-          </>
-        )
+        <>
+          {(isClient || plan.team_id !== null) && (
+            <>
+              <dt>{texts.proposedBy}</dt>
+              <dd>
+                {isClient ? texts.client(plan.proposed_by ?? "") : proposer(plan, session.people, texts)}
+              </dd>
+            </>
+          )}
+          {plan.decided_by !== null && plan.team_id !== null && (
+            <>
+              <dt>{texts.decided}</dt>
+              <dd>{nameOf(plan.decided_by, session.people, texts.you)}</dd>
+            </>
+          )}
+        </>
       }
       remarks={
         stored.isReadable
           ? {
               unsent: stored.comments,
               sent: plan.comments ?? [],
-              isOpen: stored.isOpen && stored.running === null,
+              isOpen: stored.isOpen && stored.mayDecide && stored.running === null,
             }
           : undefined
       }

@@ -5,7 +5,7 @@ import { PlanInbox } from "@/components/greenlight/plan-inbox";
 export default function PlansPage() {
   return (
     <main className="mx-auto w-full max-w-3xl px-4 py-8">
-      <PlanInbox reviewHref={(sessionId) => `/plans/${sessionId}`} />
+      <PlanInbox reviewHref={(sessionId, owner) => `/plans/${sessionId}${owner ? `?user=${owner}` : ""}`} />
     </main>
   );
 }

@@ -18,6 +18,8 @@ export const agentStatusTexts = {
     failed: "Try again, or revise the plan.",
     archived: "This is final. You can still read its plans and its history.",
   } satisfies Record<AgentStatus, string>,
+  of: (owner: string) => `Agent of ${owner}.`,
+  youOnlyRead: "You can read it. Its owner and the approvers of its team stop, retry and change it.",
   progress: "Build progress",
   queued: "Waiting for a builder",
   running: "Building",

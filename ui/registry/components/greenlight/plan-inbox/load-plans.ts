@@ -1,30 +1,71 @@
-import { listProposals, type PlanStatus, type Supabase } from "@/lib/greenlight/client";
+import { pageNumber } from "@/components/greenlight/pager";
+import { listProposals, reader, type PlanStatus, type Supabase } from "@/lib/greenlight/client";
+import { loadPeople } from "@/lib/greenlight/people";
 
 const DECIDED: PlanStatus[] = ["approved", "changes_requested", "rejected", "withdrawn"];
 
 export const PAGE_SIZE = 20;
 
+/** The lists: the user's own plans, and those of others in the user's teams. */
+export const LISTS = [
+  "waiting",
+  "teamWaiting",
+  "others",
+  "expired",
+  "teamExpired",
+  "decided",
+  "teamDecided",
+] as const;
+
+export type ListName = (typeof LISTS)[number];
+
 /** Which page of each list is shown. */
-export interface Pages {
-  waiting: number;
-  expired: number;
-  decided: number;
+export type Pages = Record<ListName, number>;
+
+/** The page of each list, from the parameters of an address. */
+export function pagesOf(parameters: Record<string, string | string[] | undefined>): Pages {
+  return Object.fromEntries(LISTS.map((name) => [name, pageNumber(parameters[name])])) as Pages;
 }
 
-/** A page of what waits for the user, of what expired before a decision, and of what was decided: newest first. */
+/** A page of each list, newest first. */
 export async function loadPlans(supabase: Supabase, pages: Pages) {
   const limit = PAGE_SIZE;
-  const [waiting, expired, decided] = await Promise.all([
-    listProposals(supabase, { expired: false, page: pages.waiting, limit }),
-    listProposals(supabase, { expired: true, page: pages.expired, limit }),
-    listProposals(supabase, { status: DECIDED, page: pages.decided, limit }),
+  const asking = await reader(supabase);
+  const list = (name: ListName, options: Parameters<typeof listProposals>[1]) =>
+    listProposals(supabase, { ...options, reader: asking, page: pages[name], limit });
+  const inTeams: typeof list = (name, options) =>
+    asking.teams.length > 0 ? list(name, { owner: "others", ...options }) : Promise.resolve(NONE);
+  const [waiting, teamWaiting, others, expired, teamExpired, decided, teamDecided] = await Promise.all([
+    list("waiting", { owner: "own", mayDecide: true, expired: false }),
+    inTeams("teamWaiting", { mayDecide: true, expired: false }),
+    list("others", { owner: "own", mayDecide: false, expired: false }),
+    list("expired", { owner: "own", expired: true }),
+    inTeams("teamExpired", { mayDecide: true, expired: true }),
+    list("decided", { owner: "own", status: DECIDED }),
+    inTeams("teamDecided", { status: DECIDED }),
   ]);
-  return { waiting, expired, decided };
+  const lists = { waiting, teamWaiting, others, expired, teamExpired, decided, teamDecided };
+  return {
+    lists,
+    people: await loadPeople(
+      supabase,
+      Object.values(lists).flatMap(({ plans }) => plans),
+    ),
+  };
 }
 
 export type Plans = Awaited<ReturnType<typeof loadPlans>>;
 
+const NONE: Awaited<ReturnType<typeof listProposals>> = { plans: [], count: 0 };
+
 /** How many proposals wait for the user. */
 export async function countWaiting(supabase: Supabase): Promise<number> {
-  return (await listProposals(supabase, { expired: false, limit: 1 })).count;
+  const asking = await reader(supabase);
+  const owners = asking.teams.length > 0 ? (["own", "others"] as const) : (["own"] as const);
+  const lists = await Promise.all(
+    owners.map((owner) =>
+      listProposals(supabase, { owner, mayDecide: true, reader: asking, expired: false, limit: 1 }),
+    ),
+  );
+  return lists.reduce((sum, { count }) => sum + count, 0);
 }

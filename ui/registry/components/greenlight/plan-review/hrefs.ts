@@ -5,6 +5,8 @@ export interface Hrefs {
   agent?: (agentId: string) => string;
   plans?: string;
   signIn?: string;
+  /** Where the user verifies a second factor, or signs in again, and comes back. */
+  stepUp?: string;
 }
 
 export const HrefsContext = createContext<Hrefs>({});

@@ -4,9 +4,10 @@ import { use } from "react";
 import { PlainText } from "@/components/greenlight/plain-text";
 import { Quote } from "@/components/greenlight/quote";
 import type { Plan } from "@/lib/greenlight/client";
+import { decider, type People } from "@/lib/greenlight/people";
 import { wasApproved } from "@/lib/greenlight/plans";
 import { Status } from "@/components/greenlight/status";
-import { PlanReviewContext } from "./texts";
+import { PlanReviewContext, type PlanReviewTexts } from "./texts";
 import { findPassage } from "./use-comments";
 
 interface Props {
@@ -15,13 +16,15 @@ interface Props {
   before: Plan | null | undefined;
   /** The document that is shown now. */
   content: string | null | undefined;
+  people: People;
 }
 
 /** What the planner says with a version, what the user said of the one before, and whether those passages have changed. */
-export function LastRound({ plan, before, content }: Props) {
+export function LastRound({ plan, before, content, people }: Props) {
   const texts = use(PlanReviewContext);
   const words = texts.lastRound;
   const comments = before?.comments ?? [];
+  const other = before ? decider(before, people) : null;
   if (plan.message === null && !before?.comment && comments.length === 0) return null;
   return (
     <section
@@ -29,11 +32,13 @@ export function LastRound({ plan, before, content }: Props) {
       className="mb-5 grid gap-3 rounded-lg border bg-card px-4.5 pt-2 pb-3.5 text-[15px]"
     >
       {plan.message !== null && <Quote label={words.planner}>{plan.message}</Quote>}
-      {before?.comment && <Quote label={labelOf(before, texts)}>{before.comment}</Quote>}
+      {before?.comment && <Quote label={labelOf(before, other, texts)}>{before.comment}</Quote>}
       {before && comments.length > 0 && (
         <details open={comments.length <= 5} className="mt-1">
           <summary className="cursor-pointer text-[13px] text-muted-foreground">
-            {words.comments(comments.length, before.version)}
+            {other === null
+              ? words.comments(comments.length, before.version)
+              : words.commentsOf(other, comments.length, before.version)}
           </summary>
           <ol className="mt-2 grid gap-3">
             {comments.map((comment, index) => {
@@ -63,10 +68,11 @@ export function LastRound({ plan, before, content }: Props) {
   );
 }
 
-function labelOf(
-  before: Plan,
-  texts: { youAskedFor: string } & Record<"youRejected" | "youApproved", (version: number) => string>,
-) {
-  if (wasApproved(before)) return texts.youApproved(before.version);
-  return before.status === "rejected" ? texts.youRejected(before.version) : texts.youAskedFor;
+function labelOf(before: Plan, other: string | null, texts: PlanReviewTexts) {
+  const { version } = before;
+  if (wasApproved(before))
+    return other === null ? texts.youApproved(version) : texts.approvedBy(other, version);
+  if (before.status === "rejected")
+    return other === null ? texts.youRejected(version) : texts.rejectedBy(other, version);
+  return other === null ? texts.youAskedFor : texts.askedForBy(other);
 }

@@ -58,6 +58,11 @@ export function Problem({
           <AppLink href={hrefs.signIn}>{texts.signIn}</AppLink>
         </Button>
       )}
+      {code === "step_up_required" && hrefs.stepUp && (
+        <Button asChild>
+          <AppLink href={hrefs.stepUp}>{texts.stepUp}</AppLink>
+        </Button>
+      )}
       {isMalformed && onEdit && (
         <Button variant="outline" onClick={onEdit}>
           {texts.editPlan}

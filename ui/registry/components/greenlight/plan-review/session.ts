@@ -1,25 +1,29 @@
 import { getPlan, getPlanningSession, type Plan, type Supabase } from "@/lib/greenlight/client";
+import { loadPeople, type People } from "@/lib/greenlight/people";
 import type { Draft } from "./draft";
 
-export type Session = Awaited<ReturnType<typeof getPlanningSession>>;
+export type Session = Awaited<ReturnType<typeof getPlanningSession>> & { people: People };
 
 /**
  * A planning session, and in it the version that is on the screen, even if it is so old that the Data API would leave it
- * out of the list.
+ * out of the list. Of another owner, if one is named.
  */
 export async function loadSession(
   supabase: Supabase,
   sessionId: string,
   shown: Plan | undefined,
+  owner?: string,
 ): Promise<Session> {
-  const session = await getPlanningSession(supabase, sessionId);
-  if (!shown || findPlan(session, shown.id)) return session;
-  const plan = await getPlan(supabase, { sessionId, version: shown.version });
-  return plan ? { ...session, plans: [...session.plans, plan] } : session;
+  const session = await getPlanningSession(supabase, sessionId, { userId: owner });
+  if (shown && !findPlan(session, shown.id)) {
+    const plan = await getPlan(supabase, { sessionId, version: shown.version, userId: owner });
+    if (plan) session.plans.push(plan);
+  }
+  return { ...session, people: await loadPeople(supabase, session.plans) };
 }
 
 export function findPlan(
-  { plans, proposal, approved }: Session,
+  { plans, proposal, approved }: Pick<Session, "plans" | "proposal" | "approved">,
   id: string | null | undefined,
 ): Plan | undefined {
   return [proposal, approved, ...plans].find((plan) => plan?.id === id) ?? undefined;

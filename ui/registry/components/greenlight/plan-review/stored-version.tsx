@@ -9,6 +9,8 @@ import { AppLink } from "@/components/greenlight/link";
 import { Quote } from "@/components/greenlight/quote";
 import { Time } from "@/components/greenlight/time";
 import { Button } from "@/components/ui/button";
+import type { Plan } from "@/lib/greenlight/client";
+import { decider, nameOf, type People } from "@/lib/greenlight/people";
 import { proposer, wasApproved } from "@/lib/greenlight/plans";
 import { HrefsContext } from "./hrefs";
 import { LastRound } from "./last-round";
@@ -23,7 +25,23 @@ interface Props {
   session: Session;
 }
 
-export function StoredFacts({ stored: { plan } }: Props) {
+export function StoredFacts({ stored: { plan }, session: { people } }: Props) {
+  const texts = use(PlanReviewContext);
+  const isTeams = plan.team_id !== null;
+  return (
+    <>
+      {plan.user_id !== people.id && <Fact>{texts.planOf(nameOf(plan.user_id, people, texts.you))}</Fact>}
+      <StatusFact plan={plan} people={people} />
+      {isTeams && plan.status !== "withdrawn" && plan.decided_at && (
+        <Fact>
+          {texts.decidedBy(decider(plan, people) ?? texts.you)} <Time at={plan.decided_at} />
+        </Fact>
+      )}
+    </>
+  );
+}
+
+function StatusFact({ plan, people }: { plan: Plan; people: People }) {
   const texts = use(PlanReviewContext);
   switch (plan.status) {
     case "approved":
@@ -43,7 +61,7 @@ export function StoredFacts({ stored: { plan } }: Props) {
     case "proposed":
       return (
         <Fact>
-          {texts.proposed(proposer(plan.proposed_by, texts))} <Time at={plan.created_at} />
+          {texts.proposed(proposer(plan, people, texts))} <Time at={plan.created_at} />
           {plan.expires_at && (
             <>
               , {texts.expires} <Time at={plan.expires_at} />
@@ -69,6 +87,7 @@ export function StoredActions({ stored, session, isShown }: Props & { isShown: b
         </Button>
       )
     );
+  if (!stored.mayDecide) return null;
   return (
     <>
       <Confirm
@@ -76,6 +95,7 @@ export function StoredActions({ stored, session, isShown }: Props & { isShown: b
         question={texts.rejectQuestion + texts.goAlong(count)}
         confirm={texts.reject}
         comment="optional"
+        text={stored.kept}
         danger
         disabled={running !== null}
         onConfirm={(comment) => void decide("reject", { comment, withComments: true })}
@@ -88,6 +108,7 @@ export function StoredActions({ stored, session, isShown }: Props & { isShown: b
           question={texts.requestQuestion + texts.goAlong(count)}
           confirm={texts.requestWith(count)}
           comment={count === 0 ? "required" : "optional"}
+          text={stored.kept}
           disabled={running !== null || comments.isTooMuch}
           onConfirm={(comment) => void decide("request_changes", { comment, withComments: true })}
         >
@@ -107,6 +128,7 @@ export function StoredActions({ stored, session, isShown }: Props & { isShown: b
             question={texts.approveQuestion(count)}
             confirm={texts.approveWith}
             comment="optional"
+            text={stored.kept}
             variant="default"
             disabled={running !== null || !isShown || comments.isTooMuch}
             onConfirm={(comment) => void decide("approve", { comment, withComments: true })}
@@ -165,6 +187,12 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
           </Button>
         </Callout>
       )}
+      {isOpen && !stored.mayDecide && (
+        <Callout
+          tone="info"
+          text={plan.user_id === session.people.id ? texts.othersDecide : texts.youOnlyRead}
+        />
+      )}
       {isOpen && stored.isExpired && (
         <Callout
           tone="warning"
@@ -177,11 +205,13 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
                   <Time at={stored.expiredAt} />
                 </>
               )}
-              {texts.expiredEnd}
+              {stored.mayDecide ? texts.expiredEnd : texts.expiredForOthers}
             </p>
           }
         >
-          <AskAgain plan={plan} texts={texts.askAgain} errors={texts.errors} onAsked={onAsked} />
+          {stored.mayDecide && (
+            <AskAgain plan={plan} texts={texts.askAgain} errors={texts.errors} onAsked={onAsked} />
+          )}
         </Callout>
       )}
       {!isOpen && !stored.isCurrent && <Outcome stored={stored} session={session} onShow={onShow} />}
@@ -201,7 +231,12 @@ export function StoredNotices({ stored, session, hasDraft, onShow, onAsked }: No
       {isOpen && data && carried.length > 0 && (
         <Callout tone="info" text={texts.cameAlong(carried.length - lost, lost)} />
       )}
-      <LastRound plan={plan} before={isOpen ? stored.base.data : undefined} content={data?.content} />
+      <LastRound
+        plan={plan}
+        before={isOpen ? stored.base.data : undefined}
+        content={data?.content}
+        people={session.people}
+      />
     </>
   );
 }
@@ -213,14 +248,25 @@ function Outcome({ stored, session, onShow }: Props & { onShow: (planId: string)
   const { plan, isGone } = stored;
   const unsent = stored.comments.list.length;
   const { agent, proposal: next } = session;
-  const outcome = isGone ? texts.deleted : texts.outcome[wasApproved(plan) ? "approved" : plan.status];
+  const isOthers = plan.user_id !== session.people.id;
+  const other = decider(plan, session.people);
+  const status = wasApproved(plan) ? "approved" : plan.status;
+  const outcome = isGone
+    ? isOthers
+      ? texts.goneOrLeft(plan.version)
+      : texts.deleted(plan.version)
+    : other !== null && (status === "changes_requested" || status === "rejected")
+      ? texts.outcomeBy[status](plan.version, other)
+      : texts.outcome[status](plan.version);
   return (
     <Callout
       tone="info"
       text={
         <>
-          <p>{outcome(plan.version)}</p>
-          {!isGone && plan.comment && <Quote label={texts.yourComment}>{plan.comment}</Quote>}
+          <p>{outcome}</p>
+          {!isGone && plan.comment && (
+            <Quote label={other === null ? texts.yourComment : texts.commentOf(other)}>{plan.comment}</Quote>
+          )}
           {unsent > 0 && <p>{texts.kept(unsent)}</p>}
         </>
       }

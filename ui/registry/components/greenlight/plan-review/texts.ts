@@ -31,6 +31,9 @@ export const planReviewTexts = {
 
   ...proposerTexts,
   proposed: (by: string) => `Proposed by ${by},`,
+  planOf: (owner: string) => `Plan of ${owner}`,
+  decidedBy: (name: string) => `by ${name},`,
+  decided: "Decided by",
   expires: "expires",
   approved: "Approved",
   sentBack: "Sent back",
@@ -89,6 +92,10 @@ export const planReviewTexts = {
   expired: "This proposal expired",
   expiredEnd:
     ", so it cannot be approved any more. Ask the planner for a new version, or edit it and approve your own.",
+  expiredForOthers: ", so it cannot be approved any more.",
+  othersDecide:
+    "This plan is yours, and an approver of its team decides on it, not you. This page shows what they decide.",
+  youOnlyRead: "You can read this plan. The approvers of its team decide on it, and you are not one of them.",
   baseUnknown: (error: string) =>
     `It could not be found out what has changed since your last decision, so nothing is marked. Read all of it. ${error}`,
   baseNotLoaded: (version: number, error: string) =>
@@ -106,7 +113,18 @@ export const planReviewTexts = {
     withdrawn: (version: number) => `Version ${version} was withdrawn by the planner.`,
     superseded: (version: number) => `Version ${version} was replaced by a newer version.`,
   },
+  outcomeBy: {
+    changes_requested: (version: number, name: string) =>
+      `${name} asked for changes to version ${version}. A new version appears here when the planner proposes it.`,
+    rejected: (version: number, name: string) => `${name} rejected version ${version}.`,
+  },
+  goneOrLeft: (version: number) =>
+    `You cannot read version ${version} any more: it was deleted, or you are not in its team now.`,
   yourComment: "Your comment:",
+  commentOf: (name: string) => `Comment of ${name}:`,
+  askedForBy: (name: string) => `${name} asked for:`,
+  rejectedBy: (name: string, version: number) => `${name} rejected version ${version}:`,
+  approvedBy: (name: string, version: number) => `${name} approved version ${version} with this note:`,
   youAskedFor: "You asked for:",
   youRejected: (version: number) => `You rejected version ${version}:`,
   youApproved: (version: number) => `You approved version ${version} with this note:`,
@@ -140,6 +158,10 @@ export const planReviewTexts = {
     planner: "The planner says:",
     comments: (count: number, version: number) =>
       count === 1 ? `Your comment on version ${version}` : `Your ${count} comments on version ${version}`,
+    commentsOf: (name: string, count: number, version: number) =>
+      count === 1
+        ? `The comment of ${name} on version ${version}`
+        : `The ${count} comments of ${name} on version ${version}`,
     passage: "On:",
     changed: "Changed since",
     unchanged: "Not changed",
@@ -150,6 +172,7 @@ export const planReviewTexts = {
   restore: "Restore the agent and approve",
   newPlan: "Start a new plan from this text",
   signIn: "Sign in",
+  stepUp: "Confirm that it is you",
   editPlan: "Edit the plan",
   nothing: "There is no plan in this planning session.",
 };

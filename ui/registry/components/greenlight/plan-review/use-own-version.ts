@@ -26,6 +26,7 @@ export const approveDirectly: ApproveOwn = async (plan, onStep) =>
   approvePlan(await loadClient(), { ...plan, onStep });
 
 interface Options {
+  userId: string;
   sessionId: string;
   /** Undefined while something else is shown. */
   draft: Draft | undefined;
@@ -39,7 +40,7 @@ interface Options {
 
 /** The user's own text, approved directly: opened from a file, or edited from a stored version. */
 export function useOwnVersion(options: Options) {
-  const { sessionId, draft, session, approveOwn, onSave, onApproved, onDecided, reload } = options;
+  const { userId, sessionId, draft, session, approveOwn, onSave, onApproved, onDecided, reload } = options;
   const hash = useSha256(draft?.content);
   const [step, setStep] = useState<Step | "opening" | null>(null);
   const isRunning = useRef(false);
@@ -80,7 +81,7 @@ export function useOwnVersion(options: Options) {
 
   async function restore(draft: Draft) {
     try {
-      await restoreAgentOf(sessionId);
+      await restoreAgentOf(userId, sessionId);
     } catch (error) {
       setProblem(errorCode(error));
       return;

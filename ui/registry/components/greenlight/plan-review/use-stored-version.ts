@@ -1,7 +1,8 @@
 import { useRef, useState } from "react";
+import useLocalStorageState from "use-local-storage-state";
 import { useDocument } from "@/components/greenlight/document/use-document";
 import { useExpired } from "@/hooks/use-expired";
-import { approvePlan, rejectPlan, requestChanges, type Approval } from "@/lib/greenlight/client";
+import { approvePlan, mayDecide, rejectPlan, requestChanges, type Approval } from "@/lib/greenlight/client";
 import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { restoreAgentOf } from "./restore-agent";
@@ -55,13 +56,18 @@ export function useStoredVersion(options: Options) {
     isOpen,
     plans: session.plans,
   });
+  // A comment that was not taken: the user may have to sign in again before.
+  const [kept, keep, { removeItem: forget }] = useLocalStorageState<string>(
+    `greenlight:comment:${userId}:${plan?.id ?? ""}`,
+  );
   const [running, setRunning] = useState<Decision | null>(null);
   const isRunning = useRef(false);
   const [failed, setFailed] = useState<Failed | null>(null);
   const problem = failed?.planId === planId ? failed : null;
   if (!plan) return;
 
-  const { version } = plan;
+  const { version, user_id: owner } = plan;
+  const named = { sessionId, version, userId: owner === userId ? undefined : owner };
 
   async function decide(decision: Decision, words: Words = {}) {
     // A ref and not the state: a double click comes before the next render.
@@ -78,16 +84,18 @@ export function useStoredVersion(options: Options) {
         if (!document.data) throw new Error("Nothing is on the screen");
         // One call, with the hash of the bytes on the screen.
         const { bytes: content, sha256 } = document.data;
-        const approval = await approvePlan(client, { sessionId, version, content, sha256, ...said });
+        const approval = await approvePlan(client, { ...named, content, sha256, ...said });
         sending?.done();
         onApproved(approval);
       } else if (decision === "request_changes")
-        await requestChanges(client, { sessionId, version, ...said, comments: comments ?? [] });
-      else await rejectPlan(client, { sessionId, version, ...said });
+        await requestChanges(client, { ...named, ...said, comments: comments ?? [] });
+      else await rejectPlan(client, { ...named, ...said });
       sending?.done();
+      forget();
       await reload();
       onDecided();
     } catch (error) {
+      if (words.comment !== undefined) keep(words.comment);
       await reload();
       setFailed({ planId, code: errorCode(error), decision, words });
     }
@@ -97,7 +105,7 @@ export function useStoredVersion(options: Options) {
 
   async function restore() {
     try {
-      await restoreAgentOf(sessionId);
+      await restoreAgentOf(owner, sessionId);
       setFailed(null);
       await reload();
     } catch (error) {
@@ -110,6 +118,8 @@ export function useStoredVersion(options: Options) {
     /** Whether it was deleted since. */
     isGone: !found,
     isOpen,
+    /** Whether the user may decide on it, as far as the page knows. */
+    mayDecide: mayDecide(session.people, plan),
     /** When it expired, if the page's clock knows it. */
     expiredAt: hasExpired ? plan.expires_at : null,
     isExpired: hasExpired || problem?.code === "plan_expired",
@@ -126,6 +136,8 @@ export function useStoredVersion(options: Options) {
     /** Tries again what failed, with the comments as they are now. */
     retry: () => (failed?.decision ? decide(failed.decision, failed.words) : restore()),
     comments: unsent,
+    /** The comment of a decision that failed. */
+    kept,
     decide,
     restore,
   };

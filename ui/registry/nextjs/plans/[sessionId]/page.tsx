@@ -1,6 +1,6 @@
 "use client";
 
-import { useParams, useRouter } from "next/navigation";
+import { useParams, useRouter, useSearchParams } from "next/navigation";
 import { Suspense } from "react";
 import { PlanReview } from "@/components/greenlight/plan-review";
 
@@ -18,11 +18,13 @@ export default function PlanPage() {
 
 function Review() {
   const { sessionId } = useParams<{ sessionId: string }>();
+  const owner = useSearchParams().get("user") ?? undefined;
   const router = useRouter();
   return (
     <PlanReview
       key={sessionId}
       sessionId={sessionId}
+      owner={owner}
       hrefs={HREFS}
       onApproved={({ agent_id }) => {
         router.push(HREFS.agent(agent_id));
