@@ -183,7 +183,11 @@ class Account:
     id: str
     headers: dict[str, str]
 
-    def approve(self, session: str, document: bytes, version: int = 1, **words: Any) -> dict[str, Any]:
+    def rpc(self, function: str, **arguments: Any) -> httpx.Response:
+        return self.http.post(f"/rest/v1/rpc/{function}", headers=self.headers, json=arguments)
+
+    def store(self, session: str, document: bytes) -> dict[str, str]:
+        """Upload the document and sign its URL; answers what a proposal and an approval say of it."""
         digest = sha256(document)
         path = f"plans/{self.id}/{session}/{digest}.md"
         markdown = {**self.headers, "Content-Type": "text/markdown"}
@@ -191,18 +195,11 @@ class Account:
         signed = self.http.post(
             f"/storage/v1/object/sign/{path}", json={"expiresIn": 60}, headers=self.headers
         )
-        answer = self.http.post(
-            "/rest/v1/rpc/approve_plan",
-            headers=self.headers,
-            json={
-                "session_id": session,
-                "version": version,
-                "title": "A plan",
-                "document_sha256": digest,
-                "document_url": f"{self.http.base_url}storage/v1{signed.raise_for_status().json()['signedURL']}",
-                **words,
-            },
-        )
+        url = f"{self.http.base_url}storage/v1{signed.raise_for_status().json()['signedURL']}"
+        return {"session_id": session, "title": "A plan", "document_sha256": digest, "document_url": url}
+
+    def approve(self, session: str, document: bytes, version: int = 1, **words: Any) -> dict[str, Any]:
+        answer = self.rpc("approve_plan", version=version, **self.store(session, document), **words)
         approved: dict[str, Any] = answer.raise_for_status().json()
         return approved
 
