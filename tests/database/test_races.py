@@ -6,14 +6,21 @@ Where two calls exclude each other, the rows say who won, not the answers alone.
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import permutations
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from tests import SOAK
 from tests.plan import sha256
 
 from .conftest import ROUNDS, SEED, Project, Race, Row, User, document_of, outcome
 from .invariants import broken_invariants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Decisions ---------------------------------------------------------------------------------------------------
 
@@ -336,3 +343,97 @@ def test_deleting_and_restoring_while_builders_claim(project: Project, race: Rac
         )
     assert set(race.seen) == {("done", "done", "done", "done")}, race.seen
     assert broken_invariants(project) == []
+
+
+# Everything ---------------------------------------------------------------------------------------------------
+
+
+class Storm:
+    """A team of which members come and go. They decide on each other's plans, in two sessions of each."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.team = project, uuid4()
+        self.people = [self.hire() for _ in range(4)]
+
+    def hire(self) -> User:
+        user = self.project.new_user()
+        self.project.join(user, self.team)
+        return user
+
+    def call_at_random(self, dice: random.Random) -> tuple[str, str]:
+        """Answers what was called, and how it ended."""
+        project = self.project
+        someone, owner, session = dice.choice(self.people), dice.choice(self.people), dice.choice("ab")
+        plans = project.rows(
+            "select version, document_sha256 from public.plan where user_id = %s and session_id = %s"
+            " order by version desc limit 2",
+            owner.id,
+            session,
+        )
+        plan = dice.choice([*plans, {"version": 1, "document_sha256": "0" * 64}])
+        agents = project.rows(
+            "select id from public.agent where user_id = %s and session_id = %s", owner.id, session
+        )
+        version = 1 + max((plan["version"] for plan in plans), default=0)
+        on_plan = {"session_id": session, "version": plan["version"], "user_id": owner.id}
+        on_agent = {"agent_id": agents[0]["id"] if agents else uuid4()}
+
+        def propose() -> object:
+            return project.store_and_propose(
+                owner, session, version, service_role=dice.random() < 0.5, team_id=self.team
+            )
+
+        def delete_account() -> None:
+            project.delete_user(owner)
+            with suppress(ValueError):  # another caller was first
+                place = self.people.index(owner)
+                self.people[place] = self.hire()
+
+        def build() -> None:
+            ends: list[Callable[[Row], Row]] = [project.finish, project.finish, project.fail]
+            for claimed in project.claim(dice.randint(1, 2)):
+                dice.choice(ends)(claimed)
+
+        by = partial(project.call, someone)
+        calls: dict[str, tuple[int, Callable[[], object]]] = {
+            "propose": (12, propose),
+            "approve": (16, partial(by, "approve_plan", **on_plan, document_sha256=plan["document_sha256"])),
+            "request changes": (4, partial(by, "request_changes", **on_plan, comment="Shorter.")),
+            "reject": (4, partial(by, "reject_plan", **on_plan)),
+            "withdraw": (3, partial(project.call, None, "withdraw_plan", **on_plan)),
+            "stop": (3, partial(by, "stop_build", **on_agent)),
+            "retry": (4, partial(by, "retry_build", **on_agent)),
+            "pause": (3, partial(by, "transition_agent", **on_agent, to_status="paused")),
+            "resume": (6, partial(by, "transition_agent", **on_agent, to_status="active")),
+            "archive": (2, partial(by, "transition_agent", **on_agent, to_status="archived")),
+            "delete": (2, partial(by, "delete_agent", **on_agent)),
+            "restore": (6, partial(by, "restore_agent", **on_agent)),
+            "build": (12, build),
+            "leave": (2, partial(project.leave, someone, self.team)),
+            "join": (5, partial(project.join, someone, self.team)),
+            "delete the account": (1, delete_account),
+        }
+        (name,) = dice.choices([*calls], [weight for weight, _ in calls.values()])
+        return name, outcome(calls[name][1])
+
+
+def test_eight_callers_at_random_end_each_call(team_project: Project, chance: random.Random) -> None:
+    """Well, or in a refusal: never in a deadlock. Theirs is everything that people, planners and builders do."""
+    storm = Storm(team_project)
+    seen: Counter[tuple[str, str]] = Counter()
+
+    def caller(seed: float) -> list[tuple[str, str]]:
+        dice = random.Random(seed)
+        return [storm.call_at_random(dice) for _ in range(300)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20 if SOAK else 1):
+            for calls in pool.map(caller, [chance.random() for _ in range(8)]):
+                seen.update(calls)
+            assert broken_invariants(team_project) == []
+    names, outcomes = ({call[place] for call in seen} for place in (0, 1))
+    assert {(name, "done") for name in names} <= seen.keys(), seen
+    assert outcomes >= {
+        "not_authenticated", "plan_not_found", "agent_not_found", "approver_required", "invalid_team_id",
+        "plan_decided", "plan_stale", "agent_deleted", "illegal_transition",
+    }, seen  # fmt: skip
