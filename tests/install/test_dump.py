@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 TABLES = ("auth.users", "storage.buckets", "storage.objects", "public.plan", "public.agent", "public.agent_event",
-    "public.build", "greenlight.trusted_client", "greenlight.setting")  # fmt: skip
+    "public.build", "public.build_log", "greenlight.subscriber", "greenlight.notification", "greenlight.trusted_client",
+    "greenlight.setting")  # fmt: skip
 
 old_server = factories.postgresql_proc(
     executable=str(database.HERE / "pg_ctl_debian"),
@@ -80,6 +81,9 @@ def move(
         old.add("20260101000000_note.sql")
         old.install()
         user = source.new_user()
+        subscribe = b"select * from public.claim_notifications('mail')"
+        with source.as_service_role() as connection:
+            connection.execute(subscribe)
         for number, state in enumerate(database.STATES):
             source.plan_in(user, state, f"s{number}")
         source.store_and_propose(user, "comments", message="Please read.")
@@ -87,11 +91,17 @@ def move(
         source.decide(user, "reject_plan", "comments", comments=Jsonb([comment]))
         agent = source.store_and_approve(user, "deleted")
         source.call(user, "delete_agent", agent_id=agent["agent_id"])
+        building = source.store_and_approve(user, "log")["agent_id"]
+        source.renew(source.claim_agent(building), progress=10, log="Building.")
+        with source.as_service_role() as connection:
+            assert connection.execute(subscribe).fetchall(), "notifications that are handed out, and others"
         with source.as_superuser() as connection:
             connection.execute("insert into greenlight.trusted_client values ('ours')")
             connection.execute("update greenlight.setting set require_session = true")
             connection.execute("insert into storage.buckets (id, name) values ('theirs', 'theirs')")
-        yield Move(old, replace(old, database=target), user)
+        move = Move(old, replace(old, database=target), user)
+        assert all(move.rows(old).values())
+        yield move
 
 
 def test_schema_and_data_into_an_empty_project(move: Move) -> None:
