@@ -394,6 +394,14 @@ class Storm:
             for claimed in project.claim(dice.randint(1, 2)):
                 dice.choice(ends)(claimed)
 
+        def notify() -> None:
+            with project.as_service_role() as connection:
+                claimed = connection.execute("select * from public.claim_notifications('mail', 5)").fetchall()
+            end = dice.choice(["finish_notification", "fail_notification"])
+            for one in claimed:
+                named = {"notification_id": one["notification_id"], "attempt": one["attempt"]}
+                project.call(None, end, **named)
+
         by = partial(project.call, someone)
         calls: dict[str, tuple[int, Callable[[], object]]] = {
             "propose": (12, propose),
@@ -409,6 +417,7 @@ class Storm:
             "delete": (2, partial(by, "delete_agent", **on_agent)),
             "restore": (6, partial(by, "restore_agent", **on_agent)),
             "build": (12, build),
+            "notify": (6, notify),
             "leave": (2, partial(project.leave, someone, self.team)),
             "join": (5, partial(project.join, someone, self.team)),
             "delete the account": (1, delete_account),
@@ -418,7 +427,7 @@ class Storm:
 
 
 def test_eight_callers_at_random_end_each_call(team_project: Project, chance: random.Random) -> None:
-    """Well, or in a refusal: never in a deadlock. Theirs is everything that people, planners and builders do."""
+    """Well, or in a refusal, never in a deadlock: all that people, planners, builders and notifiers of a team do."""
     storm = Storm(team_project)
     seen: Counter[tuple[str, str]] = Counter()
 
