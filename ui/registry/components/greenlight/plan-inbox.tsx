@@ -123,7 +123,7 @@ function Lists({ reviewHref, onDecided, empty, pages, plans }: Props & { pages: 
   function teamList(name: "teamWaiting" | "teamExpired" | "teamDecided", ...rows: Rows) {
     if (value[name].count === 0) return null;
     return (
-      <div className="[*+&]:mt-6">
+      <div className="mt-6 [h2+&]:mt-0">
         <h3 id={name} className="mb-2 text-sm font-medium text-muted-foreground">
           {texts[name]}
         </h3>

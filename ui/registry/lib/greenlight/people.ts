@@ -1,4 +1,4 @@
-import { displayNames, reader, type Plan, type Reader, type Supabase } from "@/lib/greenlight/client";
+import { displayNames, type Plan, type Reader, type Supabase } from "@/lib/greenlight/client";
 import { visibleText } from "@/lib/greenlight/visible";
 
 /** Who looks at plans, and what the other people of these plans are called. */
@@ -6,16 +6,15 @@ export interface People extends Reader {
   names: Record<string, string | null>;
 }
 
+/** Who looks at these plans, with the names of their people. */
 export async function loadPeople(
   supabase: Supabase,
   plans: readonly Pick<Plan, "id" | "team_id">[],
+  asking: Reader,
 ): Promise<People> {
   // Of a plan without a team, its owner is the only one who reads it.
   const ids = plans.filter(({ team_id }) => team_id !== null).map(({ id }) => id);
-  const [asking, found] = await Promise.all([
-    reader(supabase),
-    ids.length > 0 ? displayNames(supabase, ids) : [],
-  ]);
+  const found = ids.length > 0 ? await displayNames(supabase, ids) : [];
   return { ...asking, names: Object.fromEntries(found.map(({ user_id, name }) => [user_id, name])) };
 }
 

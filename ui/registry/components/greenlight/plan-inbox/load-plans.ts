@@ -50,6 +50,7 @@ export async function loadPlans(supabase: Supabase, pages: Pages) {
     people: await loadPeople(
       supabase,
       Object.values(lists).flatMap(({ plans }) => plans),
+      asking,
     ),
   };
 }

@@ -1,4 +1,4 @@
-import { getPlan, getPlanningSession, type Plan, type Supabase } from "@/lib/greenlight/client";
+import { getPlan, getPlanningSession, reader, type Plan, type Supabase } from "@/lib/greenlight/client";
 import { loadPeople, type People } from "@/lib/greenlight/people";
 import type { Draft } from "./draft";
 
@@ -14,12 +14,15 @@ export async function loadSession(
   shown: Plan | undefined,
   owner?: string,
 ): Promise<Session> {
-  const session = await getPlanningSession(supabase, sessionId, { userId: owner });
+  const [session, asking] = await Promise.all([
+    getPlanningSession(supabase, sessionId, { userId: owner }),
+    reader(supabase),
+  ]);
   if (shown && !findPlan(session, shown.id)) {
     const plan = await getPlan(supabase, { sessionId, version: shown.version, userId: owner });
     if (plan) session.plans.push(plan);
   }
-  return { ...session, people: await loadPeople(supabase, session.plans) };
+  return { ...session, people: await loadPeople(supabase, session.plans, asking) };
 }
 
 export function findPlan(
