@@ -528,10 +528,13 @@ def test_every_error_code_has_its_sentence() -> None:
     sentences = set(re.findall(r"^  (\w+):", errors.read_text(), re.MULTILINE))
     functions = (ROOT / "supabase" / "functions.sql").read_text()
     from_database = set(re.findall(r"'(\w+)',\s*'PT4\d\d'", functions))
-    # Only builders call the functions that answer these.
+    # Only builders and notifiers call the functions that answer these.
     for_builders = {"build_lost", "build_not_found"} | {
         f"invalid_{argument}"
-        for argument in ("worker", "max_builds", "lease_seconds", "progress", "retry", "result")
+        for argument in (
+            *("worker", "max_builds", "lease_seconds", "progress", "retry", "result"),
+            *("subscriber", "max_notifications", "retry_seconds"),
+        )
     }
     # Only wrong addresses, and programs that speak MCP, are answered with these.
     for_wrong_addresses = {"not_found", "method_not_allowed", "host_not_allowed", "origin_not_allowed"}
