@@ -1,5 +1,5 @@
 import { call, checked, typed } from "./data-api";
-import { assertText, ownId, read, store } from "./documents";
+import { assertText, callerId, ownId, read, store } from "./documents";
 import { GreenlightError } from "./errors";
 import { mayDecide, named, reader, whose, type Reader } from "./teams";
 import type { Agent, Approval, ListedPlan, Plan, PlanComment, PlanStatus, Proposal, Supabase } from "./types";
@@ -269,7 +269,7 @@ export async function getPlanningSession(
   { userId }: Owned = {},
 ): Promise<{ agent: Agent | null; approved: Plan | null; proposal: Plan | null; plans: Plan[] }> {
   const db = typed(supabase);
-  const owner = userId ?? (await supabase.auth.getClaims(undefined, { allowExpired: true })).data?.claims.sub;
+  const owner = userId ?? (await callerId(supabase));
   const match = { session_id: sessionId, ...(owner && { user_id: owner }) };
   const plans = () => db.from("plan").select().match(match).order("version", { ascending: false });
   const [found, newest, proposal] = await Promise.all([

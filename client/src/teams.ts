@@ -1,5 +1,5 @@
 import { call } from "./data-api";
-import { authError } from "./errors";
+import { callerId } from "./documents";
 import type { Agent, DisplayName, Plan, PlanTeam, Supabase } from "./types";
 
 /** The caller's teams, and whether they may decide there: on its plans, and on those that are their own. */
@@ -21,10 +21,8 @@ export interface Reader {
 
 /** Who is signed in, with their teams. */
 export async function reader(supabase: Supabase): Promise<Reader> {
-  // By the database's clock it may be in time: the caller's may be hours off.
-  const { data, error } = await supabase.auth.getClaims(undefined, { allowExpired: true });
-  if (error) throw authError(error);
-  return data ? { id: data.claims.sub, teams: await planTeams(supabase) } : { id: null, teams: [] };
+  const id = await callerId(supabase);
+  return { id, teams: id === null ? [] : await planTeams(supabase) };
 }
 
 interface Filtered<Query> {

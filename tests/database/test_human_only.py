@@ -381,6 +381,7 @@ def test_the_settings_are_one_row(project: Project) -> None:
         "anonymous_may_decide": False,
         "require_session": False,
         "max_attempts": 5,
+        "remind_after": [],
         "self_approval": True,
         "require_team": False,
         "decision_aal": "aal1",

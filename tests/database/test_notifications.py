@@ -224,8 +224,8 @@ def test_data_is_all_that_a_receiver_needs_and_never_the_document(outbox: Outbox
     approved = outbox.claim_one()["data"]
     (build,) = project.builds(approval["agent_id"])
     assert approved == {
-        **proposed, "status": "approved", "comment": "Go on.", "agent_id": str(approval["agent_id"]),
-        "agent_status": "building", "build_id": str(build["id"]),
+        **proposed, "status": "approved", "decided_by": str(user.id), "comment": "Go on.",
+        "agent_id": str(approval["agent_id"]), "agent_status": "building", "build_id": str(build["id"]),
     }  # fmt: skip
     # Of a new version, the session's agent is named, and no build.
     project.store_and_propose(user, version=2)

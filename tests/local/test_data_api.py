@@ -186,7 +186,9 @@ OURS = (
     "*.md",
 )
 EMBEDS = {
-    select.replace(" ", "")
+    select.replace(" ", "").replace(
+        "${WITH_LOGS}", "*,logs:build_log!build_log_build_fkey(attempt,updated_at)"
+    )
     for pattern in OURS
     for path in ROOT.glob(pattern)
     for select in re.findall(r"""["'`](\*, ?\w+[!\w]*\([^"'`]*)["'`]""", path.read_text())
