@@ -337,8 +337,10 @@ def _round(ada: Person, planner: Planner, session: str, path: Path, document: by
     line.show("each comment, and its passage in the document")
 
     # What a model would write.
-    at = comments[-1]["start"]
-    changed = f"{text[:at]}Ada decides: {text[at:]}"
+    before, after = text[: comments[-1]["start"]], f"Ada decides: {text[comments[-1]['start'] :]}"
+    room = MAX_DOCUMENT_BYTES - len(after.encode())
+    before = before.encode()[:room].decode(errors="ignore")  # of the largest document, a little less
+    changed = before + after
     line = Line("It proposes a changed version: ")
     proposal = planner.propose(
         session, _title(text, path), changed, 2, message="I say now who decides. The title is the same."
@@ -350,7 +352,7 @@ def _round(ada: Person, planner: Planner, session: str, path: Path, document: by
         there = changed[comment["start"] : comment["end"]] == comment["exact"]
         became = "not changed" if there else "changed since"
         print(f"    “{_printable(comment['exact'])[:40]}”  {became}")
-    _expect(changed[at:].startswith("Ada decides: "), "the passage that Ada commented on has changed")
+    _expect(changed[len(before) :] == after, "the passage that Ada commented on has changed")
     return str(proposal["plan_id"]), changed.encode()
 
 

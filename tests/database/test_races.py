@@ -436,11 +436,14 @@ def test_eight_callers_at_random_end_each_call(team_project: Project, chance: ra
         return [storm.call_at_random(dice) for _ in range(300)]
 
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(20 if SOAK else 1):
+        for _ in range(20):
             for calls in pool.map(caller, [chance.random() for _ in range(8)]):
                 seen.update(calls)
             assert broken_invariants(team_project) == []
-    names, outcomes = ({call[place] for call in seen} for place in (0, 1))
+            names, outcomes = ({call[place] for call in seen} for place in (0, 1))
+            # Once is enough, if each call has ended well.
+            if not SOAK and {(name, "done") for name in names} <= seen.keys():
+                break
     assert {(name, "done") for name in names} <= seen.keys(), seen
     assert outcomes >= {
         "not_authenticated", "plan_not_found", "agent_not_found", "approver_required", "invalid_team_id",

@@ -407,9 +407,11 @@ def test_what_is_wrong_with_the_functions_of_the_projects_teams(adopter: Adopter
         assert "Teams: greenlight.approver_teams() is missing" in line
     finally:
         adopter.sql(
-            f"{AS_INSTALLED}; revoke all on function greenlight.approver_teams from public, authenticated"
+            f"{AS_INSTALLED}; revoke all on function greenlight.approver_teams from public, authenticated;"
+            " alter function greenlight.approver_teams owner to postgres"
         )
     assert "Teams: none" in told(adopter)
+    assert faults(adopter) == []
 
 
 def test_a_versioned_bucket() -> None:

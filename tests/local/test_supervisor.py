@@ -201,7 +201,7 @@ def test_a_taken_port_is_named_with_its_variable(index: int, variable: str, tmp_
 
 
 def test_all_taken_ports_are_named_at_once(tmp_path: Path) -> None:
-    ports = free_ports(4)
+    ports = free_ports(7)
     stack = Stack(Settings(tmp_path, *ports), web=True)
     with socket.socket() as api, socket.socket() as ui:
         api.bind(("127.0.0.1", ports[0]))

@@ -71,10 +71,18 @@ def test_one_plan_goes_through_every_door(
     assert approved.returncode == 0, approved.stderr
     agent_id = json.loads(approved.stdout)["agent_id"]
 
-    built = tmp_path / "built.md"
     builder = Child(
         "builder",
-        [sys.executable, "-m", "greenlight", "build", "--", "sh", "-c", f'cp "$GREENLIGHT_DOCUMENT" {built}'],
+        [
+            sys.executable,
+            "-m",
+            "greenlight",
+            "build",
+            "--",
+            "sh",
+            "-c",
+            f'cp "$GREENLIGHT_DOCUMENT" "{tmp_path}/$GREENLIGHT_AGENT_ID.md"',
+        ],
         log=tmp_path / "builder.log",
         env=environment(SUPABASE_URL=stack.supabase_url, SUPABASE_SECRET_KEY=stack.secret_key),
         cwd=ROOT,
@@ -85,7 +93,7 @@ def test_one_plan_goes_through_every_door(
         expect(page.get_by_role("region", name="History").get_by_text("Now active")).to_be_visible()
     finally:
         builder.stop()
-    assert built.read_text() == plan
+    assert (tmp_path / f"{agent_id}.md").read_text() == plan
 
     seen = planner(account, "get_decision", session_id=session, version=2)
     assert (seen["status"], seen["agent_id"], seen["agent_status"]) == ("approved", agent_id, "active")
