@@ -172,6 +172,12 @@ class Run:
             self.results.ratio(
                 f"{at}, ten claimed at a time, against procrastinate", rates["ten"], rates["jobs"]
             )
+        self.results.add(
+            f"Notifications in the database: {builds.NOTIFICATIONS:,} claimed and finished, one worker",
+            [builds.notifications(queue, builds.NOTIFICATIONS) for _ in range(effort.rounds)],
+            "/s",
+            ">= 500",
+        )
         turns = [builds.turns(large) for _ in range(effort.rounds)]
         self.results.add(
             f"{group}: handed out until it is a new owner's turn, beside {builds.ONE_USERS:,} of one user and"

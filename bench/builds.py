@@ -88,6 +88,19 @@ select user_id, id, plan_id, 'queued', now() from agent returning id
 CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', %s, 60)"
 FINISH: LiteralString = "select (public.finish_build(%s, %s)).status"
 
+NOTIFICATIONS = 10_000
+NOTIFY: LiteralString = """
+insert into greenlight.notification (subscriber_id, event_id, kind, occurred_at, user_id, data, run_after)
+select s.id, gen_random_uuid(), 'plan.proposed', now(), p.user_id, jsonb_build_object('plan_id', p.id), now()
+from (select id, user_id from public.plan limit 100) as p
+cross join generate_series(1, %s / 100)
+inner join greenlight.subscriber as s on s.name = 'bench'
+"""
+CLAIM_NOTIFICATIONS: LiteralString = (
+    "select notification_id, attempt from public.claim_notifications('bench', 10, 60)"
+)
+FINISH_NOTIFICATION: LiteralString = "select public.finish_notification(%s, %s)"
+
 PROCRASTINATE_QUEUE: list[LiteralString] = [
     "truncate procrastinate_jobs cascade",
     """
@@ -142,6 +155,23 @@ def turns(clone: Clone) -> float:
             if new == (build,):
                 return claims
     raise RuntimeError("not handed out")
+
+
+def notifications(clone: Clone, count: int) -> float:
+    """Return how many of these notifications one worker claims, ten at a time, and finishes per second."""
+    with builder(clone) as connection:
+        connection.execute(CLAIM_NOTIFICATIONS)  # subscribes
+        clone.root.execute(NOTIFY, (count,))
+        clone.root.execute("vacuum (analyze) greenlight.notification")
+        began = time.perf_counter()
+        for _ in range(count // 10):
+            for claimed in connection.execute(CLAIM_NOTIFICATIONS, prepare=True).fetchall():
+                (row,) = connection.execute(FINISH_NOTIFICATION, claimed, prepare=True).fetchall()
+                if row != (True,):
+                    raise RuntimeError(f"not finished: {claimed}")
+        seconds = time.perf_counter() - began
+        connection.execute("select public.forget_subscriber('bench')")
+    return count / seconds
 
 
 def builder(clone: Clone) -> Connection:
