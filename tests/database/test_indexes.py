@@ -365,8 +365,8 @@ def test_a_claim_reads_no_more_however_many_builds_there_are(project: Project, w
             for _ in range(claims)
         )
 
-    with project.as_superuser() as connection:  # which would let it plan again
-        connection.execute("alter table public.build set (autovacuum_enabled = false)")
+    with project.as_superuser() as superuser:  # autovacuum would let it plan again
+        superuser.execute("alter table public.build set (autovacuum_enabled = false)")
     queue_many(project, 40, bob)
     most()
     small = most()
