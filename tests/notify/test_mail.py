@@ -107,6 +107,10 @@ def email_of(stack: RunningStack, user: Caller) -> str:
     [
         ("Plan\r\nBcc: eve@example.com\r\n\r\nHello", "Please decide: Plan Bcc: eve@example.com Hello"),
         ("תוכנית \u202eלמאפייה", "Please decide: תוכנית למאפייה"),
+        (
+            "=?utf-8?q?Plan=0D=0ABcc:_eve@example.com?=",
+            "Please decide: =\u200b?utf-8?q?Plan=0D=0ABcc:_eve@example.com?=",
+        ),
         (EMOJI, f"Please decide: {EMOJI}"[:159] + "…"),
     ],
 )

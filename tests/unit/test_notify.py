@@ -172,6 +172,8 @@ PAST = format_datetime(datetime.now(UTC) - timedelta(days=1))
         (500, {}, (True, None)),
         (503, {"Retry-After": PAST}, (True, 0)),
         (503, {"Retry-After": "Thu, 31 Dec 9999 23:59:59 GMT"}, (True, 86_400)),
+        (503, {"Retry-After": "Thu, 31 Dec 99999999999999999999 23:59:59 GMT"}, (True, None)),
+        (503, {"Retry-After": "Thu, 31 Dec 2026 23:59:59 +99999999999999999999"}, (True, None)),
     ],
 )
 async def test_what_each_status_means(
@@ -296,6 +298,9 @@ def test_without_a_web_app_there_is_no_link() -> None:
         EMOJI,
         "Ünïcödé " * 60,
         "=?utf-8?q?Bcc=3A_eve=40example=2Ecom?=",
+        "=?utf-8?q?Plan=0D=0ABcc:_eve@example.com=0D=0A=0D=0AHello?=",  # an encoded word (RFC 2047)
+        "=?utf-8?b?UGxhbg0KQmNjOiBldmVAZXhhbXBsZS5jb20NCg0KSGVsbG8=?=",
+        "=?utf-8?q?=E2=80=AEPlan=00?= =?unknown?q?=FF?=",
         "word" * 125,
     ],
 )
@@ -308,6 +313,8 @@ def test_no_title_gets_out_of_its_header(title: str) -> None:
     }
     assert message["To"] == "eve.b@example.com, f@example.com"
     assert not set(message["Subject"]) & {*"\r\n\x00\x1b\u2028\u202e\u2066"}
+    if "=?" in title:
+        assert title in message["Subject"].replace("\u200b", "")
     # All of it is in the text, where what would change the direction of the line is left out.
     shown = "".join(each for each in title if each not in "\r\n\x00\x0b\x1b\u2028\u2029\x85\u202e\u2066 ")
     assert shown in "".join(body(message, "plain").split())
@@ -330,6 +337,11 @@ def test_any_title_can_be_sent() -> None:
         assert message["To"] == "ada@example.com"
 
 
+def full_width(text: str) -> str:
+    """Write signs of ASCII as those that a domain's normalisation makes ASCII again."""
+    return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
+
+
 @pytest.mark.parametrize(
     ("email", "approvers", "expected"),
     [
@@ -340,6 +352,10 @@ def test_any_title_can_be_sent() -> None:
         (None, None, []),
         ("ada@example.com\r\nBcc: eve@example.com", None, []),
         ("ada@example.com, eve@example.com", None, []),
+        ("=?utf-8?q?a=0D=0ABcc=3Aeve?=@example.com", None, []),  # an encoded word (RFC 2047)
+        ("ada@=?utf-8?q?example.com=0D=0ABcc=3Aeve?=", None, []),
+        (f"ada@{full_width('=?utf-8?q?example.com=0D=0ABcc=3Aeve?=')}", None, []),
+        (f"ada@example.com{full_width(',')}eve{full_width('@')}example.com", None, []),
         ("0ab1c2d3e4f5", None, []),  # what Auth leaves of a user that it deletes softly
         ("", None, []),
         ("zoë@bücher.example", None, ["zoë@xn--bcher-kva.example"]),
@@ -405,6 +421,15 @@ def test_a_chat_gets_title_sentence_and_link() -> None:
 def test_no_title_calls_everyone() -> None:
     title, _ = TEXTS.chat(notification(title="@everyone <!channel> <@U1>\r\n@here"), UI)
     assert title == "Please decide: @\u200beveryone <\u200b!channel> <\u200b@\u200bU1> @\u200bhere"
+
+
+def test_no_title_hides_an_address_behind_a_link() -> None:
+    title, _ = TEXTS.chat(
+        notification(title="[Approve](https://eve.example) <https://eve.example|Approve>"), UI
+    )
+    assert title == (
+        "Please decide: [Approve]\u200b(https://eve.example) <\u200bhttps://eve.example|Approve>"
+    )
 
 
 @pytest.mark.filterwarnings(

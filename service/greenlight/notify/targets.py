@@ -138,7 +138,7 @@ def _retry_after(header: str) -> int | None:
         return min(int(text[:9]), DAY)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(int(seconds), 0), DAY)
@@ -200,10 +200,12 @@ class Mail:
 
     def compose(self, notification: Notification, recipients: list[Address]) -> EmailMessage:
         written = self._texts.mail(notification, self._ui_url)
+        # The library reads encoded words (RFC 2047), which begin with "=?", in the values that it is given, and writes
+        # what they hold: a line break, too. So neither the subject nor an address has one.
         message = EmailMessage(policy=SMTP)
         message["From"] = self._sender
         message["To"] = recipients
-        message["Subject"] = written.subject
+        message["Subject"] = written.subject.replace("=?", "=\u200b?")
         message["Date"] = format_datetime(datetime.now(UTC))
         message["Message-ID"] = f"<{notification.event_id}@{self._sender.domain}>"  # tells repeats
         message["Auto-Submitted"] = "auto-generated"
@@ -213,16 +215,18 @@ class Mail:
 
 
 # What begins something else in a header is not taken, so that no address can add another one.
-_ADDRESS = re.compile(r'([^\s@,;:<>()\[\]\\"]{1,64})@([^\s@,;:<>()\[\]\\"]{1,255})')
+_ADDRESS = re.compile(r'[^\s@,;:<>()\[\]\\"]{1,64}@[^\s@,;:<>()\[\]\\"]{1,255}')
 
 
 def _addresses(notification: Notification) -> list[Address]:
     addresses = []
     for text in notification.approver_emails or [notification.email or ""]:
-        match = _ADDRESS.fullmatch(text) if text.isprintable() else None
-        if match:
-            with contextlib.suppress(UnicodeError):
-                addresses.append(Address(username=match[1], domain=match[2].encode("idna").decode()))
+        username, _, domain = text.rpartition("@")
+        with contextlib.suppress(UnicodeError):
+            domain = domain.encode("idna").decode()  # makes "@" of a full-width one, so look afterwards
+            address = f"{username}@{domain}"
+            if _ADDRESS.fullmatch(address) and address.isprintable() and "=?" not in address:
+                addresses.append(Address(username=username, domain=domain))
     return addresses
 
 

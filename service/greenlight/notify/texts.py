@@ -103,7 +103,7 @@ class Texts:
         )
 
     def chat(self, notification: Notification, ui_url: str | None) -> tuple[str, str]:
-        """Return title and body. No word of a planner's calls all members of a chat."""
+        """Return title and body. No word of a planner's calls all members of a chat, or is a link to somewhere else."""
         values = self._values(notification, ui_url)
         body = "\n".join(filter(None, (_without_mentions(values["text"]), values["url"])))
         return _without_mentions(values["subject"]), body
@@ -154,5 +154,5 @@ def _cut(text: str, most: int) -> str:
 
 
 def _without_mentions(text: str) -> str:
-    """Let `@everyone` and `<!channel>` be words: what follows these signs is no longer next to them."""
-    return text.replace("@", "@\u200b").replace("<", "<\u200b")
+    """Let `@everyone`, `<!channel>` and `[Approve](https://…)` be words: their signs no longer stand together."""
+    return text.replace("@", "@\u200b").replace("<", "<\u200b").replace("](", "]\u200b(")
