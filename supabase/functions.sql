@@ -1840,8 +1840,9 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
 
+    -- By the caller's own plans: another user's titles are not to be guessed.
     if title is not null then
-        perform greenlight.check_title(v_owner, session_id, version, title);
+        perform greenlight.check_title(v_user, session_id, version, title);
     end if;
 
     v_path := greenlight.check_document(v_owner, session_id, document_sha256, document_url);

@@ -186,6 +186,7 @@ class Project:
             with connection.transaction():
                 yield connection
         finally:
+            connection.rollback()  # after a commit that the statement timeout has cut off; else it does nothing
             idle.append(connection)
 
     def close(self) -> None:

@@ -6,21 +6,24 @@ Where two calls exclude each other, the rows say who won, not the answers alone.
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
+import pytest
+
 from tests import SOAK
 from tests.plan import sha256
 
-from .conftest import ROUNDS, SEED, Project, Race, Row, User, document_of, outcome
+from .conftest import ROUNDS, SEED, Connection, Project, Race, Row, User, document_of, outcome
 from .invariants import broken_invariants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
 # Decisions ---------------------------------------------------------------------------------------------------
 
@@ -351,8 +354,8 @@ def test_deleting_and_restoring_while_builders_claim(project: Project, race: Rac
 class Storm:
     """A team of which members come and go. They decide on each other's plans, in two sessions of each."""
 
-    def __init__(self, project: Project) -> None:
-        self.project, self.team = project, uuid4()
+    def __init__(self, project: Project, outcome: "Callable[[Callable[[], object]], str]" = outcome) -> None:
+        self.project, self.team, self.outcome = project, uuid4(), outcome
         self.people = [self.hire() for _ in range(4)]
 
     def hire(self) -> User:
@@ -423,7 +426,7 @@ class Storm:
             "delete the account": (1, delete_account),
         }
         (name,) = dice.choices([*calls], [weight for weight, _ in calls.values()])
-        return name, outcome(calls[name][1])
+        return name, self.outcome(calls[name][1])
 
 
 def test_eight_callers_at_random_end_each_call(team_project: Project, chance: random.Random) -> None:
@@ -449,3 +452,60 @@ def test_eight_callers_at_random_end_each_call(team_project: Project, chance: ra
         "not_authenticated", "plan_not_found", "agent_not_found", "approver_required", "invalid_team_id",
         "plan_decided", "plan_stale", "agent_deleted", "illegal_transition",
     }, seen  # fmt: skip
+
+
+def cut_off(call: "Callable[[], object]") -> str:
+    """As outcome(), and `cut off` if the statement timeout ended the call."""
+    cut = False
+
+    def run() -> None:
+        nonlocal cut
+        try:
+            call()
+        except psycopg.errors.QueryCanceled:
+            cut = True
+
+    ended = outcome(run)
+    return "cut off" if cut else ended
+
+
+def test_of_a_call_that_the_statement_timeout_ends_in_the_middle_nothing_stays(
+    team_project: Project, chance: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_role = team_project.as_role
+
+    @contextmanager
+    def in_a_hurry(role: str, claims: "Mapping[str, object] | None" = None) -> "Iterator[Connection]":
+        with as_role(role, claims) as connection:
+            milliseconds = chance.choice((0, 0, 1, 2, 3, 5, 8, 13, 34))
+            connection.execute("select set_config('statement_timeout', %s, true)", (str(milliseconds),))
+            yield connection
+
+    monkeypatch.setattr(team_project, "as_role", in_a_hurry)
+    storm = Storm(team_project, cut_off)
+    wanted = {
+        "propose",
+        "approve",
+        "request changes",
+        "stop",
+        "archive",
+        "delete",
+        "restore",
+        "build",
+        "notify",
+    }
+    seen: Counter[tuple[str, str]] = Counter()
+
+    def caller(seed: float) -> list[tuple[str, str]]:
+        dice = random.Random(seed)
+        return [storm.call_at_random(dice) for _ in range(150)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(40):
+            for calls in pool.map(caller, [chance.random() for _ in range(8)]):
+                seen.update(calls)
+            assert broken_invariants(team_project) == []
+            both = {name for name in wanted if {(name, "done"), (name, "cut off")} <= seen.keys()}
+            if not SOAK and both == wanted:
+                break
+    assert both == wanted, seen

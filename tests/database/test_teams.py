@@ -454,6 +454,20 @@ def test_a_strangers_question_finds_no_session(firm: Company, subtests: pytest.S
         assert answers.pop()[0] == "plan_not_found"
 
 
+def test_a_strangers_guess_of_a_title_is_not_answered(firm: Company) -> None:
+    """A version of 0.2 keeps its title, although the rule is another one now. Only its owner can name it."""
+    title = "\u2066A title of 0.2"
+    firm.project.store_and_propose(firm.owner, "old")
+    firm.project.backdate(firm.owner, "old", 1, title=title)
+    for user in (firm.stranger, firm.approver):
+        for session in ("old", "none"):
+            with refused("invalid_title", "PT422"):
+                firm.project.approve_proposed(
+                    user, session, document="# old 1", title=title, user_id=firm.owner.id
+                )
+    assert firm.project.approve_proposed(firm.owner, "old", title=title)["created"] is True
+
+
 def test_an_approver_decides_on_what_was_proposed_only(firm: Company) -> None:
     firm.propose()
     digest = firm.project.store(firm.owner, document=document_of("s1", 2))
