@@ -74,21 +74,31 @@ def deleted(stack: RunningStack, user: Caller, session: str) -> str:
     return agent
 
 
+COMMENTS = [{"start": 2, "end": 6, "exact": "Plan", "body": "Which one?"}]
 # What each call needs beforehand, and its arguments. A builder's calls are the service role's.
 PREPARE: dict[str, Callable[[RunningStack, Caller, str], dict[str, Json]]] = {
     "propose_plan": stored,
     "approve_plan": stored,
     "approve_plan, proposed": lambda *of: {**proposed(*of), "document_sha256": sha256("# Plan")},
+    "approve_plan, with a note": lambda *of: {
+        **proposed(*of),
+        "document_sha256": sha256("# Plan"),
+        "comment": "Yes.",
+        "comments": COMMENTS,
+    },
     "request_changes": lambda *of: {**proposed(*of), "comment": "Shorter,\nplease"},
+    "request_changes, of a passage": lambda *of: {**proposed(*of), "comments": COMMENTS},
     "reject_plan": lambda *of: {**proposed(*of), "comment": "No"},
     "withdraw_plan": proposed,
     "transition_agent": lambda *of: {"agent_id": finished(*of), "to_status": "paused"},
     "delete_agent": lambda *of: {"agent_id": approved(*of)},
     "restore_agent": lambda *of: {"agent_id": deleted(*of)},
     "retry_build": lambda *of: {"agent_id": failed(*of)},
-    "renew_build": lambda *of: {**claimed(*of), "progress": 40, "message": "Working"},
+    "stop_build": lambda stack, *of: {"agent_id": stack.claim(approved(stack, *of))["agent_id"]},
+    "renew_build": lambda *of: {**claimed(*of), "progress": 40, "message": "Working", "log": "Oven on"},
     "finish_build": claimed,
-    "fail_build": lambda *of: {**claimed(*of), "message": "Disk full"},
+    "finish_build, with a result": lambda *of: {**claimed(*of), "result": {"url": "x"}, "log": "Done"},
+    "fail_build": lambda *of: {**claimed(*of), "message": "Disk full", "log": "No room"},
     "fail_build, for good": lambda *of: {**claimed(*of), "message": "Cannot be built", "retry": False},
 }
 BUILDERS = {"renew_build", "finish_build", "fail_build"}
@@ -99,12 +109,15 @@ def state(user: Caller, session: str) -> Any:
     plans = user.rows("plan", session_id=f"eq.{session}")
     agents = user.rows("agent", session_id=f"eq.{session}")
     of_agents = {"agent_id": f"in.({','.join(agent['id'] for agent in agents)})"}
+    builds = user.rows("build", order="created_at", **of_agents) if agents else []
+    of_builds = {"build_id": f"in.({','.join(build['id'] for build in builds)})"}
     rows = [
         *plans,
         *agents,
         *(agent for agent in user.rpc("deleted_agents").json() if agent["session_id"] == session),
         *(user.rows("agent_event", **of_agents) if agents else []),
-        *(user.rows("build", order="created_at", **of_agents) if agents else []),
+        *builds,
+        *(user.rows("build_log", order="created_at", **of_builds) if builds else []),
     ]
     kept = {
         "status",
@@ -113,9 +126,12 @@ def state(user: Caller, session: str) -> Any:
         "from_status",
         "to_status",
         "comment",
+        "comments",
         "attempt",
         "progress",
         "message",
+        "result",
+        "content",
     }
     return [
         {name: value for name, value in row.items() if name in kept}

@@ -232,8 +232,12 @@ def test_it_logs_in_over_tls_to_a_server_that_it_can_trust(
             until(lambda: ended(stranger))
         assert (server.mails, server.logins) == ([], [])  # nothing is said to a server with any certificate
         outbox.make_due()
-        with start("--mail", variables={**given, "SSL_CERT_FILE": str(trusted)}):
+        with start(
+            "--mail", variables={**given, "SSL_CERT_FILE": str(trusted), "LOG_LEVEL": "debug"}
+        ) as process:
             until(lambda: outbox.rows(user) == [])
+    written = process.output.read_text() + process.errors.read_text()
+    assert not [secret for secret in ("ada", "p@ss", "p%40ss", "127.0.0.1") if secret in written]
     assert len(server.mails) == 1
     assert [login[:2] for login in server.logins] == [(b"ada@x", b"p@ss")]
 

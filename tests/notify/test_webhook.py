@@ -24,7 +24,7 @@ from tests.builder.conftest import eventually, until
 from tests.caller import Caller
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Proxy
-from tests.notify.conftest import METADATA, UI, Answer, Outbox, Received, Receiver, Start, ended
+from tests.notify.conftest import METADATA, SECRET, UI, Answer, Outbox, Received, Receiver, Start, ended
 from tests.plan import new_session
 from tests.services import CommandProcess
 
@@ -41,7 +41,7 @@ def test_a_day_in_its_life(
     """From a proposal to an agent, each thing that happens arrives; nothing of it is in the log."""
     (port,) = free_ports(1)
     session = new_session()
-    with start("--webhook", receiver.url, metrics_port=port) as process:
+    with start("--webhook", receiver.url, metrics_port=port, variables={"LOG_LEVEL": "debug"}) as process:
         user.proposed(plan_id=session, title="A zebra's plan", message="zebra?")
         user.done("request_changes", session_id=session, version=1, comment="No zebra.")
         user.proposed(plan_id=session, title="A zebra's plan", content="# Two\n", version=2)
@@ -79,7 +79,17 @@ def test_a_day_in_its_life(
     written = process.output.read_text() + process.errors.read_text()
     email = by_kind["plan.proposed"]["email"]
     assert email
-    for secret in ("zebra", email, stack.secret_key, "whsec_", "127.0.0.1"):
+    signatures = [each.headers["webhook-signature"] for each in got.values()]
+    assert all(signatures)
+    for secret in (
+        "zebra",
+        email,
+        stack.secret_key,
+        SECRET.partition("_")[2],
+        "whsec_",
+        "127.0.0.1",
+        *signatures,
+    ):
         assert secret not in written
 
 

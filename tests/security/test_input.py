@@ -97,7 +97,7 @@ def test_a_title_is_kept_as_it_is(user: Caller) -> None:
 
 
 def test_straight_at_supabase_nul_is_refused_in_every_text(stack: RunningStack, user: Caller) -> None:
-    """Of the texts that people and programs write: titles, comments, a worker's name and a build's message."""
+    """Of the texts that people and programs write: titles, comments, messages, logs, a worker's name, a result."""
     request = body()
     user.proposed(**request)
     agent = user.approved()["agent_id"]
@@ -106,25 +106,39 @@ def test_straight_at_supabase_nul_is_refused_in_every_text(stack: RunningStack, 
     (row,) = user.rows("plan", session_id=f"eq.{request['plan_id']}")
     document = {name: row[name] for name in ("document_sha256", "document_url")}
     attempt = {"build_id": claim["build_id"], "attempt": claim["attempt"]}
+    titled = {**plan, **document, "version": 2, "title": "Two"}
+    known = {**plan, "document_sha256": row["document_sha256"]}
     calls: list[tuple[str, str, Json, str]] = [
-        (user.token, "propose_plan", {**plan, **document, "version": 2}, "title"),
-        (user.token, "approve_plan", {**plan, **document, "version": 2}, "title"),
-        (user.token, "request_changes", plan, "comment"),
-        (user.token, "reject_plan", plan, "comment"),
+        (user.token, "propose_plan", titled, "title"),
+        (user.token, "propose_plan", titled, "message"),
+        (user.token, "approve_plan", titled, "title"),
+        *((user.token, "approve_plan", known, field) for field in ("comment", "comments")),
+        *((user.token, "request_changes", plan, field) for field in ("comment", "comments")),
+        *((user.token, "reject_plan", plan, field) for field in ("comment", "comments")),
         (stack.secret_key, "claim_builds", {}, "worker"),
-        (stack.secret_key, "renew_build", attempt, "message"),
+        *((stack.secret_key, "renew_build", attempt, field) for field in ("message", "log")),
+        *((stack.secret_key, "finish_build", attempt, field) for field in ("result", "log")),
         (stack.secret_key, "fail_build", attempt, "message"),
+        (stack.secret_key, "fail_build", {**attempt, "message": "no"}, "log"),
+        (stack.secret_key, "fail_notification", {"notification_id": 1, "attempt": 1}, "message"),
     ]
+    wrapped: dict[str, Any] = {
+        "comments": lambda bad: [{"start": 0, "end": len(bad), "exact": bad, "body": "No."}],
+        "result": lambda bad: {bad: bad},
+    }
 
     def state() -> Json:
-        return [user.rows(table) for table in ("plan", "agent", "agent_event", "build")]
+        return [
+            *(user.rows(table) for table in ("plan", "agent", "agent_event", "build")),
+            user.rows("build_log", order="attempt"),
+        ]
 
     before = state()
     for token, function, arguments, field in calls:
         for bad in ("\x00", "a\x00b"):
             answer = user.supabase.post(
                 f"/rest/v1/rpc/{function}",
-                content=encode({**arguments, field: bad}),
+                content=encode({**arguments, field: wrapped.get(field, str)(bad)}),
                 headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             )
             assert 400 <= answer.status_code < 500, (function, ascii(bad), answer.text)

@@ -108,6 +108,8 @@ def test_other_users_ids_look_unknown(stack: RunningStack, user: Caller, strange
     user.proposed(**waits)
     approved = user.approved(plan_id=waits["plan_id"], version=2, content="# Approved\n")
     user.proposed(plan_id=waits["plan_id"], version=3, content="# Waits again\n")
+    claim = stack.claim(approved["agent_id"])
+    stack.as_builder("renew_build", build_id=claim["build_id"], attempt=1, log="theirs")
     (build,) = user.rows("build")
     theirs = names(
         user=user.id, session=waits["plan_id"], plan=approved["plan_id"], agent=approved["agent_id"],
@@ -134,8 +136,18 @@ def test_other_users_ids_look_unknown(stack: RunningStack, user: Caller, strange
         }
         return {
             "approve_plan": stranger.rpc("approve_plan", **version, document_sha256=of["sha256"]),
+            "approve_plan of theirs": stranger.rpc(
+                "approve_plan", **version, title="\u2066", document_sha256=of["sha256"], user_id=of["user"]
+            ),
+            "approve_plan of theirs by its hash": stranger.rpc(
+                "approve_plan", **version, document_sha256=sha256("# Waits again\n"), user_id=of["user"]
+            ),
             "request_changes": stranger.rpc("request_changes", **version, comment="c"),
+            "request_changes of theirs": stranger.rpc(
+                "request_changes", **version, comment="c", user_id=of["user"]
+            ),
             "reject_plan": stranger.rpc("reject_plan", **version),
+            "reject_plan of theirs": stranger.rpc("reject_plan", **version, user_id=of["user"]),
             "withdraw_plan": stranger.rpc("withdraw_plan", **version),
             "withdraw_plan for them": stranger.rpc("withdraw_plan", **version, user_id=of["user"]),
             "propose_plan for them": stranger.rpc(
@@ -148,12 +160,18 @@ def test_other_users_ids_look_unknown(stack: RunningStack, user: Caller, strange
             ),
             "transition_agent": stranger.rpc("transition_agent", **agent, to_status="archived"),
             "retry_build": stranger.rpc("retry_build", **agent),
+            "stop_build": stranger.rpc("stop_build", **agent),
             "delete_agent": stranger.rpc("delete_agent", **agent),
             "restore_agent": stranger.rpc("restore_agent", **agent),
             "renew_build": stranger.rpc("renew_build", build_id=of["build"], attempt=1),
             "finish_build": stranger.rpc("finish_build", build_id=of["build"], attempt=1),
             "fail_build": stranger.rpc("fail_build", build_id=of["build"], attempt=1, message="m"),
             **{f"read {one}": ask("GET", f"/rest/v1/{one}?id=eq.{of[one]}") for one in ("plan", "agent", "build")},
+            "read build_log": ask("GET", f"/rest/v1/build_log?build_id=eq.{of['build']}"),
+            "read what belongs together": ask(
+                "GET", f"/rest/v1/agent?select=*,plan(*),agent_event(*),build(*)&id=eq.{of['agent']}"
+            ),
+            "display_names": stranger.rpc("display_names", plan_ids=[of["plan"]]),
             "read agent_event": ask("GET", f"/rest/v1/agent_event?agent_id=eq.{of['agent']}"),
             "read by session": ask("GET", f"/rest/v1/plan?session_id=eq.{of['session']}"),
             "update": ask("PATCH", f"/rest/v1/plan?id=eq.{of['plan']}", json={"status": "archived"}),
@@ -178,13 +196,17 @@ def test_other_users_ids_look_unknown(stack: RunningStack, user: Caller, strange
             text = text.replace(value, f"<{name}>")
         return answer.status_code, text
 
-    tables = ("plan", "agent", "agent_event", "build")
-    before = [user.rows(table) for table in tables], user.objects(theirs["session"])
+    def state() -> Any:
+        tables = [user.rows(table) for table in ("plan", "agent", "agent_event", "build")]
+        return *tables, user.rows("build_log", order="attempt"), user.objects(theirs["session"])
+
+    before = state()
+    assert all(before)
     got, expected = calls(theirs), calls(nothing)
 
     # Storage looks past the policies before it deletes one: docs/security.md.
     assert {call for call in got if said(got[call], theirs) != said(expected[call], nothing)} == {"delete"}
-    assert ([user.rows(table) for table in tables], user.objects(theirs["session"])) == before
+    assert state() == before
     assert stranger.has_nothing()
 
 

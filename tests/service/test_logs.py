@@ -57,8 +57,23 @@ def test_a_request_is_one_line_with_what_matters(own: Process, user: Caller) -> 
 
 
 def test_no_token_document_title_or_query_is_ever_logged(own: Process, user: Caller) -> None:
-    words = ("zebra-in-the-document", "zebra-in-the-title", "zebra-in-the-query", "zebra-in-the-token")
-    document, title, query, token = words
+    words = tuple(
+        f"zebra-in-the-{place}"
+        for place in (
+            "document",
+            "title",
+            "query",
+            "token",
+            "comment",
+            "passage",
+            "remark",
+            "message",
+            "team",
+        )
+    )
+    document, title, query, token, comment, passage, remark, message, team = words
+    comments = [{"start": 0, "end": len(passage), "exact": passage, "body": remark}]
+    noted = {"comment": comment, "comments": comments}
     url = f"{own.url}/plan/approve?x={query}"
     good = {"Authorization": f"Bearer {user.token}"}
     request = body(content=document, title=title)
@@ -76,11 +91,25 @@ def test_no_token_document_title_or_query_is_ever_logged(own: Process, user: Cal
         httpx.post(url, json=request, headers={"Authorization": f"Bearer {user.token}{token}"}),
         httpx.get(f"{own.url}/{query}"),
     ]
-    answers.append(
-        httpx.get(f"{own.url}/plan/{answers[0].json()['plan_id']}/document?x={query}", headers=good)
-    )
+    propose = f"{own.url}/plan/propose?x={query}"
+    answers += [
+        httpx.post(url, json={**request, **noted, "comment": f"{comment}{' ' * 4000}"}, headers=good),
+        httpx.post(url, json={**request, **noted, "comments": [{**comments[0], "end": 1}]}, headers=good),
+        httpx.post(propose, json={**request, "message": message * 1000}, headers=good),
+        httpx.post(propose, json={**request, "message": message, "team_id": team}, headers=good),
+        httpx.post(propose, json={**request, "version": 2, "message": message}, headers=good),
+        httpx.post(url, json={**request, "version": 2, **noted}, headers=good),
+        httpx.get(f"{own.url}/plan/{answers[0].json()['plan_id']}/document?x={query}", headers=good),
+    ]
 
-    assert [answer.status_code for answer in answers] == [200, 409, 422, 422, 422, 401, 401, 404, 200]
+    codes = [200, 409, 422, 422, 422, 401, 401, 404, 422, 422, 422, 422, 200, 200, 200]
+    assert [answer.status_code for answer in answers] == codes
+    (noted_plan,) = user.rows("plan", id=f"eq.{answers[-2].json()['plan_id']}")
+    assert (noted_plan["message"], noted_plan["comment"], noted_plan["comments"]) == (
+        message,
+        comment,
+        comments,
+    )
     entries_of(own, {answer.headers["X-Request-ID"] for answer in answers}, len(answers))
     logged = own.lines()
     signature = user.token.rpartition(".")[2]
@@ -97,7 +126,10 @@ def test_nothing_that_goes_over_mcp_is_ever_logged(
 ) -> None:
     words = {
         name: f"zebra-in-the-{name}"
-        for name in ("title", "document", "comment", "message", "worker", "token", "version", "tool")
+        for name in (
+            *("title", "document", "comment", "passage", "remark", "message", "words", "worker", "token"),
+            *("version", "tool"),
+        )
     }
     session = new_session()
     ids: set[str] = set()
@@ -117,11 +149,18 @@ def test_nothing_that_goes_over_mcp_is_ever_logged(
         ids.add(answer.headers["X-Request-ID"])
         return answer.text
 
-    plan = {"title": words["title"], "content": words["document"], "session_id": session}
+    plan = {
+        "title": words["title"], "content": words["document"], "session_id": session, "message": words["words"]
+    }  # fmt: skip
     assert '"proposed"' in call("propose_plan", **plan)
-    sent_back = user.rpc("request_changes", session_id=session, version=1, comment=words["comment"])
+    passage = {"start": 0, "end": len(words["passage"]), "exact": words["passage"], "body": words["remark"]}
+    sent_back = user.rpc(
+        "request_changes", session_id=session, version=1, comment=words["comment"], comments=[passage]
+    )
     assert sent_back.status_code == 200
-    assert words["comment"] in call("get_decision", session_id=session, version=1)
+    decision = call("get_decision", session_id=session, version=1)
+    assert words["comment"] in decision
+    assert words["remark"] in decision
     assert "plan_decided" in call("propose_plan", **plan)
     agent = user.approved(plan_id=session, version=2, title=words["title"])["agent_id"]
     stack.make_due(agent)
