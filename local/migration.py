@@ -162,10 +162,15 @@ def _write(path: Path, name: str) -> list[str]:
         # signature that went.
         _execute(database, "".join(match["create"] for match in functions))
         after = _functions(database)
+        # Those call what they called until they are replaced, so that a push that stops before that leaves a project
+        # that works.
+        callers = "".join(row["definition"] or "" for row in before.values() if row["name"] in later)
         drops = "".join(
             f"drop function {signature.replace(',', ', ')};\n"
             for signature, row in before.items()
-            if after[signature]["xmin"] == row["xmin"] and row["name"] not in later | THEIRS
+            if after[signature]["xmin"] == row["xmin"]
+            and row["name"] not in later | THEIRS
+            and f"{row['name']}(" not in callers
         )
         _execute(database, drops + "".join(match[0] for match in functions))
         after = _functions(database)

@@ -427,7 +427,7 @@ revoke all on function greenlight.human_or_service_role from public, anon, authe
 
 -- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row. Nothing
 -- new is proposed to a user who may not act any more (active); what was proposed to them can be withdrawn.
-create or replace function greenlight.user_or_named(user_id uuid, active boolean)
+create or replace function greenlight.named_user(user_id uuid, active boolean)
 returns uuid
 language plpgsql
 volatile
@@ -441,7 +441,7 @@ begin
     if greenlight.actor_role() <> 'service_role' then
         v_user := greenlight.require_user();
 
-        if user_or_named.user_id <> v_user then
+        if named_user.user_id <> v_user then
             perform greenlight.refuse('invalid_user_id', 'user_id is not the caller''s own.');
         end if;
 
@@ -459,7 +459,7 @@ begin
     return user_id;
 end;
 $$;
-revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
+revoke all on function greenlight.named_user from public, anon, authenticated, service_role;
 
 -- Teams are the project's own. Its functions greenlight.viewer_teams() and greenlight.approver_teams() say in which the
 -- caller is: a migration made them once, empty, and nothing writes them again.
@@ -717,7 +717,7 @@ $$;
 revoke all on function greenlight.check_title from public, anon, authenticated, service_role;
 
 -- Returns the path of the document that has this hash. The URL may be null.
-create or replace function greenlight.check_document(
+create or replace function greenlight.check_path(
     user_id uuid, session_id text, document_sha256 text, document_url text
 )
 returns text
@@ -749,7 +749,7 @@ begin
     return v_path;
 end;
 $$;
-revoke all on function greenlight.check_document from public, anon, authenticated, service_role;
+revoke all on function greenlight.check_path from public, anon, authenticated, service_role;
 
 -- A text as it is stored: as given, 1 to 4,000 code points, not only white space.
 create or replace function greenlight.is_text(value text)
@@ -1676,7 +1676,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id, active => true);
+    v_user uuid := greenlight.named_user(user_id, active => true);
     v_path text;
     v_newest integer;
     v_team uuid := team_id;
@@ -1686,7 +1686,7 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_title(v_user, session_id, version, title);
-    v_path := greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
+    v_path := greenlight.check_path(v_user, session_id, document_sha256, coalesce(document_url, ''));
 
     if message is not null and not greenlight.is_text(message) then
         perform greenlight.refuse('invalid_message', 'message is blank or longer than 4,000 characters.');
@@ -1845,7 +1845,7 @@ begin
         perform greenlight.check_title(v_user, session_id, version, title);
     end if;
 
-    v_path := greenlight.check_document(v_owner, session_id, document_sha256, document_url);
+    v_path := greenlight.check_path(v_owner, session_id, document_sha256, document_url);
 
     if comment is not null then
         perform greenlight.check_comment(comment);
@@ -1887,7 +1887,7 @@ begin
 
     if v_plan.id is null and (title is null or document_url is null) then
         perform greenlight.check_title(v_owner, session_id, version, title);
-        perform greenlight.check_document(v_owner, session_id, document_sha256, coalesce(document_url, ''));
+        perform greenlight.check_path(v_owner, session_id, document_sha256, coalesce(document_url, ''));
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
@@ -2143,7 +2143,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id, active => false);
+    v_user uuid := greenlight.named_user(user_id, active => false);
 begin
     perform greenlight.check_version(session_id, version);
     return greenlight.decide_plan(

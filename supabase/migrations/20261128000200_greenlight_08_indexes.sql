@@ -5,6 +5,33 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
+-- All locks at once, before anything else. Calls take them in several orders, and read a table before they write to it,
+-- so that a migration that took one after the other would meet them in a deadlock. A try that does not get all of them
+-- lets go before Postgres looks for deadlocks (after 1 s), and the calls go on. (The first lock ends an autovacuum,
+-- which Postgres does only for one who waits longer than that. It stands in no call's way.)
+do $$
+begin
+    lock table public.plan, public.agent, public.agent_event, public.build in share update exclusive mode;
+
+    for v_try in 1..20 loop
+        begin
+            set local lock_timeout = '200ms';
+            lock table public.plan, public.agent, public.agent_event, public.build in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if v_try = 20 then
+                    raise;
+                end if;
+
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end;
+$$;
+
+set local lock_timeout = '5s';
+
 -- A version of this document that a human decided on, newest first. propose_plan() looks for the refusal of a document,
 -- which a session may have proposed any number of times.
 create index plan_decided_idx on public.plan (document_path, version desc)

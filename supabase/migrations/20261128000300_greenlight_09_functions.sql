@@ -5,10 +5,6 @@ set local statement_timeout = '60s';
 
 -- Written by `make migration` from supabase/functions.sql.
 
-drop function greenlight.check_document(uuid, text, integer, text, text, text, boolean);
-drop function greenlight.proposer();
-drop function greenlight.user_or_named(uuid);
-
 -- The session in Supabase Auth that a token with these claims names: its row of auth.sessions. Returns null if there is
 -- none. As jsonb, because older projects have no oauth_client_id there. Some have no auth.sessions: plpgsql does not
 -- look at the query before it runs it.
@@ -139,7 +135,7 @@ revoke all on function greenlight.lock_user from public, anon, authenticated, se
 
 -- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row. Nothing
 -- new is proposed to a user who may not act any more (active); what was proposed to them can be withdrawn.
-create or replace function greenlight.user_or_named(user_id uuid, active boolean)
+create or replace function greenlight.named_user(user_id uuid, active boolean)
 returns uuid
 language plpgsql
 volatile
@@ -153,7 +149,7 @@ begin
     if greenlight.actor_role() <> 'service_role' then
         v_user := greenlight.require_user();
 
-        if user_or_named.user_id <> v_user then
+        if named_user.user_id <> v_user then
             perform greenlight.refuse('invalid_user_id', 'user_id is not the caller''s own.');
         end if;
 
@@ -171,7 +167,7 @@ begin
     return user_id;
 end;
 $$;
-revoke all on function greenlight.user_or_named from public, anon, authenticated, service_role;
+revoke all on function greenlight.named_user from public, anon, authenticated, service_role;
 
 -- A title as it is stored: trimmed. Returns null if it is not 1 to 500 code points, has a control character, a line
 -- break or a bidi control (which shows it in another order), or if nothing in it can be seen: the second pattern lists
@@ -228,7 +224,7 @@ $$;
 revoke all on function greenlight.check_title from public, anon, authenticated, service_role;
 
 -- Returns the path of the document that has this hash. The URL may be null.
-create or replace function greenlight.check_document(
+create or replace function greenlight.check_path(
     user_id uuid, session_id text, document_sha256 text, document_url text
 )
 returns text
@@ -260,7 +256,7 @@ begin
     return v_path;
 end;
 $$;
-revoke all on function greenlight.check_document from public, anon, authenticated, service_role;
+revoke all on function greenlight.check_path from public, anon, authenticated, service_role;
 
 create or replace function greenlight.refuse_deleted(agent public.agent)
 returns void

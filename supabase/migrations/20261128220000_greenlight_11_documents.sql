@@ -107,6 +107,18 @@ grant execute on function greenlight.orphaned_documents to service_role;
 
 -- By hand, after the functions: triggers that call them.
 
+-- The policy first, which locks out all: a reader that wants to write would wait for the triggers' lock, and the policy
+-- for the reader.
+--
+-- An OAuth client would otherwise exchange what was just compared with what the human saw. To authenticated only: anon
+-- may not call the function, and a policy for everyone would break its access to the other buckets.
+create policy greenlight_delete_human on storage.objects
+as restrictive for delete to authenticated
+using (
+    bucket_id is distinct from 'plans'
+    or (select greenlight.untrusted_client()) is null
+);
+
 -- postgres may create triggers on the tables of Storage, which it does not own, but cannot drop them; uninstall.sql
 -- drops their functions. No condition may name `version`: Storage could not change its type any more.
 create trigger greenlight_keep_document
@@ -126,14 +138,5 @@ before insert or update on storage.buckets
 for each row
 when (new.id = 'plans')
 execute function greenlight.keep_bucket();
-
--- An OAuth client would otherwise exchange what was just compared with what the human saw. To authenticated only: anon
--- may not call the function, and a policy for everyone would break its access to the other buckets.
-create policy greenlight_delete_human on storage.objects
-as restrictive for delete to authenticated
-using (
-    bucket_id is distinct from 'plans'
-    or (select greenlight.untrusted_client()) is null
-);
 
 notify pgrst, 'reload schema';

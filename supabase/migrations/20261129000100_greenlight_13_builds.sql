@@ -5,6 +5,30 @@ set local statement_timeout = '60s';
 
 -- By hand: statements for tables.
 
+-- All locks at once, as in 08.
+do $$
+begin
+    lock table greenlight.setting, public.build in share update exclusive mode;
+
+    for v_try in 1..20 loop
+        begin
+            set local lock_timeout = '200ms';
+            lock table greenlight.setting, public.build in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if v_try = 20 then
+                    raise;
+                end if;
+
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end;
+$$;
+
+set local lock_timeout = '5s';
+
 alter table greenlight.setting add column max_attempts smallint not null default 5;
 -- squawk-ignore constraint-missing-not-valid
 alter table greenlight.setting add constraint setting_max_attempts_check check (max_attempts between 1 and 20);

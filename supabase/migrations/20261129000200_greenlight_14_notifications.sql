@@ -5,6 +5,31 @@ set local statement_timeout = '60s';
 
 -- By hand: statements for tables.
 
+-- All locks at once, as in 08.
+do $$
+begin
+    lock table greenlight.setting, public.plan, public.agent in share update exclusive mode;
+
+    for v_try in 1..20 loop
+        begin
+            set local lock_timeout = '200ms';
+            lock table auth.users in share row exclusive mode;
+            lock table greenlight.setting, public.plan, public.agent in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if v_try = 20 then
+                    raise;
+                end if;
+
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end;
+$$;
+
+set local lock_timeout = '5s';
+
 -- A null or a step of a century has no place among them, and 100 years from now is a time that Postgres has.
 alter table greenlight.setting add column remind_after interval[] not null default '{}';
 -- squawk-ignore constraint-missing-not-valid

@@ -6,6 +6,34 @@ set local statement_timeout = '60s';
 
 -- By hand: statements for tables.
 
+-- All locks at once, as in 08.
+do $$
+begin
+    lock table
+    greenlight.setting, public.plan, public.agent, public.agent_event, public.build, public.build_log
+    in share update exclusive mode;
+
+    for v_try in 1..20 loop
+        begin
+            set local lock_timeout = '200ms';
+            lock table
+            greenlight.setting, public.plan, public.agent, public.agent_event, public.build, public.build_log
+            in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if v_try = 20 then
+                    raise;
+                end if;
+
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end;
+$$;
+
+set local lock_timeout = '5s';
+
 -- Its parameters get other names.
 drop function if exists greenlight.lock_agent(uuid, uuid);
 drop function if exists greenlight.insert_plan(
@@ -178,13 +206,16 @@ analyze public.plan, public.agent, public.agent_event, public.build, public.buil
 -- Written by `make migration` from supabase/functions.sql.
 
 drop function greenlight.approve_plan(text, integer, text, text, text);
+drop function greenlight.check_document(uuid, text, integer, text, text, text, boolean);
 drop function greenlight.decide_plan(uuid, text, integer, text, text);
 drop function greenlight.human_or_service_role();
 drop function greenlight.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid);
+drop function greenlight.proposer();
 drop function greenlight.reject_plan(text, integer, text);
 drop function greenlight.request_changes(text, integer, text);
 drop function greenlight.require_human();
 drop function greenlight.require_user();
+drop function greenlight.user_or_named(uuid);
 drop function public.approve_plan(text, integer, text, text, text);
 drop function public.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid);
 drop function public.reject_plan(text, integer, text);
@@ -927,7 +958,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id, active => true);
+    v_user uuid := greenlight.named_user(user_id, active => true);
     v_path text;
     v_newest integer;
     v_team uuid := team_id;
@@ -937,7 +968,7 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_title(v_user, session_id, version, title);
-    v_path := greenlight.check_document(v_user, session_id, document_sha256, coalesce(document_url, ''));
+    v_path := greenlight.check_path(v_user, session_id, document_sha256, coalesce(document_url, ''));
 
     if message is not null and not greenlight.is_text(message) then
         perform greenlight.refuse('invalid_message', 'message is blank or longer than 4,000 characters.');
@@ -1096,7 +1127,7 @@ begin
         perform greenlight.check_title(v_user, session_id, version, title);
     end if;
 
-    v_path := greenlight.check_document(v_owner, session_id, document_sha256, document_url);
+    v_path := greenlight.check_path(v_owner, session_id, document_sha256, document_url);
 
     if comment is not null then
         perform greenlight.check_comment(comment);
@@ -1138,7 +1169,7 @@ begin
 
     if v_plan.id is null and (title is null or document_url is null) then
         perform greenlight.check_title(v_owner, session_id, version, title);
-        perform greenlight.check_document(v_owner, session_id, document_sha256, coalesce(document_url, ''));
+        perform greenlight.check_path(v_owner, session_id, document_sha256, coalesce(document_url, ''));
     end if;
 
     -- What this version replaces: the plan that was approved before, and an undecided earlier proposal.
@@ -1394,7 +1425,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.user_or_named(user_id, active => false);
+    v_user uuid := greenlight.named_user(user_id, active => false);
 begin
     perform greenlight.check_version(session_id, version);
     return greenlight.decide_plan(
@@ -2501,59 +2532,6 @@ using (
         select build.id
         from public.build
         where build.id = build_log.build_id
-    ) is not null
-);
-
--- Documents: each command has its own rule now, because others read what their team's plans refer to. A policy to
--- public must not name our tables: anon may not read them, and would fail on the project's other buckets.
-drop policy greenlight_own_only on storage.objects;
-
-create policy greenlight_insert_own_only on storage.objects
-as restrictive for insert to public
-with check (
-    bucket_id is distinct from 'plans'
-    or (
-        split_part(name, '/', 1) = (select auth.uid())::text
-        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
-    )
-);
-
-create policy greenlight_delete_own_only on storage.objects
-as restrictive for delete to public
-using (
-    bucket_id is distinct from 'plans'
-    or (
-        split_part(name, '/', 1) = (select auth.uid())::text
-        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
-    )
-);
-
-create policy greenlight_select_signed_in on storage.objects
-as restrictive for select to public
-using (
-    bucket_id is distinct from 'plans'
-    or current_user = 'authenticated'
-    or (
-        split_part(name, '/', 1) = (select auth.uid())::text
-        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
-    )
-);
-
--- plan's own policy applies to the inner select: of a deleted plan only the owner reads the document.
-create policy greenlight_select_readable on storage.objects
-as restrictive for select to authenticated
-using (
-    bucket_id is distinct from 'plans'
-    or (
-        split_part(name, '/', 1) = (select auth.uid())::text
-        and name ~ '^[0-9a-f-]{36}/[A-Za-z0-9_-]{1,128}/[0-9a-f]{64}\.md$'
-    )
-    or (
-        select plan.id
-        from public.plan
-        where plan.document_id = objects.id
-        order by plan.id
-        limit 1
     ) is not null
 );
 

@@ -1,17 +1,20 @@
 """A project that holds data of 0.2.0 gets the newer migrations: rows keep their meaning, calls go on working."""
 
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
 from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from local.migration import RELEASED
 from tests.plan import INVALID_TITLES
 
-from .conftest import ROOT, STATES, Project, Row, document_of, push_result, refused
+from .conftest import ROOT, STATES, Project, Row, document_of, push_result, refused, signed_url
 
 
 @pytest.fixture
@@ -36,6 +39,17 @@ def upgrade(project: Project) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def newer() -> Iterator[Path]:
+    """The migrations after those of 0.2.0."""
+    yield from sorted((ROOT / "supabase/migrations").glob("*.sql"))[6:]
+
+
+def push_one(project: Project, migration: Path) -> None:
+    """What the CLI does with one file: one transaction, as postgres."""
+    with psycopg.connect(project.dsn("postgres"), application_name=migration.stem) as connection:
+        connection.execute(migration.read_bytes())
+
+
 def without_new_columns(
     everything: dict[str, list[Row]], before: dict[str, list[Row]]
 ) -> dict[str, list[Row]]:
@@ -46,6 +60,12 @@ def without_new_columns(
         ]
         for table in before
     }
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
 
 
 NAMES: LiteralString = """
@@ -140,3 +160,52 @@ def test_an_upgrade_never_resets_a_setting(old_project: Project) -> None:
     row = old_project.rows("select * from greenlight.setting")
     upgrade(old_project)
     assert old_project.rows("select * from greenlight.setting") == row
+
+
+def test_plans_are_decided_between_two_migrations(old_project: Project) -> None:
+    """A push takes a moment, and may stop at any of them: what can be approved before can be approved then, too."""
+    user = old_project.new_user()
+    for migration in newer():
+        push_one(old_project, migration)
+        old_project.close()  # its connections know the functions as they were
+        old_project.idle.clear()
+        name = migration.stem
+        assert old_project.store_and_approve(user, f"direct-{name}")["created"] is True
+        old_project.store_and_propose(user, f"proposed-{name}")
+        assert old_project.approve_proposed(user, f"proposed-{name}")["created"] is True
+        old_project.store_and_propose(user, f"back-{name}")
+        assert old_project.decide(user, "request_changes", f"back-{name}")["status"] == "changes_requested"
+        old_project.store_and_propose(user, f"back-{name}", 2)
+        assert old_project.decide(user, "reject_plan", f"back-{name}", 2)["status"] == "rejected"
+        agent = old_project.store_and_approve(user, f"deleted-{name}")
+        old_project.call(user, "delete_agent", agent_id=agent["agent_id"])
+        old_project.call(user, "restore_agent", agent_id=agent["agent_id"])
+    built = [old_project.finish(claimed)["status"] for claimed in old_project.claim(100)]
+    assert built == ["active"] * 30
+
+
+def test_a_call_that_has_read_and_then_writes_is_in_no_deadlock_with_a_migration(
+    old_project: Project, pool: ThreadPoolExecutor
+) -> None:
+    user = old_project.new_user()
+    waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and application_name = %s"
+    waited = []
+    for migration in newer():
+        session = migration.stem
+        digest = old_project.store(user, session)
+        with old_project.as_user(user) as connection:
+            connection.execute("select from public.agent, public.plan, public.build limit 1")
+            pushed = pool.submit(push_one, old_project, migration)
+            while not pushed.done() and not old_project.rows(waiting, session):
+                pass
+            waited += [] if pushed.done() else [session]
+            connection.execute(
+                "select public.approve_plan(%s, 1, 'A plan', %s, %s)",
+                (session, digest, signed_url(user, session, digest)),
+            )
+        pushed.result(timeout=30)
+        old_project.close()
+        old_project.idle.clear()
+    numbers = [re.sub(r".*_greenlight_(\d\d)_.*", r"\1", name) for name in waited]
+    assert {"07", "08", "12", "13", "14", "15"} <= set(numbers)
+    assert old_project.rows("select count(*) from public.agent") == [{"count": len(list(newer()))}]
