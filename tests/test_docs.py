@@ -1,9 +1,11 @@
 """The documentation agrees with the code."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
+from greenlight import __version__
 from greenlight.errors import ERRORS
 from greenlight.settings import Settings
 
@@ -75,6 +77,23 @@ def test_mcp_md_configures_the_consent_page_as_config_toml_does() -> None:
     assert settings in (ROOT / "supabase/config.toml").read_text()
     (path,) = re.findall(r'authorization_url_path = "(.*)"', settings)
     assert (ROOT / f"ui/app{path}/page.tsx").is_file()
+
+
+def test_every_place_has_the_same_version() -> None:
+    lock = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    client, ui = (json.loads((ROOT / name / "package.json").read_text()) for name in ("client", "ui"))
+    (changelog, *_) = re.findall(
+        r"^## ([\d.]+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert {
+        "CHANGELOG.md": changelog,
+        "client": client["version"],
+        "client, in the lock": lock["client"]["version"],
+        "ui": ui["dependencies"]["greenlight-client"],
+        "ui, in the lock": lock["ui"]["dependencies"]["greenlight-client"],
+    } == dict.fromkeys(
+        ("CHANGELOG.md", "client", "client, in the lock", "ui", "ui, in the lock"), __version__
+    )
 
 
 def test_what_the_documentation_links_to_is_there() -> None:

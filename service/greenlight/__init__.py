@@ -1,6 +1,6 @@
 """Approve a plan, get its agent: the HTTP service and the commands around it."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 BUCKET = "plans"  # where the documents are, in Storage
 SESSION_ID = "[A-Za-z0-9_-]{1,128}"
