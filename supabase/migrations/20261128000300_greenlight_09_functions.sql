@@ -3,6 +3,121 @@
 set local lock_timeout = '5s';
 set local statement_timeout = '60s';
 
+-- By hand: statements for tables.
+
+-- All locks at once, as in 08. Reads wait, too, because existing indexes are exchanged.
+do $$
+begin
+    lock table public.plan, public.agent, public.agent_event, public.build in share update exclusive mode;
+
+    for v_try in 1..20 loop
+        begin
+            set local lock_timeout = '200ms';
+            lock table public.plan, public.agent, public.agent_event, public.build in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if v_try = 20 then
+                    raise;
+                end if;
+
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end;
+$$;
+
+set local lock_timeout = '5s';
+
+drop index public.plan_newest_idx;
+-- squawk-ignore renaming-object
+alter index public.plan_newest_next_idx rename to plan_newest_idx;
+
+drop index public.agent_by_status_idx;
+-- squawk-ignore renaming-object
+alter index public.agent_by_status_next_idx rename to agent_by_status_idx;
+
+-- The target of agent_plan_fkey began with (user_id, session_id), like plan_session_version_key. To Postgres, which
+-- expects a session to have one version, they were equally good for finding a version, and it read the whole session
+-- by the wrong one. Now it begins with id.
+-- squawk-ignore ban-drop-constraint
+alter table public.agent drop constraint agent_plan_fkey;
+-- squawk-ignore ban-drop-constraint
+alter table public.plan drop constraint plan_session_plan_key;
+alter table public.plan add constraint plan_session_plan_key unique using index plan_session_plan_next_key;
+alter table public.agent add constraint agent_plan_fkey
+foreign key (user_id, session_id, plan_id) references public.plan (user_id, session_id, id) on delete no action
+not valid;
+-- squawk-ignore constraint-missing-not-valid
+alter table public.agent validate constraint agent_plan_fkey;
+
+-- The caller's agents, the deleted ones, too: agent's policy, which hides these, does not apply to the view's owner.
+create view greenlight.own_agent as
+select
+    a.id,
+    a.user_id,
+    a.session_id,
+    a.deleted_at
+from public.agent as a
+where a.user_id = (select auth.uid());
+
+revoke all on table greenlight.own_agent from public, anon, authenticated, service_role;
+grant select on table greenlight.own_agent to authenticated;
+
+-- What belongs to an agent is hidden while the agent is deleted. delete_agent() marks only the newest 1,000 plans of
+-- the session, so that it takes no longer for any number of them. (Each subquery returns a value and finds one agent by
+-- its key: for `exists`, Postgres may read all agents of the user beforehand.)
+alter policy select_own on public.plan
+using (
+    user_id = (select auth.uid())
+    and deleted_at is null
+    and (
+        select own_agent.deleted_at
+        from greenlight.own_agent
+        where
+            own_agent.user_id = plan.user_id
+            and own_agent.session_id = plan.session_id
+    ) is null
+);
+
+alter policy select_own on public.agent_event
+using (
+    user_id = (select auth.uid())
+    and (
+        select own_agent.deleted_at
+        from greenlight.own_agent
+        where own_agent.id = agent_event.agent_id
+    ) is null
+);
+
+alter policy select_own on public.build
+using (
+    user_id = (select auth.uid())
+    and (
+        select own_agent.deleted_at
+        from greenlight.own_agent
+        where own_agent.id = build.agent_id
+    ) is null
+);
+
+comment on column public.plan.deleted_at is
+'When the session''s agent was deleted. Null while it is not deleted, and of all but the newest 1,000 versions of a '
+'session: the agent''s deleted_at counts.';
+
+-- As if sessions deleted before had been deleted so.
+update public.plan as p
+set deleted_at = null
+from (
+    select
+        d.id,
+        row_number() over (partition by d.user_id, d.session_id order by d.version desc) as position
+    from public.plan as d
+    where d.deleted_at is not null
+) as deleted
+where
+    p.id = deleted.id
+    and deleted.position > 1000;
+
 -- Written by `make migration` from supabase/functions.sql.
 
 -- The session in Supabase Auth that a token with these claims names: its row of auth.sessions. Returns null if there is

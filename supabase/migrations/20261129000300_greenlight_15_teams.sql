@@ -170,10 +170,6 @@ create type public.display_name as (
 comment on type public.display_name is
 'What a user is called, as display_names() answers it.';
 
--- A session by its id alone: since the policies no longer say whose it is.
-create index plan_session_idx on public.plan (session_id, version);
-create index agent_session_idx on public.agent (session_id);
-
 -- A team's newest plans and agents, by status, too; what waits for its approvers; its deleted agents. (Only rows with a
 -- team are in these, so that they cost others nothing.)
 create index plan_team_idx on public.plan (team_id, created_at desc, id desc)
@@ -186,9 +182,6 @@ create index agent_team_by_status_idx on public.agent (team_id, status, created_
 where team_id is not null and deleted_at is null;
 create index agent_team_deleted_idx on public.agent (team_id, deleted_at)
 where team_id is not null and deleted_at is not null;
-
--- An agent's audit log in order: its policy no longer fixes the user, by whom the other index is ordered first.
-create index agent_event_log_idx on public.agent_event (agent_id, id);
 
 -- A team's rows, for the policies.
 create index agent_event_team_idx on public.agent_event (team_id, id) where team_id is not null;
