@@ -83,33 +83,61 @@ def test_a_project_with_the_first_migration_of_0_2_0_goes_on(host: Host) -> None
     assert host.works()
 
 
+@pytest.mark.parametrize("combination", [(3, "wide"), (2, "narrow")], ids=["cli3-wide", "cli2-narrow"])
 def test_an_upgrade_from_0_2_0_with_data_ends_as_a_new_install(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host, combination: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert host.cli == combination[0]
     everything = shipped()
     with monkeypatch.context() as patch:
         patch.setattr(install, "shipped", lambda: everything[:6])
         host.install()
-    users = [host.database.new_user() for _ in range(2)]
+    of_0_2 = {path: path.read_text() for path in host.ours()}
+    assert len(of_0_2) == 6
+    database = host.database
+    users = [database.new_user() for _ in range(2)]
+    deleted = []
     for user in users:
-        host.database.store_and_approve(user, "s1")
-        host.database.store_and_approve(user, "s1", version=2)
-        agent = host.database.store_and_approve(user, "s2")
-        host.database.call(user, "delete_agent", agent_id=agent["agent_id"])
-    rows = "select to_jsonb(p) - 'decided_via' as row from public.plan as p order by id"
-    before = host.database.rows(rows)
-    assert len(before) == 6
-    host.database.close()  # its connections know the functions of 0.2.0
-    host.database.idle.clear()
+        database.store_and_approve(user, "s1")
+        database.store_and_approve(user, "s1", version=2)
+        deleted.append(database.store_and_approve(user, "s2")["agent_id"])
+        database.call(user, "delete_agent", agent_id=deleted[-1])
+        database.store_and_propose(user, "waits")
+        database.store_and_propose(user, "back")
+        database.decide(user, "request_changes", "back")
+    database.rows("update public.build set run_after = created_at where status = 'queued' returning id")
+    running = database.claim(2)
+    rows = "select to_jsonb(p) as row from public.plan as p order by id"
+    before = database.rows(rows)
+    assert len(before) == 10
+    database.close()  # its connections know the functions of 0.2.0
+    database.idle.clear()
 
     host.install()
-    assert host.greenlight("install", "--check").exit_code == 0
+    assert {path: path.read_text() for path in of_0_2} == of_0_2
     assert [
         {key: row["row"][key] for key in old["row"]}
-        for row, old in zip(host.database.rows(rows), before, strict=True)
+        for row, old in zip(database.rows(rows), before, strict=True)
     ] == [old["row"] for old in before]
     assert not host.differences()
     assert host.works()
+    files = {path: path.read_text() for path in host.ours()}
+    for command in (["install", "--check"], ["install"]):
+        result = host.greenlight(*command)
+        assert result.exit_code == 0, result.output
+        assert "up to date" in result.output
+    assert {path: path.read_text() for path in host.ours()} == files
+    assert "up to date" in host.pushed()
+
+    # What was under way goes on.
+    assert [database.finish(claimed)["status"] for claimed in running] == ["active", "active"]
+    for user, agent in zip(users, deleted, strict=True):
+        assert database.call(user, "restore_agent", agent_id=agent)["deleted_at"] is None
+        assert database.store_and_approve(user, "s1", version=2)["created"] is False
+        assert database.approve_proposed(user, "waits")["created"] is True
+        database.store_and_propose(user, "back", 2, message="Now with prices.")
+        assert database.plan(user, "back", 2)["message"] == "Now with prices."
+    assert not host.differences()
 
     # Out and in again.
     assert host.greenlight("uninstall", "--keep-documents").exit_code == 0
