@@ -1828,45 +1828,47 @@ begin
                 worker = claim_builds.worker,
                 progress = null,
                 started_at = v_now
-            from public.plan as p
-            where
-                b.id = (
-                    select due.id
-                    from public.build as due
-                    where
-                        due.status in ('queued', 'running')
-                        and uuid_hash_extended(due.user_id, 0) > v_last
-                        and due.run_after <= v_now
-                        and due.attempt < due.max_attempts
-                    order by
-                        uuid_hash_extended(due.user_id, 0),
-                        due.run_after
-                    limit 1
-                    for no key update skip locked
-                )
-                and p.id = b.plan_id
-            returning
-                b.id,
-                b.attempt,
-                b.agent_id,
-                b.plan_id,
-                b.user_id,
-                p.session_id,
-                p.version,
-                p.title,
-                p.document_path,
-                p.document_sha256,
-                b.run_after,
-                b.max_attempts,
-                p.comment,
-                p.comments,
-                p.team_id
-            into v_claim;
+            where b.id = (
+                select due.id
+                from public.build as due
+                where
+                    due.status in ('queued', 'running')
+                    and uuid_hash_extended(due.user_id, 0) > v_last
+                    and due.run_after <= v_now
+                    and due.attempt < due.max_attempts
+                order by
+                    uuid_hash_extended(due.user_id, 0),
+                    due.run_after
+                limit 1
+                for no key update skip locked
+            )
+            returning * into v_build;
 
             exit when found;
         end loop;
 
-        exit when v_claim.build_id is null;
+        exit when v_build.id is null;
+
+        -- Not joined above, where a plan of the time when there were few might begin at the plan.
+        select
+            v_build.id,
+            v_build.attempt,
+            v_build.agent_id,
+            v_build.plan_id,
+            v_build.user_id,
+            p.session_id,
+            p.version,
+            p.title,
+            p.document_path,
+            p.document_sha256,
+            v_build.run_after,
+            v_build.max_attempts,
+            p.comment,
+            p.comments,
+            p.team_id
+        into v_claim
+        from public.plan as p
+        where p.id = v_build.plan_id;
 
         v_last := setval('greenlight.last_owner', uuid_hash_extended(v_claim.user_id, 0));
         return next v_claim;

@@ -367,6 +367,7 @@ def test_a_claim_reads_no_more_however_many_builds_there_are(project: Project, w
 
     with project.as_superuser() as superuser:  # autovacuum would let it plan again
         superuser.execute("alter table public.build set (autovacuum_enabled = false)")
+        superuser.execute("analyze public.plan, public.build")  # knows of one plan
     queue_many(project, 40, bob)
     most()
     small = most()
@@ -381,7 +382,6 @@ def test_a_claim_reads_no_more_however_many_builds_there_are(project: Project, w
         case "running":
             queue_many(project, 2_000, status="running", due=False)
             queue_many(project, 40, bob)
-    most(1)  # may plan again, which reads the ends of the indexes
     reads = [most()]
     with psycopg.connect(project.dsn("supabase_admin"), autocommit=True) as connection:
         connection.execute("vacuum analyze public.build")
