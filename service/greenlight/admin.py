@@ -42,6 +42,10 @@ class SupabaseUnavailableError(SupabaseError):
     """Supabase cannot be reached, cannot serve now, or its answer cannot be read: try again later."""
 
 
+class SupabaseUnreadableError(SupabaseUnavailableError):
+    """It did what it was asked to do, but its answer cannot be read."""
+
+
 class SupabaseRefusedError(SupabaseError):
     """Supabase understood the call and refuses it, now and later."""
 

@@ -7,10 +7,16 @@ from typing import Any, TypeVar
 
 import httpx
 from postgrest import APIError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
-from greenlight.admin import SecretSettings, SupabaseRefusedError, SupabaseUnavailableError, async_client
+from greenlight.admin import (
+    SecretSettings,
+    SupabaseRefusedError,
+    SupabaseUnavailableError,
+    SupabaseUnreadableError,
+    async_client,
+)
 
 CALL_SECONDS = 10.0  # for a call to be answered
 
@@ -43,8 +49,8 @@ class Rpc:
                 answer = (await self._client.rpc(name, arguments).execute()).data
             # An answer that is cut off or not JSON arrives as text.
             return shape.validate_python(answer)
-        except ValidationError as error:
-            raise SupabaseUnavailableError(f"{name}: unexpected answer") from error
+        except (ValueError, RecursionError) as error:  # not that shape; a number of 5,000 digits; too deep
+            raise SupabaseUnreadableError(f"{name}: unexpected answer") from error
         except APIError as error:
             # Without a code, or with an HTTP status in its place, it is not PostgREST's answer: a gateway's, or half
             # of one. PostgREST 14.17 answers with an empty code when Postgres goes away during a call.

@@ -21,9 +21,10 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
+from supabase import AsyncClientOptions, create_async_client
 
 from greenlight import loop
-from greenlight.admin import SupabaseRefusedError, SupabaseUnavailableError
+from greenlight.admin import SupabaseRefusedError, SupabaseUnavailableError, SupabaseUnreadableError
 from greenlight.loop import Metrics
 from greenlight.notify import targets
 from greenlight.notify.main import MailSettings, WebhookSettings, main, sender
@@ -31,6 +32,7 @@ from greenlight.notify.notifier import Notifier, Options
 from greenlight.notify.outbox import KINDS, Notification, Outbox
 from greenlight.notify.targets import Chat, Mail, SendFailed, SmtpServer, Webhook
 from greenlight.notify.texts import Texts, TextsError
+from greenlight.rpc import Rpc
 from greenlight.settings import SettingsError, read_settings
 
 pytestmark = pytest.mark.anyio
@@ -683,6 +685,57 @@ async def test_it_claims_no_more_than_it_can_send_at_once() -> None:
     target.go.set()
     assert await running == {"sent": 20}
     assert target.most == 3
+
+
+class Unreadable(FakeOutbox):
+    """An outbox that hands out one that cannot be read, and with it no other. Leases end at once."""
+
+    def __init__(self, *waiting: Notification, unreadable: Notification) -> None:
+        super().__init__(*waiting)
+        self.unreadable = unreadable
+        self.waiting.insert(3, unreadable)
+        self.lost: list[int] = []
+
+    async def claim(self, subscriber: str, most: int, lease_seconds: int) -> list[Notification]:
+        claimed = await super().claim(subscriber, most, lease_seconds)
+        if self.unreadable in claimed:
+            self.lost += [each.notification_id for each in claimed]
+            self.waiting += claimed
+            raise SupabaseUnreadableError("claim_notifications: unexpected answer")
+        return claimed
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_being_sent() -> None:
+    others = [notification(notification_id=number) for number in range(10, 30)]
+    outbox = Unreadable(*others, unreadable=notification(notification_id=1))
+    target = FakeTarget()
+    metrics = Metrics("notifier", "notification", "")
+    chosen = Options(subscriber="test", poll_seconds=0.001, concurrency=10)
+    notifier = Notifier(target, outbox, chosen, metrics)
+    running = asyncio.create_task(notifier.run())
+    async with asyncio.timeout(30):
+        while len(outbox.settled) < len(others):  # noqa: ASYNC110 -- it has no event
+            await asyncio.sleep(0)
+    notifier.stop()
+    await running
+    assert sorted(target.sent) == list(range(10, 30))
+    assert [number for number in outbox.lost if number != 1] == [*range(10, 19)]  # once each
+
+
+@pytest.mark.parametrize(
+    "answer", [b'[{"n": 1%s}]' % (b"0" * 5000), b"[" * 5000 + b"]" * 5000, b'[{"n"', b'"\xff"', b'{"n": 1}']
+)
+async def test_an_answer_that_cannot_be_read_is_no_bug(answer: bytes) -> None:
+    """Postgres holds numbers and depths that Python's JSON does not read."""
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=answer, headers={"Content-Type": "application/json"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
+        options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+        client = await create_async_client("https://abc.supabase.co", "sb_secret_x", options)
+        with pytest.raises(SupabaseUnreadableError):
+            await Outbox(Rpc(client, http)).claim("test", 1, 60)
 
 
 async def test_an_answer_that_does_not_come_is_asked_for_again() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from greenlight.admin import SupabaseRefusedError, SupabaseUnavailableError
+from greenlight.admin import SupabaseRefusedError, SupabaseUnavailableError, SupabaseUnreadableError
 from greenlight.loop import Loop, Metrics
 from greenlight.notify.outbox import KINDS, Notification, Outbox
 from greenlight.notify.targets import SendFailed, Target
@@ -39,10 +39,18 @@ class Notifier(Loop):
         self._outbox = outbox
         self._options = options
         self._subscribed = False
+        self._careful_until = 0.0
 
     async def _claim(self, free: int) -> list[Coroutine[Any, Any, None]]:
         began = time.monotonic()
-        claimed = await self._outbox.claim(self._options.subscriber, free, LEASE_SECONDS)
+        most = free if began >= self._careful_until else 1
+        try:
+            claimed = await self._outbox.claim(self._options.subscriber, most, LEASE_SECONDS)
+        except SupabaseUnreadableError:
+            # The answer is read as a whole, and the result of one may be too deep, or have a number of 5,000 digits.
+            # All come again when their lease has ended: then each by itself, so that the others are sent.
+            self._careful_until = time.monotonic() + 2 * LEASE_SECONDS
+            raise
         if not self._subscribed:
             self._subscribed = True
             log.info("notifier_subscribed", subscriber=self._options.subscriber)
