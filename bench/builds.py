@@ -1,13 +1,15 @@
 """The hand-off to builders: builds claimed and finished per second, how soon a build starts, what idling costs.
 
-In the database, each claim and each finish is one statement in a transaction of its own, on connections that hold the
-service role; procrastinate's functions are called in the same way, on the same server, in turn. Each of our builds also
-moves its agent and writes the audit log; each of its jobs also writes its event.
+In the database, each claim and each finish is a transaction of its own, on connections that hold the service role;
+procrastinate's functions are called in the same way, on the same server, in turn. Each of our builds also moves its
+agent and writes the audit log. So its jobs are measured with the same work, too: the transaction that finishes one
+updates an agent and writes an audit row, as a project that uses it would. Its statements are sent in one go.
 """
 
 import hashlib
 import itertools
 import random
+import statistics
 import sys
 import tempfile
 import threading
@@ -22,7 +24,7 @@ import procrastinate.schema
 import psutil
 import psycopg
 
-from bench.database import Clone, Connection
+from bench.database import Clone, Connection, approve
 from bench.load import User
 from bench.servers import Bench
 from local.processes import Child, environment
@@ -37,6 +39,10 @@ insert into public.build (
 )
 select user_id, id, plan_id, 'succeeded', 1, created_at, 'bench', 100, created_at, created_at, created_at
 from public.agent
+"""
+
+LOGS: LiteralString = """
+insert into public.build_log (user_id, build_id, attempt, content) select user_id, id, 1, 'Done.' from public.build
 """
 
 QUEUE: list[LiteralString] = [
@@ -89,6 +95,7 @@ CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench
 FINISH: LiteralString = "select (public.finish_build(%s, %s)).status"
 
 NOTIFICATIONS = 10_000
+TOLD = 50  # approvals with a subscriber, then as many without
 NOTIFY: LiteralString = """
 insert into greenlight.notification (subscriber_id, event_id, kind, occurred_at, user_id, data, run_after)
 select s.id, gen_random_uuid(), 'plan.proposed', now(), p.user_id, jsonb_build_object('plan_id', p.id), now()
@@ -108,14 +115,38 @@ PROCRASTINATE_QUEUE: list[LiteralString] = [
     select 'default', 'build', 0, '{"agent": "8d5c6f0e-6f0e-4d5c-8d5c-6f0e8d5c6f0e"}' from generate_series(1, %(count)s)
     """,
 ]
-FETCH: LiteralString = "select id, status from procrastinate_fetch_job_v2(null, %s)"
+# What a project has beside its jobs: an agent for each, and an audit log with the columns and indexes of ours.
+ADOPTERS: list[LiteralString] = [
+    "drop table if exists procrastinate.agent, procrastinate.audit",
+    "create table procrastinate.agent (like public.agent including all)",
+    "create table procrastinate.audit (like public.agent_event including all)",
+    "insert into procrastinate.agent select * from public.agent limit %(count)s",
+    "update procrastinate.agent set status = 'building'",
+    """
+    update procrastinate_jobs as job set args = jsonb_build_object('agent', agent.id)
+    from (select id, row_number() over () as n from procrastinate.agent) as agent
+    where agent.n = job.id
+    """,
+]
+UPDATE_AGENT: LiteralString = (
+    "update procrastinate.agent set status = 'active', updated_at = now() where id = %s"
+)
+AUDIT: LiteralString = """
+insert into procrastinate.audit (
+    user_id, agent_id, plan_id, kind, from_status, to_status, version, document_sha256, actor_role
+)
+select user_id, id, plan_id, 'status_changed', 'building', 'active', 1, %s, 'service_role'
+from procrastinate.agent where id = %s
+"""
+SHA256 = hashlib.sha256(b"").hexdigest()
+FETCH: LiteralString = "select id, status, args ->> 'agent' from procrastinate_fetch_job_v2(null, %s)"
 END: LiteralString = "select procrastinate_finish_job_v1(%s, 'succeeded', false)"
 
 
 def add_finished(clone: Clone) -> None:
-    """Give each agent a build that has ended."""
-    _replica(clone, [FINISHED], 0)
-    clone.root.execute("vacuum (analyze, freeze) public.build")
+    """Give each agent a build that has ended, with a log."""
+    _replica(clone, [FINISHED, LOGS], 0)
+    clone.root.execute("vacuum (analyze, freeze) public.build, public.build_log")
 
 
 def builds(
@@ -174,6 +205,29 @@ def notifications(clone: Clone, count: int) -> float:
     return count / seconds
 
 
+def subscribed(clone: Clone, rounds: int, count: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of an approval, as the median of each round: without a subscriber, and with one."""
+    medians: dict[bool, list[float]] = {False: [], True: []}
+    with clone.connect("authenticator") as user, builder(clone) as service_role:
+        for number in range(rounds + 1):
+            seconds: dict[bool, list[float]] = {False: [], True: []}
+            for turn in range(max(2, count // TOLD)):
+                for told in (False, True) if turn % 2 else (True, False):
+                    documents = clone.documents(TOLD)
+                    if told:
+                        service_role.execute(CLAIM_NOTIFICATIONS)  # subscribes
+                    for document in documents:
+                        began = time.perf_counter()
+                        approve(user, document)
+                        seconds[told].append(time.perf_counter() - began)
+                    if told:
+                        service_role.execute("select public.forget_subscriber('bench')")
+            if number:  # the first round fills caches
+                for told, of in seconds.items():
+                    medians[told].append(statistics.median(of))
+    return medians[False], medians[True]
+
+
 def builder(clone: Clone) -> Connection:
     connection = clone.connect("authenticator", autocommit=True)
     connection.execute("set role service_role")
@@ -187,15 +241,23 @@ def add_procrastinate(clone: Clone) -> None:
     clone.root.execute(procrastinate.schema.SchemaManager.get_schema().encode())
 
 
-def jobs(clone: Clone, workers: int, count: int) -> float:
-    """Return the same for procrastinate's jobs."""
-    for statement in PROCRASTINATE_QUEUE:
+def jobs(clone: Clone, workers: int, count: int, *, same_work: bool = False) -> float:
+    """Return the same for procrastinate's jobs. With the same work, each also moves an agent and is logged."""
+    for statement in [*PROCRASTINATE_QUEUE, *(ADOPTERS if same_work else [])]:
         clone.root.execute(statement, {"count": QUEUED} if "%(" in statement else None)
     clone.root.execute("vacuum (analyze) procrastinate_jobs")
+    if same_work:
+        clone.root.execute("vacuum (analyze) procrastinate.agent, procrastinate.audit")
 
     def work(connection: Connection) -> None:
-        (job,) = connection.execute(FETCH, (ids[connection],), prepare=True).fetchall()
-        connection.execute(END, job[:1], prepare=True)
+        ((job, _, agent),) = connection.execute(FETCH, (ids[connection],), prepare=True).fetchall()
+        if not same_work:
+            connection.execute(END, (job,), prepare=True)
+            return
+        with connection.pipeline(), connection.transaction():
+            connection.execute(UPDATE_AGENT, (agent,), prepare=True)
+            connection.execute(AUDIT, (SHA256, agent), prepare=True)
+            connection.execute(END, (job,), prepare=True)
 
     ids: dict[Connection, int] = {}
 
@@ -261,7 +323,7 @@ class IdleBuilder:
                 *("sh", "-c", f"echo $GREENLIGHT_AGENT_ID $(date +%s.%N) >> {self.started}"),
             ],
             log=directory / "log",
-            env=environment(SUPABASE_URL=bench.supabase_url, SUPABASE_SECRET_KEY=bench.stack.keys.secret),
+            env=environment(SUPABASE_URL=bench.supabase_url, SUPABASE_SECRET_KEY=bench.secret_key),
             cwd=directory,
         )
 

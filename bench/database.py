@@ -10,9 +10,10 @@ import random
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -91,6 +92,8 @@ SEED: list[LiteralString] = [
     "checkpoint",
 ]
 
+CLAIMS: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+
 APPROVE: LiteralString = "select to_jsonb(public.approve_plan(%s, 1, 'Customer support agent', %s, %s))"
 
 # The same rows (plan, agent, build) as one statement, into the same tables and indexes; without the checks, the audit
@@ -118,7 +121,7 @@ LIST_WAITING: LiteralString = (
     "select * from public.plan where status = 'proposed' order by created_at desc limit 20"
 )
 
-CLAIM: LiteralString = "select build_id from public.claim_builds('bench', 1, 60)"
+CLAIM: LiteralString = "select build_id, attempt from public.claim_builds('bench', 1, 60)"
 
 LIST_NEWEST: LiteralString = "select * from public.plan order by created_at desc limit 20"
 
@@ -171,16 +174,33 @@ def give_memory(stack: Stack) -> None:
 
 
 class Clone:
-    """A copy of the migrated database, to which there must be no other connection, or one with fewer migrations."""
+    """A copy of the migrated database, to which there must be no other connection, or one with fewer migrations.
 
-    def __init__(self, stack: Stack, name: str, plans: int, migrations: Iterable[Path] = ()) -> None:
+    With `model`, a copy of this one.
+    """
+
+    def __init__(  # noqa: PLR0913 -- named
+        self,
+        stack: Stack,
+        name: str,
+        plans: int,
+        migrations: Iterable[Path] = (),
+        *,
+        each: int = PLANS_PER_USER,
+        model: "Clone | None" = None,
+    ) -> None:
         self._stack = stack
+        self._each = each
         self.name = name
-        create = (
-            "create database {} template template0" if migrations else "create database {} template postgres"
-        )
+        template = model.name if model else "template0" if migrations else "postgres"
+        self.root: Connection
+        if model:
+            model.root.close()
         with psycopg.connect(stack.postgres.url("supabase_admin"), autocommit=True) as admin:
-            admin.execute(sql.SQL(create).format(sql.Identifier(name)))
+            create = sql.SQL("create database {} template {} strategy file_copy")
+            admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+        if model:
+            model.root = model.connect("supabase_admin", autocommit=True)
         self.root = self.connect("supabase_admin", autocommit=True)
         if migrations:
             self.root.execute((ROOT / "local/platform.sql").read_bytes())
@@ -189,8 +209,8 @@ class Clone:
             with self.root.transaction():
                 self.root.execute("set local role postgres")
                 self.root.execute(migration.read_bytes())
-        size = {"users": plans // PLANS_PER_USER, "each": PLANS_PER_USER}
-        for statement in SEED:
+        size = {"users": plans // each, "each": each}
+        for statement in [] if model else SEED:
             self.root.execute(statement, size if "%(" in statement else None)
         self._users = [str(row[0]) for row in self.root.execute("select id from auth.users order by email")]
         self._dice = random.Random(plans)
@@ -220,9 +240,12 @@ class Clone:
     def agents(self, users: list[str]) -> list[uuid.UUID]:
         """Return an agent of each."""
         find: LiteralString = "select id from public.agent where user_id = %s and session_id = %s"
-        sessions = [f"session-{self._dice.randint(1, PLANS_PER_USER)}" for _ in users]
-        found = (self.root.execute(find, pair).fetchone() for pair in zip(users, sessions, strict=True))
+        pairs = zip(users, self.sessions(len(users)), strict=True)
+        found = (self.root.execute(find, pair).fetchone() for pair in pairs)
         return [row[0] for row in found if row]
+
+    def sessions(self, count: int) -> list[str]:
+        return [f"session-{self._dice.randint(1, self._each)}" for _ in range(count)]
 
     def documents(self, count: int) -> list[Document]:
         """Store so many new ones."""
@@ -248,11 +271,7 @@ def request(
 ) -> Any:
     """One request of the Data API: sent in one go, so that the ways between client and server count once."""
     with connection.pipeline():
-        connection.execute(
-            "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
-            (claims["role"], json.dumps(claims)),
-            prepare=True,
-        )
+        connection.execute(CLAIMS, (claims["role"], json.dumps(claims)), prepare=True)
         cursor = connection.execute(query, parameters, prepare=True)
         connection.commit()
         return cursor.fetchall()
@@ -323,36 +342,46 @@ def agent_triggers(clone: Clone, *, on: bool) -> Iterator[None]:
         clone.root.execute("alter table public.agent enable trigger user")
 
 
+Act = Callable[[int], object]
+
+
 def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[float]]]:
-    """Return, for each act, each round's median in seconds of each clone; in alternating order."""
+    """Return, for each act, each round's median in seconds of each clone."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(clone.connect("authenticator")) for clone in clones]
+        pairs = zip(clones, connections, strict=True)
+        return compare(
+            [partial(_acts, clone, connection, count) for clone, connection in pairs], rounds, count
+        )
+
+
+def compare(
+    makers: Sequence[Callable[[], dict[str, Act]]], rounds: int, count: int
+) -> dict[str, list[list[float]]]:
+    """Return, for each act, each round's median in seconds of each of the compared; in alternating order."""
     medians: dict[str, list[list[float]]] = {}
-    connections = {clone.name: clone.connect("authenticator") for clone in clones}
     for number in range(rounds + 1):
-        acts = {clone.name: _acts(clone, connections[clone.name], count) for clone in clones}
-        for act in next(iter(acts.values())):
-            times: dict[str, list[float]] = {clone.name: [] for clone in clones}
+        acts = [make() for make in makers]
+        order = range(len(acts)) if number % 2 else range(len(acts))[::-1]
+        for name in acts[0]:
+            times: list[list[float]] = [[] for _ in acts]
             # In turns, a few at a time, so that other load on the machine affects all of them alike.
             for first in range(0, count, TURN):
-                for clone in clones if number % 2 else reversed(clones):
+                for which in order:
+                    act = acts[which][name]
                     for position in range(first, min(first + TURN, count)):
                         began = time.perf_counter()
-                        acts[clone.name][act](position)
-                        times[clone.name].append(time.perf_counter() - began)
-            if number:
-                medians.setdefault(act, []).append([statistics.median(times[clone.name]) for clone in clones])
-    for connection in connections.values():
-        connection.close()
+                        act(position)
+                        times[which].append(time.perf_counter() - began)
+            if number:  # the first round fills caches and prepares statements
+                medians.setdefault(name, []).append([statistics.median(each) for each in times])
     return medians
 
 
-def _acts(clone: Clone, connection: Connection, count: int) -> dict[str, Callable[[int], object]]:
-    users = clone.users(count)
-    documents, proposals, agents = clone.documents(count), clone.documents(count), clone.agents(users)
+def _acts(clone: Clone, connection: Connection, count: int) -> dict[str, Act]:
+    documents, proposals = clone.documents(count), clone.documents(count)
     return {
         "approve": lambda at: approve(connection, documents[at]),
         "claim": lambda _: claim(connection),
         "propose": lambda at: propose(connection, proposals[at]),
-        "list what waits": lambda at: as_user(connection, proposals[at].user_id, LIST_WAITING, ()),
-        "list the newest 20": lambda at: as_user(connection, users[at], LIST_NEWEST, ()),
-        "open one agent": lambda at: as_user(connection, users[at], OPEN_AGENT, (agents[at],)),
     }

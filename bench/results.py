@@ -16,6 +16,8 @@ from local import NODE, ROOT
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 LATEST = ROOT / "bench" / "results" / "latest.json"
+# Of another Supabase; the page shows the local one.
+ELSEWHERE = LATEST.with_name("elsewhere.json")
 
 
 @dataclass(frozen=True)

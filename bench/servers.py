@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString
+from typing import LiteralString, Self
 
 import httpx
 import psutil
@@ -16,7 +16,7 @@ import psycopg
 
 from bench.load import User
 from local import ROOT
-from local.processes import Child, accepts_connections, environment, free_ports
+from local.processes import Child, LocalError, accepts_connections, environment, free_ports
 from local.stack import Stack
 
 SERVICE = "this service"
@@ -84,13 +84,30 @@ class Server:
 
 
 class Bench:
-    """The running stack, and what is started beside it."""
+    """The Supabase that is measured, and what is started in front of it. `stack` is None if it is another one."""
 
-    def __init__(self, stack: Stack, logs: Path) -> None:
-        self.stack = stack
-        self.supabase_url = stack.settings.supabase_url
-        self.key = stack.keys.publishable
+    def __init__(
+        self, supabase_url: str, key: str, secret_key: str, logs: Path, stack: Stack | None = None
+    ) -> None:
+        self.supabase_url = supabase_url
+        self.key = key
+        self.secret_key = secret_key
+        self._stack = stack
         self._logs = logs
+
+    @classmethod
+    def of(cls, stack: Stack, logs: Path) -> Self:
+        return cls(stack.settings.supabase_url, stack.keys.publishable, stack.keys.secret, logs, stack)
+
+    @property
+    def stack(self) -> Stack:
+        if self._stack is None:
+            raise LocalError("This part needs the local Supabase.")
+        return self._stack
+
+    @property
+    def is_local(self) -> bool:
+        return self._stack is not None
 
     def make_peer_tables(self) -> None:
         with psycopg.connect(self.stack.postgres.url()) as connection:
@@ -98,13 +115,29 @@ class Bench:
 
     def sign_up(self, count: int) -> list[User]:
         users = []
+        key = {"apikey": self.key}
         with httpx.Client(base_url=f"{self.supabase_url}/auth/v1", timeout=30, trust_env=False) as auth:
             for _ in range(count):
                 credentials = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
-                answer = auth.post("/signup", json=credentials, headers={"apikey": self.key})
+                if self.is_local:
+                    answer = auth.post("/signup", json=credentials, headers=key)
+                else:
+                    # It may want the address confirmed first; the secret key need not ask.
+                    admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
+                    confirmed = {**credentials, "email_confirm": True}
+                    auth.post("/admin/users", json=confirmed, headers=admin).raise_for_status()
+                    grant = {"grant_type": "password"}
+                    answer = auth.post("/token", params=grant, json=credentials, headers=key)
                 session = answer.raise_for_status().json()
                 users.append(User(session["user"]["id"], session["access_token"]))
         return users
+
+    def remove(self, users: list[User]) -> None:
+        """Remove users with their plans and agents; their documents stay, as in a project that removes a user."""
+        admin = {"apikey": self.secret_key, "Authorization": f"Bearer {self.secret_key}"}
+        with httpx.Client(base_url=f"{self.supabase_url}/auth/v1", timeout=60, trust_env=False) as auth:
+            for user in users:
+                auth.delete(f"/admin/users/{user.id}", headers=admin).raise_for_status()
 
     @contextmanager
     def distance(self, round_trip: float) -> Iterator[tuple[int, int]]:
@@ -123,19 +156,15 @@ class Bench:
     @contextmanager
     def server(self, name: str, ports: tuple[int, int] | None = None, **variables: str) -> Iterator[Server]:
         """Run one of the compared; it reaches API and Postgres by these ports."""
-        settings = self.stack.settings
-        api_port, postgres_port = ports or (settings.api_port, settings.postgres_port)
+        url = f"http://127.0.0.1:{ports[0]}" if ports else self.supabase_url
         (port,) = free_ports(1)
         child = self._child(
             name,
             COMMANDS[name],
-            SUPABASE_URL=f"http://127.0.0.1:{api_port}",
+            SUPABASE_URL=url,
             SUPABASE_JWT_ISSUER=f"{self.supabase_url}/auth/v1",
             SUPABASE_PUBLISHABLE_KEY=self.key,
-            SUPABASE_SECRET_KEY=self.stack.keys.secret,
-            DATABASE_URL=self.stack.postgres.url().replace(
-                f":{settings.postgres_port}/", f":{postgres_port}/"
-            ),
+            **(self._for_peers(ports) if name != SERVICE else {}),
             HOST="127.0.0.1",
             PORT=str(port),
             METRICS="true",
@@ -150,6 +179,12 @@ class Bench:
         finally:
             # No client waits for an answer any more: there is nothing to finish.
             child.kill()
+
+    def _for_peers(self, ports: tuple[int, int] | None) -> dict[str, str]:
+        settings, url = self.stack.settings, self.stack.postgres.url()
+        if ports:
+            url = url.replace(f":{settings.postgres_port}/", f":{ports[1]}/")
+        return {"SUPABASE_SECRET_KEY": self.secret_key, "DATABASE_URL": url}
 
     def cold_start(self) -> float:
         """Return the seconds from the start of the service's process to its first answer."""
