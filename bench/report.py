@@ -196,7 +196,7 @@ def figure(value: float, unit: str) -> str:
 
 
 def spread(row: Row) -> str:
-    return f"{figure(row.low, '')}–{figure(row.high, '')}" if row.low != row.high else ""
+    return f"{figure(row.low, '')}\N{EN DASH}{figure(row.high, '')}" if row.low != row.high else ""
 
 
 def goal(row: Row) -> str:

@@ -1,7 +1,7 @@
 """What teams cost: an owner's own lists beside a project without them, and an approver's inbox.
 
 The same plans of the same owners in two databases. In one of them all belong to a team, the owners are viewers of it,
-and of each owner one proposal waits for the team's approver.
+and proposals wait for the team's approver.
 """
 
 import statistics
@@ -26,6 +26,16 @@ IN_TEAM: list[LiteralString] = [
     "set session_replication_role = 'replica'",
     "update public.plan set team_id = %(team)s",
     "update public.agent set team_id = %(team)s",
+    "reset session_replication_role",
+    "insert into public.membership (team_id, user_id, role) select %(team)s, id, 'viewer' from auth.users",
+    # Without the old versions of the rows.
+    "vacuum (full, freeze, analyze) public.plan",
+    "vacuum (full, freeze, analyze) public.agent",
+    "vacuum (analyze) public.membership",
+]
+# A second version of one session of each of so many owners.
+PROPOSED: list[LiteralString] = [
+    "set session_replication_role = 'replica'",
     """
     insert into public.plan (
         user_id, session_id, version, title, document_id, document_path, document_sha256, document_url, status,
@@ -35,14 +45,13 @@ IN_TEAM: list[LiteralString] = [
         user_id, session_id, 2, title, document_id, document_path, document_sha256, document_url, 'proposed',
         created_at, team_id
     from public.plan
-    where session_id = 'session-1'
+    where
+        session_id = 'session-1'
+        and user_id not in (select user_id from public.plan where status = 'proposed')
+    limit %(count)s
     """,
     "reset session_replication_role",
-    "insert into public.membership (team_id, user_id, role) select %(team)s, id, 'viewer' from auth.users",
-    # Without the old versions of the rows.
-    "vacuum (full, freeze, analyze) public.plan",
-    "vacuum (full, freeze, analyze) public.agent",
-    "vacuum (analyze) public.membership",
+    "vacuum (analyze) public.plan",
 ]
 
 
@@ -53,6 +62,7 @@ class Teams:
         self._without = Clone(stack, "without", PLANS, each=each)
         self._within = Clone(stack, "within", PLANS, each=each, model=self._without)
         self._within.root.execute(MEMBERSHIP)
+        self._waiting = 0
         for statement in IN_TEAM:
             self._within.root.execute(statement, {"team": TEAM} if "%(" in statement else None)
         self._approver = str(uuid.uuid4())
@@ -84,8 +94,11 @@ class Teams:
 
         return {name: act(name) for name in OWNERS_LISTS}
 
-    def inbox(self, rounds: int, count: int) -> list[float]:
-        """Return each round's median in seconds."""
+    def inbox(self, waiting: int, rounds: int, count: int) -> list[float]:
+        """Return each round's median in seconds while so many wait, not fewer than before."""
+        more, self._waiting = waiting - self._waiting, waiting
+        for statement in PROPOSED:
+            self._within.root.execute(statement, {"count": more} if "%(" in statement else None)
         requests = self._inbox()
         medians = []
         with self._within.connect("authenticator") as connection:
