@@ -32,6 +32,8 @@ PICTURES = {
 FILLED = [DOCS / "benchmarks.md", DOCS / "scale.md", ROOT / "README.md"]
 BLOCK = re.compile(r"(<!-- bench ?(.*?) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 MOST_ALIKE = 2
+AGAIN = "\N{HORIZONTAL ELLIPSIS} "  # the same group as the line above
+AGAINST = ", against "
 # Of what a million plans change, these stand in docs/scale.md.
 SCALE = ("approve", "claim", "propose", "the page of plans", "the page of agents", "the page of an agent")
 DIFFERENCE = re.compile(r"\b(beyond|growth)\b")
@@ -74,23 +76,30 @@ def machine(results: Results) -> str:
 
 
 def goals(results: Results) -> str:
-    """Return the rows with a goal. Of many with the same goal that are met, one line has the worst."""
+    """Return the rows with a goal, by group. Of several with the same goal that are met, one line has the worst."""
     lines = ["| | measured | rounds | goal | |", "|---|---|---|---|---|"]
-    for rows in results.groups().values():
-        alike: dict[str, list[Row]] = {}
-        for row in rows:
-            if row.goal is not None and row.met:
-                alike.setdefault(row.goal, []).append(row)
-        for row in rows:
-            if row.goal is None:
-                continue
-            same = alike.get(row.goal, []) if row.met else []
-            if len(same) <= MOST_ALIKE:
-                lines.append(line(row.name, row))
-            elif row is same[0]:
-                worst = max(same, key=lambda of: of.value if "<" in (of.goal or "") else -of.value)
-                lines.append(line(f"{row.group}: {len(same)} measures; the worst: {worst.measure}", worst))
+    for group, rows in results.groups().items():
+        shown = f"{group}: "
+        for goal_, alike in by_goal(rows).items():
+            met = [row for row in alike if row.met]
+            for row in alike:
+                name = row.measure
+                if row.met and len(met) > MOST_ALIKE:
+                    if row is not met[0]:
+                        continue
+                    row = max(met, key=lambda of: of.value if "<" in goal_ else -of.value)  # noqa: PLW2901
+                    name = f"the worst of {len(met)}, {row.measure}"
+                lines.append(line(shown + name, row))
+                shown = AGAIN
     return "\n".join(lines)
+
+
+def by_goal(rows: list[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.goal is not None:
+            found.setdefault(row.goal, []).append(row)
+    return found
 
 
 def line(name: str, row: Row) -> str:
@@ -133,12 +142,12 @@ def scale(results: Results) -> str:
         ),
         *(
             (
-                f"{row.measure.rpartition(',')[0].capitalize()}, {plans} against 1,000",
+                f"{row.measure.split(AGAINST)[0].capitalize()}, {plans} against 1,000",
                 figure(row.value, TIMES),
                 "found by index, however many there are",
             )
-            for row in [*results.groups()[plans], *results.groups()[f"{plans}, sent by the client"]]
-            if row.unit == TIMES and row.measure.rpartition(",")[0] in SCALE
+            for row in [*results.groups()[plans], *results.groups().get(f"{plans}, sent by the client", [])]
+            if row.unit == TIMES and row.measure.split(AGAINST)[0] in SCALE
         ),
     ]
     return "\n".join(
