@@ -299,7 +299,6 @@ def test_in_a_container_it_leaves_no_zombies(
     ) as process:
         until(lambda: len([line for line in process.lines() if line["event"] == "build_ended"]) == 3)
         (first,) = psutil.Process(process.process.pid).children()
-        until(lambda: not any(each.status() == psutil.STATUS_ZOMBIE for each in first.children()))
         until(lambda: first.children() == [])
     if isolate == "auto":
         assert {owner.status(agent) for agent in agents} == {("active", "succeeded", 1)}

@@ -78,7 +78,8 @@ def test_the_owner_gets_a_mail_that_leads_to_the_plan(
     session = new_session()
     with serving(server) as port, start("--mail", variables=variables(port)) as process:
         user.proposed(plan_id=session, title="A zebra's plan", message="Which stripes?")
-        until(lambda: outbox.rows(user) == [])
+        until(lambda: ended(process))
+    assert outbox.rows(user) == []
     ((recipients, mail),) = server.mails
     email = email_of(stack, user)
     assert recipients == [email]
