@@ -125,7 +125,10 @@ def test_a_double_click_approves_once(open_page: OpenPage, account: Account, via
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request) if is_approval(request, via) else None)
 
-    page.get_by_role("button", name="Approve plan").evaluate("button => { button.click(); button.click(); }")
+    button = page.get_by_role("button", name="Approve plan")
+    expect(button).to_be_enabled()
+
+    button.evaluate("button => { button.click(); button.click(); }")
 
     redirected(page)
     assert len(sent) == 1

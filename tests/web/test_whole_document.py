@@ -245,6 +245,18 @@ def test_right_to_left_paragraphs_run_right_to_left(open_page: OpenPage, account
     assert article.locator("h2, p, ul, th").evaluate_all(directions) == ["rtl", "rtl", "ltr", "rtl", "rtl"]
 
 
+def test_a_parser_that_loads_slowly_still_finds_the_title(open_page: OpenPage, account: Account) -> None:
+    page = open_page(user=account.user)
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(1_500)
+        route.continue_()
+
+    page.route(re.compile("turbopack-worker"), late, times=1)
+    open_file(page, PLAN.encode())
+    expect(page.get_by_role("heading", level=1)).to_have_text("Plan the move")
+
+
 @pytest.mark.parametrize("times", [1, 99])
 def test_a_parser_that_cannot_be_loaded_is_loaded_again(
     open_page: OpenPage, account: Account, times: int

@@ -102,7 +102,8 @@ export function openReader(limitMs = LIMIT_MS): Reader {
 
 /** The title of a document: its first heading, cut at the longest title. Null if it has none, or is hard to read. */
 export async function titleOf(content: string): Promise<string | null> {
-  const reader = openReader(1_000);
+  // Most of the time goes by while the parser is loaded.
+  const reader = openReader(5_000);
   const answer = await reader.render(content);
   reader.stop();
   const [heading] = typeof answer === "string" ? [] : answer.headings;
