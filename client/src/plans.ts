@@ -220,6 +220,7 @@ export async function listProposals(
   } = {},
 ): Promise<{ plans: ListedPlan[]; count: number }> {
   const statuses = [status].flat();
+  const waiting = statuses.includes("proposed");
   asking ??= await reader(supabase);
   const all = typed(supabase).from("plan").select("*", { count: "exact" }).in("status", statuses);
   // "now" is the database's time: the caller's clock may be wrong.
@@ -230,9 +231,10 @@ export async function listProposals(
       : named(all, asking, { userId, teamId }, open);
   if (expired) query = query.lte("expires_at", "now");
   const found = await query
-    .order(statuses.includes("proposed") ? "created_at" : "decided_at", {
+    // Of created_at in the order of its indexes. It is never null.
+    .order(waiting ? "created_at" : "decided_at", {
       ascending: false,
-      nullsFirst: false,
+      ...(!waiting && { nullsFirst: false }),
     })
     .order("id", { ascending: false })
     .range((page - 1) * limit, page * limit - 1);
