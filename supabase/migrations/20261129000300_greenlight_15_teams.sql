@@ -1249,9 +1249,8 @@ as $$
 declare
     v_newest integer;
 begin
-    perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
-
     if user_id <> owner_id then
+        perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
         perform greenlight.lock_user(owner_id);
     end if;
 
