@@ -527,8 +527,11 @@ security invoker
 set search_path = ''
 as $$
 begin
+    if team_id is null then
+        return null;
+    end if;
+
     return case
-        when team_id is null then null
         when team_id in (select greenlight.approver_teams()) then 'approver'
         when team_id in (select greenlight.viewer_teams()) then 'viewer'
     end;
