@@ -2279,6 +2279,166 @@ comment on function public.display_names is
 revoke all on function public.display_names from public, anon, authenticated, service_role;
 grant execute on function public.display_names to authenticated;
 
+-- What an open page asks every few seconds: it loads again only what is answered otherwise than before. So each change
+-- that a page shows has to move one of these. Of a session, its newest plan is enough: an older one changes only
+-- together with it, or with the agent. Reads as the caller.
+create or replace function greenlight.latest_changes(
+    agent_ids uuid[],
+    session_ids text[],
+    user_ids uuid[],
+    waiting boolean,
+    decided boolean
+)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_user uuid := auth.uid();
+    v_reads uuid[];
+    v_decides uuid[];
+    v_decides_own uuid[];
+    v_waiting jsonb;
+    v_decided jsonb;
+begin
+    -- It also refuses a user who no longer exists.
+    if v_user is not null then
+        select
+            array_agg(t.team_id),
+            array_agg(t.team_id) filter (where t.may_decide),
+            array_agg(t.team_id) filter (where t.may_decide_own)
+        into v_reads, v_decides, v_decides_own
+        from greenlight.plan_teams() as t;
+    end if;
+
+    if waiting then
+        select jsonb_object_agg(list.name, jsonb_build_array(list.plans, list.newest))
+        into v_waiting
+        from (
+            select
+                case
+                    when p.user_id <> v_user
+                        then case when p.expires_at <= now() then 'teamExpired' else 'teamWaiting' end
+                    when p.expires_at <= now()
+                        then 'expired'
+                    when p.team_id is null or p.team_id = any(v_decides_own)
+                        then 'waiting'
+                    else 'others'
+                end as name,
+                count(*) as plans,
+                max(p.created_at) as newest
+            from public.plan as p
+            where
+                p.status = 'proposed'
+                and (p.user_id = v_user or p.team_id = any(v_decides))
+            group by 1
+        ) as list;
+    end if;
+
+    if decided then
+        select jsonb_object_agg(list.name, jsonb_build_array(list.plans, list.newest))
+        into v_decided
+        from (
+            select
+                case when p.user_id = v_user then 'decided' else 'teamDecided' end as name,
+                count(*) as plans,
+                max(p.decided_at) as newest
+            from public.plan as p
+            where
+                p.status in ('approved', 'changes_requested', 'rejected', 'withdrawn')
+                and (p.user_id = v_user or p.team_id = any(v_reads))
+            group by 1
+        ) as list;
+    end if;
+
+    return jsonb_strip_nulls(jsonb_build_object(
+        'agents', (
+            select
+                jsonb_object_agg(
+                    a.id, jsonb_build_array(a.updated_at, b.updated_at, l.updated_at, p.version, p.updated_at)
+                )
+            from public.agent as a
+            left join lateral (
+                select
+                    build.id,
+                    build.updated_at
+                from public.build
+                where
+                    build.agent_id = a.id
+                    and build.user_id = a.user_id
+                order by build.created_at desc
+                limit 1
+            ) as b on true
+            left join lateral (
+                select max(build_log.updated_at) as updated_at
+                from public.build_log
+                where build_log.build_id = b.id
+            ) as l on true
+            left join lateral (
+                select
+                    plan.version,
+                    plan.updated_at
+                from public.plan
+                where
+                    plan.user_id = a.user_id
+                    and plan.session_id = a.session_id
+                order by plan.version desc
+                limit 1
+            ) as p on true
+            where a.id = any(agent_ids)
+        ),
+        'sessions', (
+            select jsonb_agg(jsonb_build_array(a.updated_at, p.version, p.updated_at) order by asked.place)
+            from rows from (unnest(session_ids), unnest(user_ids)) with ordinality as asked (session_id, user_id, place)
+            left join public.agent as a
+                on
+                    a.user_id = coalesce(asked.user_id, v_user)
+                    and a.session_id = asked.session_id
+            left join lateral (
+                select
+                    plan.version,
+                    plan.updated_at
+                from public.plan
+                where
+                    plan.user_id = coalesce(asked.user_id, v_user)
+                    and plan.session_id = asked.session_id
+                order by plan.version desc
+                limit 1
+            ) as p on true
+        ),
+        'lists', nullif(coalesce(v_waiting, '{}') || coalesce(v_decided, '{}'), '{}')
+    ));
+end;
+$$;
+revoke all on function greenlight.latest_changes from public, anon, authenticated, service_role;
+grant execute on function greenlight.latest_changes to authenticated, service_role;
+
+create or replace function public.latest_changes(
+    agent_ids uuid[] default '{}',
+    session_ids text[] default '{}',
+    user_ids uuid[] default '{}',
+    waiting boolean default false,
+    decided boolean default false
+)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return greenlight.latest_changes(agent_ids, session_ids, user_ids, waiting, decided);
+end;
+$$;
+comment on function public.latest_changes is
+'When what a page shows has changed last: of these agents, of these sessions (of the caller, or of the owner in the '
+'same place of user_ids), of the caller''s proposals that wait and of their decisions. Answers about what the caller '
+'may read.';
+revoke all on function public.latest_changes from public, anon, authenticated, service_role;
+grant execute on function public.latest_changes to authenticated, service_role;
+
 -- Part 7: agents ---------------------------------------------------------------------------------------------
 
 -- Beside these transitions, only a newer version, a builder's finish_build() and fail_build(), stop_build() and

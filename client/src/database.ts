@@ -467,6 +467,16 @@ export type Database = {
       finish_notification: { Args: { attempt: number; notification_id: number }; Returns: boolean };
       forget_subscriber: { Args: { subscriber: string }; Returns: boolean };
       installation: { Args: Record<PropertyKey, never>; Returns: Json };
+      latest_changes: {
+        Args: {
+          agent_ids?: string[];
+          decided?: boolean;
+          session_ids?: string[];
+          user_ids?: string[];
+          waiting?: boolean;
+        };
+        Returns: Json;
+      };
       orphaned_documents: {
         Args: { after_name?: string; batch_size?: number; older_than: string };
         Returns: {

@@ -65,6 +65,7 @@ RPCS = {
     "deleted_agents": (),
     "plan_teams": (),
     "display_names": ("plan_ids",),
+    "latest_changes": ("agent_ids", "session_ids", "user_ids", "waiting", "decided"),
     "claim_builds": ("worker", "max_builds", "lease_seconds"),
     "renew_build": ("build_id", "attempt", "progress", "message", "lease_seconds", "log"),
     "finish_build": ("build_id", "attempt", "result", "log"),

@@ -49,6 +49,7 @@ begin
             ('function', 'finish_notification'),
             ('function', 'forget_subscriber'),
             ('function', 'installation'),
+            ('function', 'latest_changes'),
             ('function', 'plan_teams'),
             ('function', 'purge_build_logs'),
             ('function', 'purge_notifications'),

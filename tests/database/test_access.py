@@ -120,12 +120,20 @@ SERVICE_CALLS: dict[str, dict[str, Any]] = {
 SHARED_CALLS: dict[str, dict[str, Any]] = {
     "propose_plan": DOCUMENT,
     "withdraw_plan": PLAN,
+    "latest_changes": {"agent_ids": [uuid4()]},
     "transition_agent": {**AGENT, "to_status": "paused"},
     "retry_build": AGENT,
     "stop_build": AGENT,
 }
 ALL_CALLS = {**USERS_CALLS, **SERVICE_CALLS, **SHARED_CALLS}
-AGENTS_CALLS = ("propose_plan", "withdraw_plan", "deleted_agents", "plan_teams", "display_names")
+AGENTS_CALLS = (
+    "propose_plan",
+    "withdraw_plan",
+    "deleted_agents",
+    "plan_teams",
+    "display_names",
+    "latest_changes",
+)
 
 
 def attempt(request: Any, function: str, arguments: dict[str, Any]) -> str:

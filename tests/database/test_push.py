@@ -65,7 +65,7 @@ def ours(line: str) -> bool:
             r"class (plan|agent|agent_event|build|display_name"
             r"|(plan|agent|agent_event|build|notification)_\w+|greenlight\.\w+) "
             r"|function (greenlight\.|(propose_plan|approve_plan|request_changes|reject_plan|withdraw_plan"
-            r"|transition_agent|delete_agent|restore_agent|deleted_agents|plan_teams|display_names"
+            r"|transition_agent|delete_agent|restore_agent|deleted_agents|plan_teams|display_names|latest_changes"
             r"|claim_builds|renew_build|finish_build|fail_build|stop_build|retry_build|purge_build_logs"
             r"|claim_notifications|finish_notification|fail_notification|forget_subscriber|purge_notifications"
             r"|orphaned_documents|purge_deleted_agents|purge_closed_plans|installation)\()"

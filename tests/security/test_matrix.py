@@ -379,6 +379,7 @@ READS: dict[str, Attempt] = {
     "rpc deleted_agents": rpc("deleted_agents"),
     "rpc plan_teams": rpc("plan_teams"),
     "rpc display_names": rpc("display_names", plan_ids=["{plan}"]),
+    "rpc latest_changes": rpc("latest_changes", agent_ids=["{agent}"]),
     "rpc installation": rpc("installation"),
     "rpc orphaned_documents": rpc("orphaned_documents", older_than="0 seconds"),
     "storage: download": asks("GET", f"{OBJECT}/authenticated/plans/{{path}}"),
