@@ -12,7 +12,7 @@ import type {
   Supabase,
 } from "./types";
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const NEWEST_FIRST = { ascending: false };
 // Which attempts shared a log, and when it changed: who shows it loads it only then.
 const WITH_LOGS = "*,logs:build_log!build_log_build_fkey(attempt,updated_at)";

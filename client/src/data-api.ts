@@ -1,5 +1,6 @@
 import type { PostgrestError, SupabaseClient } from "@supabase/supabase-js";
 import { databaseError } from "./errors";
+import type { Changes } from "./changes";
 import type { Agent, Approval, Database, DisplayName, Plan, PlanTeam, Proposal, Supabase } from "./types";
 
 type Functions = Database["public"]["Functions"];
@@ -19,6 +20,7 @@ interface Answers {
   deleted_agents: Agent[];
   plan_teams: PlanTeam[];
   display_names: DisplayName[];
+  latest_changes: Changes;
 }
 
 /** The tables and functions as they are in this package's version, whatever types the caller's client has. */

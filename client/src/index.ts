@@ -14,6 +14,7 @@ export {
   shownResult,
   stopBuild,
 } from "./agents";
+export { agentMarks, listMarks, sessionMarks } from "./changes";
 export { commentOn, feedback, locateComment } from "./comments";
 export { waitForDecision } from "./decision";
 export { decodeDocument, documentProblem, getDocument, MAX_DOCUMENT_BYTES, sha256 } from "./documents";
@@ -33,8 +34,9 @@ export {
   withdrawPlan,
 } from "./plans";
 export { displayNames, mayDecide, mayManage, planTeams, reader } from "./teams";
-export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal } from "./watch";
+export { CHANGING_MS, SETTLED_MS, watch, watchAgent, watchProposal, watchShown } from "./watch";
 
+export type { Changes, ListMark, Shown } from "./changes";
 export type { Selection } from "./comments";
 export type { Decision } from "./decision";
 export type { DatabaseErrorCode, ErrorCode } from "./errors";
@@ -61,4 +63,4 @@ export type {
   Supabase,
 } from "./types";
 export type { Reader } from "./teams";
-export type { RealtimeOptions, WatchOptions } from "./watch";
+export type { RealtimeOptions, ShownOptions, Source, WatchOptions } from "./watch";

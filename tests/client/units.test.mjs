@@ -19,6 +19,7 @@ const {
   waitForDecision,
   watch,
   watchAgent,
+  watchShown,
 } = greenlight;
 
 // From test_package.py: the tables that the tests of the database and the service have, and the seed.
@@ -1547,6 +1548,171 @@ suite("watching", () => {
     assert.equal(loads(), 3);
   });
 
+  const quiet = async () => {
+    for (let turn = 0; turn < 20; turn++) await settle();
+  };
+
+  /** A client to which the database says what changed last, and the questions that it was asked. */
+  function database() {
+    const asked = [];
+    const state = { agents: {}, status: 200 };
+    const { supabase, bodies } = fake({
+      rpc: [
+        () => {
+          asked.push(JSON.parse(bodies.rpc));
+          const { agents, status } = state;
+          return Response.json(status === 200 ? { agents } : {}, { status });
+        },
+      ],
+    });
+    return { supabase, asked, state };
+  }
+
+  /** When there were more of them than before, in seconds from now. */
+  async function timesOf(list, seconds) {
+    const times = [];
+    for (let at = 0; at <= seconds; at++) {
+      const before = list.length;
+      if (at > 0) mock.timers.tick(1_000);
+      await quiet();
+      if (list.length > before) times.push(at);
+    }
+    return times;
+  }
+
+  test("what is shown is loaded only when it has changed, and looks become rarer", async () => {
+    const { supabase, asked, state } = database();
+    state.agents[AGENT] = ["at first"];
+    const seen = [];
+    const { load, loads } = source(2);
+    const stop = watchShown(supabase, load, (n) => seen.push(n), {
+      initial: 1,
+      shown: () => ({ agentIds: [AGENT.toUpperCase()] }),
+      marks: () => [["at first"]],
+    });
+    assert.deepEqual(await timesOf(asked, 59), [2, 10, 20, 30, 40, 50]);
+    assert.deepEqual([seen, loads()], [[], 0]);
+
+    state.agents[AGENT] = ["later"];
+    assert.deepEqual(await timesOf(asked, 30), [1, 3, 7, 15, 25]);
+    assert.deepEqual([seen, loads()], [[2], 1]);
+
+    // Deleted, and then another value that looks the same.
+    delete state.agents[AGENT];
+    await timesOf(asked, 10);
+    assert.deepEqual([seen, loads()], [[2], 2]);
+    stop();
+    assert.deepEqual(await timesOf(asked, 60), []);
+  });
+
+  test("all that is shown with a client shares one question", async () => {
+    const { supabase, asked, state } = database();
+    state.agents[AGENT] = ["a"];
+    const seen = [];
+    const other = "6e1a8f2e-0000-4000-8000-000000000002";
+    const agent = (id) => [
+      () => Promise.resolve(id),
+      (id) => seen.push(id),
+      { shown: () => ({ agentIds: [id] }) },
+    ];
+    const load = () => Promise.resolve(supabase);
+    const stops = [AGENT, other, AGENT].map((id) =>
+      watchShown(load, ...agent(id)),
+    );
+    const session = { sessionId: "s", userId: USER };
+    const answers = [];
+    stops.push(
+      watchShown(
+        load,
+        async ({ lists = {} }) => (lists.waiting ?? [0])[0],
+        (count) => answers.push(count),
+        { shown: () => ({ session, waiting: true, decided: true }) },
+      ),
+    );
+    await quiet();
+    assert.deepEqual(asked, [
+      {
+        agent_ids: [AGENT, other],
+        session_ids: ["s"],
+        user_ids: [USER],
+        waiting: true,
+        decided: true,
+      },
+    ]);
+    assert.deepEqual([seen, answers], [[AGENT, other, AGENT], [0]]);
+
+    // One that comes later looks at once, with the others; who has left is not asked about.
+    stops[1]();
+    watchShown(load, ...agent(other));
+    await quiet();
+    assert.equal(asked.length, 2);
+    assert.deepEqual(asked[1].agent_ids, [AGENT, other]);
+  });
+
+  test("a question that fails is told to all, and repeated more and more rarely", async () => {
+    const { supabase, asked, state } = database();
+    const errors = [];
+    state.status = 500;
+    for (const name of ["one", "two"])
+      watchShown(
+        supabase,
+        () => Promise.resolve(name),
+        () => {},
+        {
+          shown: () => ({ agentIds: [AGENT] }),
+          onError: ({ code }) => errors.push(`${name} ${code}`),
+        },
+      );
+    await quiet();
+    assert.deepEqual(errors, ["one upstream_error", "two upstream_error"]);
+    assert.deepEqual(await timesOf(asked, 30), [4, 12, 28]);
+    state.status = 200;
+    assert.deepEqual(await timesOf(asked, 60), [30, 32, 40, 50, 60]);
+  });
+
+  test("a load that fails is told, and repeated although nothing has changed", async () => {
+    const { supabase, state } = database();
+    state.agents[AGENT] = ["a"];
+    const seen = [],
+      errors = [];
+    const { load } = source(new Error("no"), 1);
+    watchShown(supabase, load, (n) => seen.push(n), {
+      shown: () => ({ agentIds: [AGENT] }),
+      onError: ({ message }) => errors.push(message),
+    });
+    await quiet();
+    assert.deepEqual([seen, errors], [[], ["no"]]);
+    await timesOf([], 4);
+    assert.deepEqual([seen, errors], [[1], ["no"]]);
+  });
+
+  test("a tab that was hidden loads when it is shown", async () => {
+    const page = Object.assign(new EventTarget(), {
+      visibilityState: "visible",
+    });
+    globalThis.document = page;
+    const turn = (state) => {
+      page.visibilityState = state;
+      page.dispatchEvent(new Event("visibilitychange"));
+    };
+    const { supabase, asked, state } = database();
+    state.agents[AGENT] = ["a"];
+    const { load, loads } = source(1);
+    const stop = watchShown(supabase, load, () => {}, {
+      shown: () => ({ agentIds: [AGENT] }),
+    });
+    await quiet();
+    assert.equal(loads(), 1);
+    turn("hidden");
+    assert.deepEqual(await timesOf(asked, 60), []);
+    turn("visible");
+    await quiet();
+    assert.equal(loads(), 2);
+    stop();
+    turn("visible");
+    assert.deepEqual(await timesOf(asked, 60), []);
+  });
+
   test("Realtime says when to look, and polling goes on slowly", async () => {
     const asked = [];
     const row = {
@@ -1561,8 +1727,15 @@ suite("watching", () => {
     const { supabase } = fake({
       rpc: [
         () => (
-          asked.push("load"),
-          Response.json(asked.length % 3 === 1 ? [row] : [])
+          asked.push("look"),
+          // What changed, the agent, and its plans, twice.
+          Response.json(
+            asked.length % 4 === 1
+              ? { agents: { [AGENT]: [asked.length] } }
+              : asked.length % 4 === 2
+                ? [row]
+                : [],
+          )
         ),
       ],
     });
@@ -1580,10 +1753,6 @@ suite("watching", () => {
       (removed = gone),
       Promise.resolve("ok")
     );
-    const quiet = async () => {
-      for (let turn = 0; turn < 20; turn++) await settle();
-    };
-
     const stop = watchAgent(supabase, AGENT, () => {}, { realtime: true });
     await quiet();
     assert.deepEqual(
@@ -1593,21 +1762,21 @@ suite("watching", () => {
         ["postgres_changes", "build", `agent_id=eq.${AGENT}`],
       ],
     );
-    assert.equal(asked.length, 3);
+    assert.equal(asked.length, 4);
     status("SUBSCRIBED");
     await quiet();
-    assert.equal(asked.length, 6);
+    assert.equal(asked.length, 8);
     await tick(19_999);
     await quiet();
-    assert.equal(asked.length, 6);
+    assert.equal(asked.length, 8);
     subscriptions[1][2]();
     await quiet();
-    assert.equal(asked.length, 9);
+    assert.equal(asked.length, 12);
     status("CHANNEL_ERROR");
     await quiet();
-    await tick(2_000);
+    await tick(10_000);
     await quiet();
-    assert.equal(asked.length, 15);
+    assert.equal(asked.length, 20);
     stop();
     assert.equal(removed, channel);
   });

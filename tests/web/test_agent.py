@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, Request, Response, expect
+from playwright.sync_api import Page, expect
 
 from tests.conftest import RunningStack
 from tests.plan import new_session, sha256
@@ -70,61 +70,6 @@ def test_the_status_updates_by_itself(open_page: OpenPage, account: Account) -> 
 
     expect(status_of(page)).to_have_text("Active")
     expect(page.get_by_role("region", name="History").get_by_text("Now active")).to_be_visible()
-
-
-def test_polling_is_quick_while_building_and_pauses_in_a_hidden_tab(
-    open_page: OpenPage, account: Account
-) -> None:
-    """The page's clock is ours here: whether it asks does not depend on how fast the machine is."""
-    agent_id = account.approved()["agent_id"]
-    page = open_page(user=account.user)
-    page.clock.install()
-    page.clock.pause_at(page.evaluate("Date.now() + 1_000"))
-    page.goto(f"/build/{agent_id}")
-    page.get_by_text("This is the approved document").wait_for()
-
-    def asks_within(seconds: int) -> None:
-        with page.expect_response(is_last_of_poll):
-            page.clock.run_for(seconds * 1_000)
-        settle(page)
-
-    for _ in range(4):
-        asks_within(3)
-    account.finish_building(agent_id)
-    asks_within(3)
-    expect(status_of(page)).to_have_text("Active")
-    asked: list[Request] = []
-    page.on("request", lambda request: asked.append(request) if is_poll(request) else None)
-    page.clock.run_for(15_000)
-    settle(page)
-    assert asked == []
-    asks_within(10)
-
-    page.evaluate(
-        """() => {
-            Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }"""
-    )
-    asked.clear()
-    page.clock.run_for(120_000)
-    settle(page)
-    assert asked == []
-
-
-def settle(page: Page) -> None:
-    """Make round trips of our own: the page takes no longer to ask, or to plan when it asks again."""
-    page.evaluate(
-        "async () => { for (let n = 0; n < 30; n++) await fetch('/icon.svg', { cache: 'reload' }); }"
-    )
-
-
-def is_last_of_poll(response: Response) -> bool:
-    return "/rest/v1/plan?" in response.url
-
-
-def is_poll(request: Request) -> bool:
-    return "/rest/v1/agent?" in request.url
 
 
 def test_pause_resume_and_archive(open_page: OpenPage, account: Account) -> None:

@@ -248,7 +248,7 @@ def polled(page: Page) -> None:
     """Wait until the page has asked once more, and shown the answer."""
 
     def is_last_of_poll(response: Response) -> bool:
-        return "/rest/v1/plan?" in response.url
+        return "/rest/v1/rpc/latest_changes" in response.url
 
     for _ in range(2):
         with page.expect_response(is_last_of_poll):

@@ -68,9 +68,14 @@ def test_what_has_expired_is_apart_by_the_database_s_clock(
     assert titles(page.get_by_role("region", name="Waiting for you")) == ["At any time", "In time"]
     assert titles(page.get_by_role("region", name="Expired")) == ["Too late"]
     # What the browser loads itself is the same.
+    account.receive_proposal(new_session(), title="Another one")
     with page.expect_response(re.compile(r"/rest/v1/plan\?.*expires_at.*lte")):
         page.clock.fast_forward("00:00:30")
-    assert titles(page.get_by_role("region", name="Waiting for you")) == ["At any time", "In time"]
+    expect(page.get_by_role("link", name="Plans 3 waiting")).to_be_visible()
+    waiting = page.get_by_role("region", name="Waiting for you")
+    expect(waiting.get_by_role("link", name="Another one")).to_be_visible()
+    assert titles(waiting) == ["Another one", "At any time", "In time"]
+    assert titles(page.get_by_role("region", name="Expired")) == ["Too late"]
 
 
 def test_an_expired_plan_is_asked_for_again(open_page: OpenPage, account: Account) -> None:

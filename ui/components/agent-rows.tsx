@@ -24,7 +24,8 @@ export function AgentRows({ initial, status, page, pageSize }: Props) {
   const { value } = useWatch(
     initial,
     async () => loadAgents(await loadClient(), { status, page, pageSize }),
-    ({ agents }) => agents.some(({ status }) => status === "building"),
+    // An approval may have made another one.
+    ({ agents }) => ({ agentIds: agents.map(({ id }) => id), decided: true }),
   );
   return (
     <Rows>

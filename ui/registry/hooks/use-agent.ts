@@ -1,5 +1,5 @@
 import { useState } from "react";
-import type { Supabase } from "@/lib/greenlight/client";
+import { agentMarks, type Supabase } from "@/lib/greenlight/client";
 import { errorCode, type ErrorCode } from "@/lib/greenlight/errors";
 import { loadAgent, type ShownAgent } from "@/lib/greenlight/load-agent";
 import { loadClient } from "@/lib/greenlight/load-client";
@@ -20,7 +20,8 @@ export function useAgent(agentId: string, initial?: ShownAgent) {
   } = useWatch<ShownAgent | null | undefined>(
     initial,
     async () => loadAgent(await loadClient(), agentId),
-    (agent) => agent?.status === "building",
+    () => ({ agentIds: [agentId] }),
+    agentMarks,
   );
 
   /** Calls a function of the client for this agent, and shows what came of it. Returns the code of the error, if any. */

@@ -14,14 +14,16 @@ import { Button } from "@/components/ui/button";
 import { Skeleton } from "@/components/ui/skeleton";
 import { useLoaded } from "@/hooks/use-loaded";
 import { useWatch } from "@/hooks/use-watch";
-import type { ListedPlan } from "@/lib/greenlight/client";
+import { listMarks, type ListedPlan } from "@/lib/greenlight/client";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { decider, nameOf, type People } from "@/lib/greenlight/people";
 import { proposer } from "@/lib/greenlight/plans";
 import {
   loadPlans,
+  newestOf,
   PAGE_SIZE,
   pagesOf,
+  SHOWN,
   type ListName,
   type Pages,
   type Plans,
@@ -74,7 +76,12 @@ async function loadStart() {
 
 function Lists({ reviewHref, onDecided, empty, pages, plans }: Props & { pages: Pages; plans: Plans }) {
   const texts = use(PlanInboxContext);
-  const { value: known, reload } = useWatch(plans, async () => loadPlans(await loadClient(), pages));
+  const { value: known, reload } = useWatch(
+    plans,
+    async () => loadPlans(await loadClient(), pages),
+    () => SHOWN,
+    ({ lists }) => listMarks(SHOWN, newestOf(lists)),
+  );
   const { lists: value, people } = known;
   const all = Object.values(value).flatMap(({ plans }) => plans);
   const name = (id: string) => nameOf(id, people, texts.you);

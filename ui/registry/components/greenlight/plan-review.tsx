@@ -8,7 +8,7 @@ import { Skeleton } from "@/components/ui/skeleton";
 import { useInBrowser } from "@/hooks/use-in-browser";
 import { useLoaded } from "@/hooks/use-loaded";
 import { useWatch } from "@/hooks/use-watch";
-import { GreenlightError, type Approval } from "@/lib/greenlight/client";
+import { GreenlightError, sessionMarks, type Approval } from "@/lib/greenlight/client";
 import { loadClient } from "@/lib/greenlight/load-client";
 import { nameOf } from "@/lib/greenlight/people";
 import { proposer } from "@/lib/greenlight/plans";
@@ -118,8 +118,8 @@ function Review({
   const { value: session, reload } = useWatch(
     initial,
     async (known) => loadSession(await loadClient(), sessionId, findPlan(known, chosen), owner),
-    // A proposal may be withdrawn or replaced, and a new version may follow one that was sent back.
-    ({ plans }) => plans[0]?.status === "proposed" || plans[0]?.status === "changes_requested",
+    () => ({ session: { sessionId, userId: owner } }),
+    sessionMarks,
   );
   const view = chosen === null || (chosen === "draft" && !draft) ? firstView(session, draft) : chosen;
   const [tab, setTab] = useState("read");

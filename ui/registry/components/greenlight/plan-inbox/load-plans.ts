@@ -1,5 +1,12 @@
 import { pageNumber } from "@/components/greenlight/pager";
-import { listProposals, reader, type PlanStatus, type Supabase } from "@/lib/greenlight/client";
+import {
+  listProposals,
+  reader,
+  type Changes,
+  type ListMark,
+  type PlanStatus,
+  type Supabase,
+} from "@/lib/greenlight/client";
 import { loadPeople } from "@/lib/greenlight/people";
 
 const DECIDED: PlanStatus[] = ["approved", "changes_requested", "rejected", "withdrawn"];
@@ -57,7 +64,25 @@ export async function loadPlans(supabase: Supabase, pages: Pages) {
 
 export type Plans = Awaited<ReturnType<typeof loadPlans>>;
 
+/** What the lists show, to ask whether it has changed. */
+export const SHOWN = { waiting: true, decided: true };
+
+/** How many plans each list has, and when its newest one was proposed or decided. It stands on the first page. */
+export function newestOf(lists: Plans["lists"]): Changes["lists"] {
+  const mark = (name: ListName): [ListName, ListMark] => {
+    const { plans, count } = lists[name];
+    const time = name === "decided" || name === "teamDecided" ? "decided_at" : "created_at";
+    return [name, [count, plans[0]?.[time] ?? null]];
+  };
+  return Object.fromEntries(LISTS.map(mark));
+}
+
 const NONE: Awaited<ReturnType<typeof listProposals>> = { plans: [], count: 0 };
+
+/** How many proposals wait for the user, of what the database said. */
+export function waitingIn({ lists }: Changes): number {
+  return (lists?.waiting?.[0] ?? 0) + (lists?.teamWaiting?.[0] ?? 0);
+}
 
 /** How many proposals wait for the user. */
 export async function countWaiting(supabase: Supabase): Promise<number> {
