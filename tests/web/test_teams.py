@@ -250,8 +250,10 @@ def test_an_agent_is_managed_by_its_owner_and_the_approvers(
     expect(status_of(adas)).to_have_text("Building")
 
     # A viewer looks on.
+    page.close()
     team.leave(ben.id)
     team.join(ben.id, "viewer")
+    page = open_page(user=ben.user)
     page.goto("/agents")
     row = page.get_by_role("link", name="Plan the move")
     expect(row).to_contain_text("of Ada")
