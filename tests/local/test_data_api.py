@@ -3,7 +3,9 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import httpx
 import psycopg
 import pytest
 
@@ -45,10 +47,17 @@ def schema(database: Database) -> Iterator[Database]:
 
 
 def until(caller: Caller, path: str, status: int) -> None:
-    deadline = time.monotonic() + 10
-    while (last := caller.get(path)).status_code != status:
-        assert time.monotonic() < deadline, f"{path} still answers {last.status_code}: {last.text}"
+    """Ask until the answer has this status. What is asked over a connection that ends at that moment has no answer."""
+    deadline = time.monotonic() + 20
+    last = "nothing"
+    while time.monotonic() < deadline:
+        with suppress(httpx.ReadTimeout):
+            answer = caller.get(path, timeout=5)
+            if answer.status_code == status:
+                return
+            last = f"{answer.status_code}: {answer.text}"
         time.sleep(0.01)
+    raise AssertionError(f"{path} still answers {last}")
 
 
 def until_known(caller: Caller, path: str) -> None:
