@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -204,11 +203,7 @@ def growth(
     clones: list[Clone], recording: Recording, rounds: int, count: int
 ) -> dict[str, list[list[float]]]:
     """Return, for each of the owner's calls, each round's median in seconds of each clone."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(clone.connect("authenticator")) for clone in clones]
-        pairs = zip(clones, connections, strict=True)
-        makers = [partial(_acts, clone, connection, recording, count) for clone, connection in pairs]
-        return compare(makers, rounds, count)
+    return compare(clones, partial(_acts, recording), rounds, count)
 
 
 def whole_tables(clone: Clone, recording: Recording) -> dict[str, list[str]]:
@@ -228,7 +223,7 @@ def _owners(recording: Recording) -> dict[str, list[Request]]:
     return {name: of for name, of in recording.calls.items() if not name.startswith("an ")}
 
 
-def _acts(clone: Clone, connection: Connection, recording: Recording, count: int) -> dict[str, Act]:
+def _acts(recording: Recording, clone: Clone, connection: Connection, count: int) -> dict[str, Act]:
     users = clone.users(count)
     ids = _ids(clone, recording, users)
 

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -347,34 +346,34 @@ Act = Callable[[int], object]
 
 def growth(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[float]]]:
     """Return, for each act, each round's median in seconds of each clone."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(clone.connect("authenticator")) for clone in clones]
-        pairs = zip(clones, connections, strict=True)
-        return compare(
-            [partial(_acts, clone, connection, count) for clone, connection in pairs], rounds, count
-        )
+    return compare(clones, _acts, rounds, count)
 
 
 def compare(
-    makers: Sequence[Callable[[], dict[str, Act]]], rounds: int, count: int
+    clones: Sequence[Clone],
+    make_acts: Callable[[Clone, Connection, int], dict[str, Act]],
+    rounds: int,
+    count: int,
 ) -> dict[str, list[list[float]]]:
-    """Return, for each act, each round's median in seconds of each of the compared; in alternating order."""
+    """Return, for each act, each round's median in seconds of each clone; in alternating order."""
     medians: dict[str, list[list[float]]] = {}
-    for number in range(rounds + 1):
-        acts = [make() for make in makers]
-        order = range(len(acts)) if number % 2 else range(len(acts))[::-1]
-        for name in acts[0]:
-            times: list[list[float]] = [[] for _ in acts]
-            # In turns, a few at a time, so that other load on the machine affects all of them alike.
-            for first in range(0, count, TURN):
-                for which in order:
-                    act = acts[which][name]
-                    for position in range(first, min(first + TURN, count)):
-                        began = time.perf_counter()
-                        act(position)
-                        times[which].append(time.perf_counter() - began)
-            if number:  # the first round fills caches and prepares statements
-                medians.setdefault(name, []).append([statistics.median(each) for each in times])
+    with ExitStack() as stack:
+        connections = [stack.enter_context(clone.connect("authenticator")) for clone in clones]
+        for number in range(rounds + 1):
+            acts = [make_acts(*pair, count) for pair in zip(clones, connections, strict=True)]
+            order = range(len(acts)) if number % 2 else range(len(acts))[::-1]
+            for name in acts[0]:
+                times: list[list[float]] = [[] for _ in acts]
+                # In turns, a few at a time, so that other load on the machine affects all of them alike.
+                for first in range(0, count, TURN):
+                    for which in order:
+                        act = acts[which][name]
+                        for position in range(first, min(first + TURN, count)):
+                            began = time.perf_counter()
+                            act(position)
+                            times[which].append(time.perf_counter() - began)
+                if number:  # the first round fills caches and prepares statements
+                    medians.setdefault(name, []).append([statistics.median(each) for each in times])
     return medians
 
 

@@ -1,6 +1,5 @@
 """Everything that 0.2 has, beside 0.2.0 itself: the same statements in two databases, in turn."""
 
-from functools import partial
 from typing import LiteralString
 
 from bench import database
@@ -24,14 +23,7 @@ SERVICE_ROLE = {"role": "service_role"}
 
 def against(clones: list[Clone], rounds: int, count: int) -> dict[str, list[list[float]]]:
     """Return, for each act, each round's median in seconds of each clone."""
-    connections = [clone.connect("authenticator") for clone in clones]
-    pairs = zip(clones, connections, strict=True)
-    medians = database.compare(
-        [partial(_acts, clone, connection, count) for clone, connection in pairs], rounds, count
-    )
-    for connection in connections:
-        connection.close()
-    return medians
+    return database.compare(clones, _acts, rounds, count)
 
 
 def _acts(clone: Clone, connection: Connection, count: int) -> dict[str, Act]:

@@ -7,8 +7,6 @@ and proposals wait for the team's approver.
 import statistics
 import time
 import uuid
-from contextlib import ExitStack
-from functools import partial
 from typing import LiteralString
 
 from bench import calls
@@ -75,14 +73,7 @@ class Teams:
 
     def owners_lists(self, rounds: int, count: int) -> dict[str, list[list[float]]]:
         """Return, for each list, each round's median in seconds without and with teams."""
-        with ExitStack() as stack:
-            clones = [self._without, self._within]
-            connections = [stack.enter_context(clone.connect("authenticator")) for clone in clones]
-            makers = [
-                partial(self._acts, clone, connection, count)
-                for clone, connection in zip(clones, connections, strict=True)
-            ]
-            return compare(makers, rounds, count)
+        return compare([self._without, self._within], self._acts, rounds, count)
 
     def _acts(self, clone: Clone, connection: Connection, count: int) -> dict[str, Act]:
         users = clone.users(count)
