@@ -21,6 +21,7 @@ from tests.plan import sha256
 
 from .conftest import ROUNDS, SEED, Connection, Project, Race, Row, User, document_of, outcome
 from .invariants import broken_invariants
+from .test_lock_order import waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -509,3 +510,73 @@ def test_of_a_call_that_the_statement_timeout_ends_in_the_middle_nothing_stays(
             if not SOAK and both == wanted:
                 break
     assert both == wanted, seen
+
+
+# What the call is doing when it ends: it has written something and waits for this.
+MIDDLES = {
+    "stop_build": "lock table public.agent in share mode",
+    "forget_subscriber": "lock table greenlight.notification in share mode",
+    "purge_notifications": "lock table greenlight.notification in share mode",
+    "purge_build_logs": "lock table public.build_log in share mode",
+    "purge_closed_plans": "lock table public.plan in share mode",
+    "purge_deleted_agents": "select from public.plan where session_id = 'deleted-1' for key share",
+}
+
+
+@pytest.mark.parametrize("function", MIDDLES)
+def test_a_call_that_is_killed_leaves_nothing_and_its_repetition_ends_the_work(
+    project: Project, function: str
+) -> None:
+    user = project.new_user()
+    with project.as_service_role() as connection:
+        connection.execute("select public.claim_notifications('gone'), public.claim_notifications('mail')")
+    for session in ("deleted-0", "deleted-1"):
+        agent_id = project.store_and_approve(user, session)["agent_id"]
+        project.fail(project.claim_agent(agent_id), log="It broke.", retry=False)
+        project.call(user, "delete_agent", agent_id=agent_id)
+        project.plan_in(user, "rejected", f"rejected-with-{session}")
+    agent_id = project.store_and_approve(user)["agent_id"]
+    project.renew(project.claim_agent(agent_id), log="Building.")
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    arguments: dict[str, dict[str, object]] = {
+        "stop_build": {"agent_id": agent_id},
+        "forget_subscriber": {"subscriber": "gone"},
+        "purge_notifications": {"before": soon},
+        "purge_build_logs": {"ended_before": soon},
+        "purge_closed_plans": {"closed_before": soon},
+        "purge_deleted_agents": {"deleted_before": soon},
+    }
+    call = partial(project.call, user if function == "stop_build" else None, function, **arguments[function])
+
+    def everything() -> dict[str, list[Row]]:
+        tables = ("public.build_log", "greenlight.subscriber", "greenlight.notification")
+        rows = {table: project.rows(f"select *, xmin::text from {table} order by 1, 2") for table in tables}
+        return {**project.everything(), **rows}
+
+    before = everything()
+    ends = {
+        "pg_terminate_backend": psycopg.OperationalError,
+        "pg_cancel_backend": psycopg.errors.QueryCanceled,
+    }
+    for end, error in ends.items():
+        with ThreadPoolExecutor(1) as pool, project.as_superuser() as holder:
+            holder.execute(MIDDLES[function].encode())
+            running = pool.submit(call)
+            assert waits(project, running, 1)
+            project.rows(f"select {end}(pid) from pg_stat_activity where wait_event_type = 'Lock'")
+            with pytest.raises(error):
+                running.result()
+        assert everything() == before, end
+
+    def called() -> Row:
+        return {name: value for name, value in call().items() if name != "updated_at"}
+
+    first = called()
+    after = everything()
+    again = called()
+    assert after != before
+    assert everything() == after
+    expected = {"stop_build": first, "forget_subscriber": {function: False}}
+    assert again == expected.get(function, {function: 0})
+    assert first != {function: 0}
+    assert broken_invariants(project) == []
