@@ -30,64 +30,82 @@ from tests.builder.conftest import Owner, builder, builder_process, eventually, 
 from tests.conftest import RunningStack
 from tests.faults.proxy import Exchange, Proxy, pass_on
 from tests.faults.test_calls import FAULTS
+from tests.plan import new_session
 from tests.services import CommandProcess
 
 
 def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) -> None:
-    """Builds that succeed, fail and fail for good; then SIGTERM while one is running."""
+    """Builds that succeed, fail and fail for good; then SIGTERM while one is running. Its log has nothing of theirs."""
     script = r"""
         env > "$SEEN/env"
-        echo '::progress 30 Reading'
+        echo '::progress 30 Reading a secret'
         cat "$GREENLIGHT_DOCUMENT"
         case $(cat "$GREENLIGHT_DOCUMENT") in
-            *good*) echo '::progress 90'; exit 0 ;;
+            *good*) echo '::progress 90'; echo '{"url": "https://secret.example"}' > "$GREENLIGHT_RESULT" ;;
+            *half*) echo '{"url": "https://secret.example' > "$GREENLIGHT_RESULT" ;;
+            *huge*) # only the database knows how long an exponent is, written out
+                numbers=1e300; for _ in 1 2 3 4 5 6; do numbers=$numbers,$numbers; done
+                echo "{\"secret\": [$numbers]}" > "$GREENLIGHT_RESULT" ;;
             *bad*) echo 'The oven is broken.' >&2; exit 1 ;;
             *wrong*) echo 'There is no recipe.' >&2; exit 65 ;;
             *long*) echo $$ > "$SEEN/pid"; sleep 1000 & wait ;;
         esac
     """
     (port,) = free_ports(1)
+    session = new_session()
+    passage = {"start": 4, "end": 10, "exact": "secret", "body": "A secret remark"}
     agents = {
-        word: owner.approved(content=f"# A secret document, {word}\n", title=f"Secret title {word}")[
-            "agent_id"
-        ]
-        for word in ("good", "bad", "wrong", "long")
+        word: owner.approved(
+            plan_id=f"{session}-{word}",
+            content=f"# A secret document, {word}\n",
+            title=f"Secret title {word}",
+            comment="A secret comment",
+            comments=[passage],
+        )["agent_id"]
+        for word in ("long", "good", "half", "huge", "wrong", "bad")
     }
     command = ("/usr/bin/env", f"SEEN={tmp_path}", "sh", "-c", script)
     with builder_process(
-        stack, tmp_path, *command, concurrency=4, grace=0.2, worker="day", metrics_port=port
+        stack, tmp_path, *command, concurrency=6, grace=0.2, worker="day", metrics_port=port
     ) as process:
         until(lambda: owner.status(agents["good"]) == ("active", "succeeded", 1))
         until(lambda: owner.status(agents["bad"]) == ("building", "queued", 1))
-        until(lambda: owner.status(agents["wrong"]) == ("failed", "failed", 1))
+        for word in ("half", "huge", "wrong"):
+            until(lambda word=word: owner.status(agents[word]) == ("failed", "failed", 1))
         until(lambda: owner.build(agents["long"])["progress"] == 30)
-        metrics = until(lambda: ended_in(port, 3))
+        metrics = until(lambda: ended_in(port, 5))
         pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
         process.send(signal.SIGTERM)
         assert process.process.wait(60) == 0
         assert not psutil.pid_exists(pid)
 
     row = owner.build(agents["good"])
-    assert (row["progress"], row["message"], row["worker"]) == (90, "Reading", "day")
+    assert (row["progress"], row["message"], row["worker"]) == (90, "Reading a secret", "day")
+    assert row["result"] == {"url": "https://secret.example"}
+    assert "is not JSON" in owner.build(agents["half"])["message"]
+    assert "was refused" in owner.build(agents["huge"])["message"]
     assert owner.build(agents["bad"])["message"] == "The oven is broken."
     assert owner.build(agents["wrong"])["message"] == "There is no recipe."
     assert owner.status(agents["long"]) == ("building", "queued", 1)
     assert owner.build(agents["long"])["message"] == "the builder was stopped"
 
-    for sample in ('outcome="succeeded"', 'outcome="retried"', 'outcome="failed"'):
-        assert re.search(rf"^greenlight_builds_ended_total{{{sample}}} 1.0$", metrics, re.MULTILINE)
+    for outcome, count in {"succeeded": 1, "retried": 1, "failed": 3}.items():
+        sample = f'greenlight_builds_ended_total{{outcome="{outcome}"}} {count}.0'
+        assert sample in metrics.splitlines()
     assert "greenlight_builds_running 1.0" in metrics
 
     events = [line["event"] for line in process.lines()]
     assert events[0] == "builder_started"
     assert events[-1] == "builder_stopped"
     assert Counter(line["outcome"] for line in process.lines() if line["event"] == "build_ended") == Counter(
-        succeeded=1, retried=1, failed=1, stopped=1
+        succeeded=1, retried=1, failed=3, stopped=1
     )
     output, errors = process.output.read_text(), process.errors.read_text()
-    for secret in ("ecret title", "ecret document", "oven", stack.secret_key):
-        assert secret not in output
-    assert stack.secret_key not in errors
+    assert [word for word in ("ecret", "oven", "recipe", "1e300", ".md") if word in output] == []
+    for secret in ("ecret title", "ecret comment", "ecret remark", "secret.example", "1e300"):
+        assert secret not in errors
+    for secret in (stack.secret_key, owner.token.rpartition(".")[2], "token=", session):
+        assert secret not in output + errors
     assert "A secret document, good" in errors  # what the command writes is its own affair
     environment = (tmp_path / "env").read_text()
     assert stack.secret_key not in environment
