@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from tests.faults.proxy import CALLS, Exchange, Handler, Proxy
 from tests.faults.test_calls import FAULTS, after, before
 from tests.plan import body, encode, new_session, sha256
 from tests.services import Process
+from tests.teams import team_of
 
 
 async def twice(exchange: Exchange) -> None:
@@ -30,7 +33,7 @@ TELLING = ("reset before", "reset after", "twice", "half a body")
 KINDS = ("refused", *OF_A_CALL) if SOAK else TELLING
 
 
-def stored(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
+def stored(stack: RunningStack, user: Caller, session: str, **team: str) -> dict[str, Json]:
     """Store a document as the user, and return what proposes or approves it."""
     path = user.path(session, "# Plan")
     user.upload(path, b"# Plan").raise_for_status()
@@ -40,11 +43,12 @@ def stored(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
         "title": "A plan",
         "document_sha256": sha256("# Plan"),
         "document_url": f"{stack.supabase_url}/storage/v1/object/sign/plans/{path}?token=t",
+        **team,
     }
 
 
-def proposed(stack: RunningStack, user: Caller, session: str) -> dict[str, Json]:
-    user.rpc("propose_plan", **stored(stack, user, session)).raise_for_status()
+def proposed(stack: RunningStack, user: Caller, session: str, **team: str) -> dict[str, Json]:
+    user.rpc("propose_plan", **stored(stack, user, session, **team)).raise_for_status()
     return {"session_id": session, "version": 1}
 
 
@@ -76,19 +80,19 @@ def deleted(stack: RunningStack, user: Caller, session: str) -> str:
 
 COMMENTS = [{"start": 2, "end": 6, "exact": "Plan", "body": "Which one?"}]
 # What each call needs beforehand, and its arguments. A builder's calls are the service role's.
-PREPARE: dict[str, Callable[[RunningStack, Caller, str], dict[str, Json]]] = {
+PREPARE: dict[str, Callable[..., dict[str, Json]]] = {
     "propose_plan": stored,
     "approve_plan": stored,
     "approve_plan, proposed": lambda *of: {**proposed(*of), "document_sha256": sha256("# Plan")},
-    "approve_plan, with a note": lambda *of: {
-        **proposed(*of),
+    "approve_plan, with a note": lambda *of, **team: {
+        **proposed(*of, **team),
         "document_sha256": sha256("# Plan"),
         "comment": "Yes.",
         "comments": COMMENTS,
     },
     "request_changes": lambda *of: {**proposed(*of), "comment": "Shorter,\nplease"},
-    "request_changes, of a passage": lambda *of: {**proposed(*of), "comments": COMMENTS},
-    "reject_plan": lambda *of: {**proposed(*of), "comment": "No"},
+    "request_changes, of a passage": lambda *of, **team: {**proposed(*of, **team), "comments": COMMENTS},
+    "reject_plan": lambda *of, **team: {**proposed(*of, **team), "comment": "No"},
     "withdraw_plan": proposed,
     "transition_agent": lambda *of: {"agent_id": finished(*of), "to_status": "paused"},
     "delete_agent": lambda *of: {"agent_id": approved(*of)},
@@ -102,6 +106,8 @@ PREPARE: dict[str, Callable[[RunningStack, Caller, str], dict[str, Json]]] = {
     "fail_build, for good": lambda *of: {**claimed(*of), "message": "Cannot be built", "retry": False},
 }
 BUILDERS = {"renew_build", "finish_build", "fail_build"}
+# A colleague's, who names the owner.
+COLLEAGUES = ("approve_plan, with a note", "request_changes, of a passage", "reject_plan")
 
 
 def state(user: Caller, session: str) -> Any:
@@ -183,27 +189,54 @@ async def ask_in_vain(
 async def test_a_call_that_fails_and_is_repeated(
     stack: RunningStack, proxy: Proxy, user: Caller, call: str
 ) -> None:
-    await proxy.heal()
     function = call.split(",", maxsplit=1)[0]
     headers = of_builders(stack) if function in BUILDERS else of_user(stack, user)
+    await fail_and_repeat(stack, proxy, user, function, headers, partial(PREPARE[call], stack, user))
 
-    async def prepare(session: str) -> dict[str, Json]:
-        return await asyncio.to_thread(PREPARE[call], stack, user, session)
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", COLLEAGUES)
+async def test_a_colleagues_decision_that_fails_and_is_repeated(
+    stack: RunningStack, proxy: Proxy, user: Caller, call: str
+) -> None:
+    account = stack.sign_up()
+    colleague = replace(user, id=account.id, token=account.token)
+    with team_of(stack.needs_database()) as team:
+        for member in (user, colleague):
+            team.join(member.id)
+
+        def prepare(session: str) -> dict[str, Json]:
+            return {**PREPARE[call](stack, user, session, team_id=team.id), "user_id": user.id}
+
+        headers = of_user(stack, colleague)
+        await fail_and_repeat(stack, proxy, user, call.split(",", maxsplit=1)[0], headers, prepare)
+    assert {plan["decided_by"] for plan in user.rows("plan")} == {colleague.id}
+
+
+async def fail_and_repeat(
+    stack: RunningStack,
+    proxy: Proxy,
+    owner: Caller,
+    function: str,
+    headers: dict[str, str],
+    prepare: Callable[[str], dict[str, Json]],
+) -> None:
+    await proxy.heal()
     usual = new_session()
-    answer = await ask(stack.supabase_url, function, headers, await prepare(usual))
+    arguments = await asyncio.to_thread(prepare, usual)
+    answer = await ask(stack.supabase_url, function, headers, arguments)
     assert answer.status_code == 200, answer.text
-    expected = state(user, usual)
+    expected = state(owner, usual)
 
     assert expected
     for fault in KINDS:
         session = new_session()
-        arguments = await prepare(session)
+        arguments = await asyncio.to_thread(prepare, session)
         await ask_in_vain(proxy, fault, function, headers, arguments)
         # The repetition comes by another way, as from another instance.
         again = await ask(stack.supabase_url, function, headers, arguments)
         assert again.status_code == 200, (fault, again.text)
-        assert state(user, session) == expected, fault
+        assert state(owner, session) == expected, fault
     await proxy.heal()
 
 
