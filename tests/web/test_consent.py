@@ -172,14 +172,31 @@ def test_each_error_of_each_call_is_explained(
     page.wait_for_url(f"{oauth.url}/callback?code=**")
 
 
-@pytest.mark.parametrize("address", ["javascript:document.title='taken'//", "data:text/html,taken"])
+UNSAFE = (
+    "javascript:document.title='taken'//",
+    " JaVa\tScRiPt:document.title='taken'//",
+    "data:text/html,<title>taken</title>",
+    "blob:{app}/0",
+    "filesystem:{app}/temporary/0",
+    "view-source:{app}/plans",
+    "feed:javascript:document.title='taken'//",
+    "file:///etc/passwd",
+)
+
+
 def test_a_planner_cannot_run_a_script_in_the_page(
-    consent: OpenConsent, oauth: OAuthServer, ada: User, address: str
+    consent: OpenConsent, oauth: OAuthServer, ada: User, app: str
 ) -> None:
-    page = consent(oauth.authorize(Client("Sly", address)).id, ada)
-    expect(page.get_by_role("heading", name="This planner cannot be connected")).to_be_visible()
-    expect(page.get_by_role("button", name="Allow")).to_have_count(0)
-    assert page.title() != "taken"
+    page = consent("0" * 32, ada)
+    for address in UNSAFE:
+        sly = Client("Sly", address.format(app=app))
+        oauth.grant(ada.id, sly, ["openid"])
+        # The second one was allowed before: the page would open the address at once.
+        for scope in ("openid email", "openid"):
+            page.goto(f"/oauth/consent?authorization_id={oauth.authorize(sly, scope=scope).id}")
+            expect(page.get_by_role("heading", name="This planner cannot be connected")).to_be_visible()
+            expect(page.get_by_role("button", name="Allow")).to_have_count(0)
+            assert page.title() != "taken"
 
 
 def test_a_planner_cannot_hide_anything_in_its_name(

@@ -53,8 +53,10 @@ export function problemOf({ name, code, status = 0 }: Failure): Problem {
 
 /** Whether the browser may open it: the planner has chosen its scheme, and some run what follows in this page. */
 export function mayOpen(url: string): boolean {
-  return URL.canParse(url) && !/^(javascript|data|vbscript|blob|file|about):$/.test(new URL(url).protocol);
+  return URL.canParse(url) && !UNSAFE.test(new URL(url).protocol);
 }
+
+const UNSAFE = /^(javascript|data|vbscript|blob|file|filesystem|view-source|feed|about):$/;
 
 /** Where the browser goes after the decision, in words. */
 export function destination(url: string): string {
