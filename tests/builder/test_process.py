@@ -70,8 +70,8 @@ def test_a_day_in_its_life(stack: RunningStack, owner: Owner, tmp_path: Path) ->
     ) as process:
         until(lambda: owner.status(agents["good"]) == ("active", "succeeded", 1))
         until(lambda: owner.status(agents["bad"]) == ("building", "queued", 1))
-        for word in ("half", "huge", "wrong"):
-            until(lambda word=word: owner.status(agents[word]) == ("failed", "failed", 1))
+        ended = {("failed", "failed", 1)}
+        until(lambda: {owner.status(agents[word]) for word in ("half", "huge", "wrong")} == ended)
         until(lambda: owner.build(agents["long"])["progress"] == 30)
         metrics = until(lambda: ended_in(port, 5))
         pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))

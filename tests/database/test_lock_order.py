@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def waiting(project: Project) -> int:
     return int(row["count"])
 
 
-def waits(project: Project, call: Future[str], count: int) -> bool:
+def waits(project: Project, call: Future[Any], count: int) -> bool:
     """Wait until so many calls wait for a lock (true), or this one has ended (false)."""
     deadline = time.monotonic() + 20
     while waiting(project) < count:

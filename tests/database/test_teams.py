@@ -454,6 +454,19 @@ def test_a_strangers_question_finds_no_session(firm: Company, subtests: pytest.S
         assert answers.pop()[0] == "plan_not_found"
 
 
+def test_a_strangers_question_finds_no_team(firm: Company) -> None:
+    """The answer to a team that they are not in is that to one that no one is in, and their own takes the plan."""
+    answers = []
+    for team in (firm.team, uuid4()):
+        with refused("invalid_team_id", "PT422") as caught:
+            firm.project.store_and_propose(firm.stranger, team_id=team)
+        answers.append(str(caught.value.diag.message_detail).replace(str(team), "…"))
+    assert answers[0] == answers[1]
+    own = uuid4()
+    firm.project.join(firm.stranger, own)
+    assert firm.project.store_and_propose(firm.stranger, team_id=own)["created"] is True
+
+
 def test_a_strangers_guess_of_a_title_is_not_answered(firm: Company) -> None:
     """A version of 0.2 keeps its title, although the rule is another one now. Only its owner can name it."""
     title = "\u2066A title of 0.2"
