@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.headerregistry import Address
@@ -18,6 +19,8 @@ from typing import Any
 import aiosmtplib
 import httpx
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -444,6 +447,63 @@ def test_a_chat_that_apprise_does_not_know() -> None:
 
 
 # Texts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_deeper_than_python_walks_is_told_by_its_summary() -> None:
+    """Postgres holds it, and a builder of the project's own may have written it."""
+    result: dict[str, Any] = {}
+    for _ in range(900):
+        result = {"summary": "Deep.", "more": result}
+    told = notification("agent.active", agent_id="a1", result=result)
+    assert "> Deep." in body(written(told), "plain")
+    assert TEXTS.chat(told, UI)[0] == "Ready: The bakery's site"
+
+
+WORDS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
+) | st.sampled_from(
+    [
+        "<a href=//eve.example>",
+        "@everyone",
+        "[Approve](https://eve.example)",
+        "=?utf-8?q?=0D=0A?=",
+        "{{ 7 * 7 }}\r\n",
+    ]
+)
+RESULTS = st.dictionaries(
+    st.just("summary") | st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | WORDS,
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=20)
+@example(words="Ready.", result={"summary": None})
+@given(words=WORDS, result=st.none() | RESULTS)
+def test_whatever_it_says_it_reaches_everyone_as_text(words: str, result: dict[str, Any] | None) -> None:
+    told = notification("agent.active", agent_id="a1", title=words, result=result)
+    url = f"{UI}/build/a1"
+
+    message = written(told)
+    assert set(message.keys()) >= {"From", "To", "Subject", "Auto-Submitted"}
+    assert message["To"] == "ada@example.com"
+    html = body(message, "html")
+    assert re.findall(r'<a\s[^>]*href="([^"]*)"', html) == [url]
+    tags = {"html", "head", "meta", "title", "body", "div", "h1", "p", "a", "blockquote", "!doctype"}
+    assert {*re.findall(r"</?([^\s>]+)", html)} <= tags
+    summary = (result or {}).get("summary")
+    if not isinstance(summary, str):
+        assert "<blockquote" not in html
+    elif summary.isalnum():
+        assert f"> {summary}" in body(message, "plain")
+
+    title, text = TEXTS.chat(told, UI)
+    assert text.splitlines()[-1] == url
+    assert not re.search("@(?!\u200b)|<(?!\u200b)|]\\(", title + text)
+    data = json.loads(json.dumps(webhook(None)._data(told), ensure_ascii=False))
+    assert (data["title"], data["result"]) == (words, result)
 
 
 @pytest.mark.parametrize("kind", KINDS)

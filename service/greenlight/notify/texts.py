@@ -21,6 +21,7 @@ OURS = Path(__file__).parent / "texts"
 _FILE = TypeAdapter(dict[Literal[KINDS], dict[Literal["subject", "text", "quote", "link"], str]])  # type: ignore[valid-type]
 LONGEST_SUBJECT = 160  # code points
 LONGEST_QUOTE = 2000
+DEEPEST = 100  # levels of a result, as many as `greenlight build` takes
 # The templates are tried with as little as there can be, and with all.
 LITTLE: dict[str, Any] = {
     "plan_id": "1",
@@ -128,10 +129,15 @@ class Texts:
         }
 
 
-def _clean(value: Any) -> Any:
-    """Take out what is not text: control characters but line breaks, and those that turn the direction."""
+def _clean(value: Any, depth: int = DEEPEST) -> Any:
+    """Take out what is not text: control characters but line breaks, and those that turn the direction.
+
+    What is nested deeper is left out: Postgres holds more levels than Python walks through.
+    """
     if isinstance(value, dict):
-        return {name: _clean(each) for name, each in value.items()}
+        return {name: _clean(each, depth - 1) for name, each in value.items()} if depth else None
+    if isinstance(value, list):
+        return [_clean(each, depth - 1) for each in value] if depth else None
     if not isinstance(value, str):
         return value
     lines = value.replace("\r\n", "\n").replace("\r", "\n")
