@@ -1,8 +1,16 @@
 """A build from its approval to its end: by its builder, or because its plan or its agent went."""
 
+import json
+from functools import partial
+
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
+
+from greenlight.builder import BuildFailed
+from greenlight.builder.result import check
 
 from .builds import CALLS, OPEN, agent_of, cancel, is_sound, start, statuses
 from .conftest import Project, User, refused
@@ -114,6 +122,33 @@ def test_what_jsonb_cannot_hold_is_refused_by_postgres(project: Project, result:
         project.finish(claimed, result=result)
     assert project.everything() == before
     assert project.finish(claimed, result='{"x": 1}')["status"] == "active"
+
+
+TEXT = st.text(st.characters()) | st.sampled_from(["\0", "\ud83d", "\\u0000", "\u2028", "[{"])
+VALUE = st.recursive(
+    st.none() | st.integers() | st.floats() | st.sampled_from([float("nan"), 10**400, 1e300]) | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+)
+
+
+@settings(
+    derandomize=True,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(result=st.dictionaries(TEXT, VALUE) | VALUE)
+def test_jsonb_holds_whatever_the_builder_takes_for_a_result(project: Project, result: object) -> None:
+    try:
+        taken = check(result)
+    except BuildFailed as refusal:
+        assert str(refusal).startswith("The result ")
+        return
+    (row,) = project.rows(
+        "select r::text as held, jsonb_typeof(r) as type from (select %s::jsonb) as x (r)", Jsonb(taken)
+    )
+    as_floats = partial(json.loads, parse_int=float)  # jsonb writes out an exponent
+    assert (row["type"], as_floats(row["held"])) == ("object", as_floats(json.dumps(taken)))
 
 
 def test_the_result_is_there_when_the_agent_becomes_active(project: Project) -> None:
