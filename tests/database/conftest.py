@@ -529,8 +529,9 @@ def denied() -> Iterator[None]:
 @contextmanager
 def project_of(connection: psycopg.Connection[Any]) -> Iterator[Project]:
     info = connection.info
-    give_to_postgres(info.host, info.port, info.dbname)
     project = Project(info.host, info.port, info.dbname)
+    connection.close()  # while it is open, no copy of the database can be made
+    give_to_postgres(project.host, project.port, project.dbname)
     yield project
     project.close()
 

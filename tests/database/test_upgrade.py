@@ -1,34 +1,60 @@
 """A project that holds data of 0.2.0 gets the newer migrations: rows keep their meaning, calls go on working."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from pytest_postgresql import factories
 
 from local.migration import RELEASED
 from tests.plan import INVALID_TITLES
 
-from .conftest import ROOT, STATES, Project, Row, document_of, push_result, refused, signed_url
+from .conftest import (
+    ROOT,
+    STATES,
+    Project,
+    Row,
+    document_of,
+    dsn,
+    give_to_postgres,
+    load_new_storage,
+    push_result,
+    refused,
+    signed_url,
+    widen_privileges,
+)
+
+
+def push_0_2_0(host: str, port: int, dbname: str, **_: object) -> None:
+    of_0_2_0 = RELEASED.read_text().split()[1:12:2]
+    assert of_0_2_0[-1].endswith("_06_triggers.sql")
+    with TemporaryDirectory() as directory:
+        copytree(ROOT / "supabase", Path(directory, "supabase"))
+        for path in Path(directory, "supabase/migrations").iterdir():
+            if path.name not in of_0_2_0:
+                path.unlink()
+        result = push_result(dsn(host, port, dbname, "postgres"), Path(directory))
+    assert result.returncode == 0, result.stderr
+
+
+of_0_2_0_template = factories.postgresql_noproc(
+    dbname="of_0_2_0",
+    depends_on="server",
+    load=[load_new_storage, give_to_postgres, widen_privileges, push_0_2_0],
+)
 
 
 @pytest.fixture
-def old_project(bare_project: Project, tmp_path: Path) -> Project:
+def old_project(project_like: Callable[[str], Project]) -> Project:
     """A project with the migrations of 0.2.0."""
-    of_0_2_0 = RELEASED.read_text().split()[1:12:2]
-    assert of_0_2_0[-1].endswith("_06_triggers.sql")
-    copytree(ROOT / "supabase", tmp_path / "supabase")
-    for path in (tmp_path / "supabase/migrations").iterdir():
-        if path.name not in of_0_2_0:
-            path.unlink()
-    result = push_result(bare_project.dsn("postgres"), tmp_path)
-    assert result.returncode == 0, result.stderr
-    return bare_project
+    return project_like("of_0_2_0")
 
 
 def upgrade(project: Project) -> None:

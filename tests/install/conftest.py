@@ -6,29 +6,33 @@ SOAK is set.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, LiteralString
 
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 from pytest_postgresql import factories
 from typer.testing import CliRunner, Result
 
+from greenlight import install
 from greenlight.cli import app
 from greenlight.installation import Differences, compare
 from local.processes import environment, free_ports
 from local.stack import Settings, Stack
 from tests.conftest import without_fsync
 from tests.database import conftest as database
-from tests.database.conftest import Project
+from tests.database.conftest import Project, dsn
 from tests.plan import sha256
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,6 +64,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def versions() -> Iterator[None]:
+    """Let each CLI say its version once: it takes a second, and each install asks for it."""
+    known: dict[tuple[Path, ...], subprocess.CompletedProcess[str]] = {}
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        program = (Path(command[0]).resolve(), *map(Path, command[1:]))
+        if program not in known:
+            known[program] = subprocess.run(command, **options)  # noqa: PLW1510 -- it is among the options
+        return known[program]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            install, "subprocess", SimpleNamespace(run=run, SubprocessError=subprocess.SubprocessError)
+        )
+        yield
+
+
 @pytest.fixture
 def combination(request: pytest.FixtureRequest) -> tuple[int, str]:
     """Which CLI and which privileges: always the same for one test, whatever is run beside it."""
@@ -71,6 +93,7 @@ class Host:
     directory: Path
     database: Project
     cli: int
+    templates: Path
 
     @property
     def migrations(self) -> Path:
@@ -148,6 +171,31 @@ class Host:
         assert result.exit_code == 0, result.output
         self.pushed()
 
+    def begin_installed(self) -> None:
+        """Install and push, in one project for all tests that begin with it: this one becomes its copy."""
+        self.begin("installed", Host.install)
+
+    def begin(self, name: str, prepare: Callable[["Host"], None]) -> None:
+        """Become what this makes of a new project. Of each name, CLI and kind of database it is made once."""
+        template = f"{name}_{self.database.dbname}_{self.cli}"
+        copy = self.templates / f"{template}_{self.database.port}"
+        if copy.exists():
+            shutil.copytree(copy, self.migrations)
+            self._clone(self.database.dbname, template)
+            return
+        prepare(self)
+        self.database.close()  # a template has no connections
+        self.database.idle.clear()
+        self._clone(template, self.database.dbname)
+        shutil.copytree(self.migrations, copy)
+
+    def _clone(self, name: str, template: str) -> None:
+        names = [*map(sql.Identifier, (name, template))]
+        url = dsn(self.database.host, self.database.port, "postgres", "supabase_admin")
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute(sql.SQL("drop database if exists {} with (force)").format(names[0]))
+            server.execute(sql.SQL("create database {} template {} owner postgres").format(*names))
+
     def differences(self) -> Differences:
         """What doctor finds in the database."""
         with self.database.as_service_role() as connection:
@@ -164,8 +212,15 @@ class Host:
         return [row["id"] for row in seen] == [answer["agent_id"]]
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("templates")
+
+
 @pytest.fixture
-def host(request: pytest.FixtureRequest, combination: tuple[int, str], tmp_path: Path) -> Iterator[Host]:
+def host(
+    request: pytest.FixtureRequest, combination: tuple[int, str], tmp_path: Path, templates: Path
+) -> Iterator[Host]:
     """A project with no migration yet."""
     cli, privileges = combination
     (tmp_path / "supabase").mkdir()
@@ -173,7 +228,7 @@ def host(request: pytest.FixtureRequest, combination: tuple[int, str], tmp_path:
     (tmp_path / "node_modules").symlink_to(NODE_MODULES[cli])
     connection: Any = request.getfixturevalue(f"{privileges}_host_database")
     with database.project_of(connection) as project:
-        yield Host(tmp_path, project, cli)
+        yield Host(tmp_path, project, cli, templates)
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,16 @@ class Move:
         return self.rows(self.old) == self.rows(self.new)
 
 
+def install(host: Host) -> None:
+    host.add("20260101000000_note.sql")
+    host.install()
+
+
 @pytest.fixture
 def move(
     combination: tuple[int, str],
     tmp_path: Path,
+    templates: Path,
     old_database: psycopg.Connection[Any],
     new_database: psycopg.Connection[Any],
 ) -> Iterator[Move]:
@@ -77,9 +83,8 @@ def move(
     (tmp_path / "supabase/config.toml").write_text('project_id = "host"\n')
     (tmp_path / "node_modules").symlink_to(NODE_MODULES[cli])
     with database.project_of(old_database) as source, database.project_of(new_database) as target:
-        old = Host(tmp_path, source, cli)
-        old.add("20260101000000_note.sql")
-        old.install()
+        old = Host(tmp_path, source, cli, templates)
+        old.begin("with_note", install)
         user = source.new_user()
         subscribe = b"select * from public.claim_notifications('mail')"
         with source.as_service_role() as connection:

@@ -18,12 +18,16 @@ LATER = "29990101000000_theirs.sql"
 BIO = "x" * 3000
 
 
-@pytest.fixture
-def grown(host: Host) -> Host:
+def grow(host: Host) -> None:
     host.add("20250101000000_theirs.sql", BEFORE)
     host.install()
     host.add(LATER, AFTER)
     host.pushed()
+
+
+@pytest.fixture
+def grown(host: Host) -> Host:
+    host.begin("grown", grow)
     return host
 
 

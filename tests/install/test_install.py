@@ -82,7 +82,7 @@ def test_the_owner_goes_on_after_the_install(host: Host) -> None:
 
 
 def test_again_writes_nothing(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     before = {path: path.stat().st_mtime_ns for path in host.migrations.iterdir()}
     result = host.greenlight("install")
     assert result.exit_code == 0
@@ -94,7 +94,7 @@ def test_again_writes_nothing(host: Host) -> None:
 
 
 def test_an_upgrade_adds_what_is_new(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.install()
+    host.begin_installed()
     host.add(f"{stamp(30)}_note.sql")
     host.pushed()
     before = host.files()
@@ -127,7 +127,7 @@ def test_an_upgrade_adds_what_is_new(host: Host, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_changed_file_is_shown_and_nothing_is_written(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.install()
+    host.begin_installed()
     changed = host.ours()[1]
     changed.write_text(
         changed.read_text().replace("create table public.plan (", "create table public.plann (")
@@ -206,7 +206,7 @@ def test_an_interrupted_run_is_completed_by_the_next(host: Host, monkeypatch: py
 
 
 def test_a_file_that_was_lost_is_not_written_after_its_successors(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     lost = host.ours()[1]
     lost.unlink()
     before = host.files()

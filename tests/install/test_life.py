@@ -29,7 +29,7 @@ def test_reset_of_a_linked_project(host: Host) -> None:
 
 
 def test_reset_after_an_uninstall(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     assert host.greenlight("uninstall").exit_code == 0
     host.pushed()
     assert host.greenlight("install").exit_code == 0
@@ -62,7 +62,7 @@ def test_a_bucket_of_theirs_is_not_taken_for_ours(host: Host, bucket: str) -> No
 
 def test_a_project_with_the_first_migration_of_0_2_0_goes_on(host: Host) -> None:
     """It is taken for unchanged. Install says how to replace it, so that a reset works."""
-    host.install()
+    host.begin_installed()
     path = host.ours()[0]
     corrected = path.read_text()
     path.write_text(first_of_0_2_0())

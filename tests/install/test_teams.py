@@ -156,7 +156,7 @@ def team_works(host: Host) -> bool:
 def test_an_upgrade_leaves_the_functions_of_the_project_as_they_are(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.install()
+    host.begin_installed()
     installed = functions(host)
     assert len(installed) == len(FUNCTIONS)
     add_teams(host)
@@ -187,7 +187,7 @@ def test_an_upgrade_leaves_the_functions_of_the_project_as_they_are(
 
 
 def test_an_uninstall_drops_the_functions_and_leaves_the_projects_table(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     add_teams(host)
     assert team_works(host)
     assert host.greenlight("uninstall", "--keep-documents").exit_code == 0

@@ -113,7 +113,7 @@ def test_it_leaves_the_project_as_it_was(host: Host) -> None:
 
 
 def test_it_refuses_while_there_are_documents_and_nothing_has_changed(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     host.database.store_and_approve(host.database.new_user())
     before = catalogue(host.database)
     uninstall(host)
@@ -126,7 +126,7 @@ def test_it_refuses_while_there_are_documents_and_nothing_has_changed(host: Host
 
 
 def test_with_keep_documents_they_stay_and_are_closed_to_all_users(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     user = host.database.new_user()
     host.database.store_and_approve(user)
     uninstall(host, "--keep-documents")
@@ -166,7 +166,7 @@ def test_it_refuses_where_documents_would_be_open_to_others(host: Host) -> None:
 
 
 def test_it_does_not_drop_what_is_theirs_for_depending_on_ours(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     host.add(
         "30000101000000_theirs.sql",
         "create view public.my_agents as select id from public.agent;"
@@ -182,7 +182,7 @@ def test_it_does_not_drop_what_is_theirs_for_depending_on_ours(host: Host) -> No
 
 
 def test_an_install_after_it_writes_a_new_set(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     user = host.database.new_user()
     host.database.store_and_approve(user, "s1")
     during = catalogue(host.database)
@@ -210,7 +210,7 @@ def test_a_reset_replays_install_uninstall_and_install(host: Host) -> None:
 
 
 def test_a_bucket_of_theirs_is_not_taken_for_the_one_that_was_left(host: Host) -> None:
-    host.install()
+    host.begin_installed()
     uninstall(host)
     host.pushed()
     with host.database.as_superuser() as connection:  # as the dashboard does it
