@@ -284,44 +284,25 @@ def test_a_parser_that_cannot_be_loaded_is_loaded_again(
     assert lost
 
 
-# Documents that take minutes to render or to compare, or that recursion cannot follow.
+# Documents that take minutes to render or to compare, or that recursion cannot follow. What the parser refuses is in
+# units.test.ts, too. What it never ends with costs 15 seconds, so that there is one of it.
 HEAVY = {
+    # Rendered: nested as deeply as the parser follows, and with much to look up.
     "nested quotes": "> " * 6_000 + "THE END",
-    "nested lists": "- " * 6_000 + "THE END",
-    "indented lists": "".join(" " * (2 * level) + "- a\n" for level in range(700)) + "\nTHE END",
-    "lines": "".join(f"line {number}\n" for number in range(10_000)) + "THE END",
     "headings and definitions": "".join(f"# h{n}\n\n[d{n}]: x\n" for n in range(1_000)) + "\nTHE END",
-    "emphasis": "*a_ " * 20_000 + "THE END",
-    "emphasis of a mebibyte": "**a_ " * 200_000 + "THE END",
-    "brackets": "[" * 500_000 + "THE END",
-    "links": "[a](b) " * 140_000 + "THE END",
-    "open links": "[a](" * 200_000 + "THE END",
-    "pictures": "![" * 500_000 + "THE END",
-    "columns": "|a" * 10_000 + "|\n" + "|-" * 10_000 + "|\n" + "|b" * 10_000 + "|\n\nTHE END",
-    "tables": "|a|\n|-|\n\n" * 100_000 + "THE END",
-    "footnotes": "".join(f"a[^{n}]\n\n[^{n}]: x\n\n" for n in range(20_000)) + "THE END",
-    "definitions": "".join(f"[d{n}]: x\n" for n in range(80_000)) + "\nTHE END",
-    "one line": "x" * 1_048_000 + " THE END",
-    "words": "word " * 200_000 + "THE END",
-    "backticks": " ".join("`" * n for n in range(1_400)) + " THE END",
-    "fences": "```\n" * 250_000 + "THE END",
-    "headings": "# a\n" * 250_000 + "THE END",
-    "paragraphs": "a\n\n" * 340_000 + "THE END",
-    "HTML": "<a " * 340_000 + "THE END",
-    "elements": "<b>x</b>" * 130_000 + "THE END",
-    "comments": "<!--" * 260_000 + "THE END",
-    "less-than signs": "<" * 1_040_000 + "THE END",
-    "escapes": "\\" * 1_040_000 + "THE END",
-    "entities": "&amp;" * 200_000 + "THE END",
-    "invisible characters": "a\u200b" * 260_000 + "THE END",
-    "tabs": "\t" * 1_040_000 + "THE END",
     "empty lines": "\n" * 1_040_000 + "THE END",
-    "front matter": "---\n" + "a: b\n" * 200_000 + "THE END",
-    "addresses": "www.a.b " * 130_000 + "THE END",
+    # Given up after a time.
+    "emphasis": "**a_ " * 200_000 + "THE END",
+    # Refused for its parts, and for its texts.
+    "elements": "<b>x</b>" * 130_000 + "THE END",
+    "one line": "x" * 1_048_000 + " THE END",
+    # Refused, and their source is as hard to lay out.
+    "invisible characters": "a\u200b" * 260_000 + "THE END",
+    "accents": "a" + "\u0301" * 500_000 + "THE END",
+    "tabs": "\t" * 1_040_000 + "THE END",
     "right to left": "\u05d0\u05d1 " * 200_000 + "THE END",
     "right to left, in lines": ("\u05d0\u05d1 " * 30 + "\n") * 6_000 + "\nTHE END",
     "right to left, in code": "```\n" + ("\u05d0\u05d1 " * 3_000 + "\n") * 60 + "```\n\nTHE END",
-    "accents": "a" + "\u0301" * 500_000 + "THE END",
 }
 
 
@@ -350,8 +331,8 @@ def test_however_heavy_the_document_the_buttons_work_and_its_text_is_there(
         ("".join(f"old {n}\n" for n in range(10_000)), "".join(f"new {n}\n" for n in range(10_000))),
         ("".join(f"- old {n}\n" for n in range(5_000)), "".join(f"- new {n}\n" for n in range(5_000))),
         ("".join(f"old {n}\n\n" for n in range(9_000)), "".join(f"new {n}\n\n" for n in range(9_000))),
-        (HEAVY["emphasis"], PLAN),
-        (PLAN, HEAVY["emphasis"]),
+        ("*a_ " * 20_000, PLAN),
+        (PLAN, "*a_ " * 20_000),
     ],
     ids=["lines", "items", "paragraphs", "a heavy version before", "a heavy version after"],
 )

@@ -304,6 +304,18 @@ test("a document with too many parts is refused, and one that is nested deeply h
   assert.ok(deep.blocks.map(seen).join("").includes("the end"));
 });
 
+test("a text that is too long is refused, a long one is in pieces, and a table with many columns is source", () => {
+  const line = "x".repeat(20_000);
+  assert.equal(render(line).blocks[0]?.children.length, 20);
+  assert.throws(() => render(`${line}x`), TooLarge);
+  const lines = `${"x".repeat(9_999)}\n`.repeat(4);
+  assert.equal(render(`${lines}${"y".repeat(10_000)}`).blocks.length, 1);
+  assert.throws(() => render(`${lines}${"y".repeat(10_001)}`), TooLarge);
+  const table = (columns: number) => `${"|a".repeat(columns)}\n${"|-".repeat(columns)}\n`;
+  assert.equal(render(table(8)).blocks[0]?.tag, "table");
+  assert.equal(render(table(9)).blocks[0]?.tag, "source");
+});
+
 /** The changes, as a text: + and − before what was added and removed, changed words in brackets. */
 function changes(from: string, to: string): string[] {
   const found: string[] = [];
@@ -386,8 +398,7 @@ function readable(document: string) {
 }
 
 /** The passage of a selection in what is shown, as it is stored. */
-function select(document: string, from: Point, to: Point) {
-  const { places } = textsOf(toView(document));
+function select(document: string, from: Point, to: Point, { places } = textsOf(toView(document))) {
   const passage = passageOf(places, from, to);
   assert.ok(passage);
   const place = fromView(document);
@@ -396,11 +407,12 @@ function select(document: string, from: Point, to: Point) {
 
 /** The passage that is stored when this text is selected, which is shown once. */
 function selectText(document: string, text: string) {
-  const { texts } = textsOf(toView(document));
+  const reading = textsOf(toView(document));
+  const { texts } = reading;
   const block = texts.findIndex((shown) => shown.includes(text));
   assert.ok(block >= 0, `${text} is not in ${JSON.stringify(texts)}`);
   const at = texts[block]?.indexOf(text) ?? 0;
-  return select(document, { block, at }, { block, at: at + text.length }).exact;
+  return select(document, { block, at }, { block, at: at + text.length }, reading).exact;
 }
 
 test("what is selected in a text is what is stored, and with markup in it the whole block", () => {
@@ -436,7 +448,8 @@ test("for any document and any selection, the stored passage is exactly there", 
       source = source.slice(0, at) + (wild[below(wild.length)] ?? "") + source.slice(at);
     }
     const document = (below(2) ? "\uFEFF" : "") + source.replaceAll("\n", breaks);
-    const { places, texts } = readable(document);
+    const reading = readable(document);
+    const { places, texts } = reading;
     const shown = texts.flatMap((text, block) => (text === "" ? [] : [{ text, block }]));
     if (shown.length === 0) continue;
     for (let round = 0; round < 6; round++) {
@@ -449,7 +462,7 @@ test("for any document and any selection, the stored passage is exactly there", 
       const to = { block: other.block, at: start + 1 + below(other.text.length - start) };
       const seen = JSON.stringify({ seed, document, from, to });
 
-      const comment = select(document, from, to);
+      const comment = select(document, from, to, reading);
 
       assert.equal(Array.from(document).slice(comment.start, comment.end).join(""), comment.exact, seen);
       const place = locateComment(document, comment);
