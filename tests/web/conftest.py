@@ -253,15 +253,7 @@ def session_cookies(stack: RunningStack, user: User, url: str, **claims: Json) -
 
     `claims` stand in the token instead of those of the local Auth.
     """
-    credentials = {"email": user.email, "password": user.password}
-    answer = httpx.post(
-        f"{stack.supabase_url}/auth/v1/token",
-        params={"grant_type": "password"},
-        json=credentials,
-        headers={"apikey": stack.publishable_key},
-        timeout=30,
-    ).raise_for_status()
-    session = answer.json()
+    session = stack.sign_in(user)
     if claims:
         session["access_token"] = resigned(stack, session["access_token"], **claims)
     value = "base64-" + base64.urlsafe_b64encode(json.dumps(session).encode()).decode().rstrip("=")
