@@ -428,6 +428,14 @@ def test_no_title_calls_everyone() -> None:
     assert title == "Please decide: @\u200beveryone <\u200b!channel> <\u200b@\u200bU1> @\u200bhere"
 
 
+def test_no_title_calls_everyone_by_a_character_reference() -> None:
+    """Mattermost reads them before it looks for mentions (getExplicitMentions)."""
+    title, _ = TEXTS.chat(notification(title="&commat;all &#64;channel &#x40;here, R&D; Q&A &c."), UI)
+    assert title == (
+        "Please decide: &\u200bcommat;all &\u200b#64;channel &\u200b#x40;here, R&\u200bD; Q&A &c."
+    )
+
+
 def test_no_title_hides_an_address_behind_a_link() -> None:
     title, _ = TEXTS.chat(
         notification(title="[Approve](https://eve.example) <https://eve.example|Approve>"), UI
@@ -501,7 +509,7 @@ def test_whatever_it_says_it_reaches_everyone_as_text(words: str, result: dict[s
 
     title, text = TEXTS.chat(told, UI)
     assert text.splitlines()[-1] == url
-    assert not re.search("@(?!\u200b)|<(?!\u200b)|]\\(", title + text)
+    assert not re.search("@(?!\u200b)|<(?!\u200b)|]\\(|&#?\\w+;", title + text)
     data = json.loads(json.dumps(webhook(None)._data(told), ensure_ascii=False))
     assert (data["title"], data["result"]) == (words, result)
 

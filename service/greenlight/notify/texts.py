@@ -4,6 +4,7 @@ Values come from users and planners. A text is one line; control characters and 
 are taken out; HTML escapes them all.
 """
 
+import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass
@@ -160,5 +161,6 @@ def _cut(text: str, most: int) -> str:
 
 
 def _without_mentions(text: str) -> str:
-    """Let `@everyone`, `<!channel>` and `[Approve](https://…)` be words: their signs no longer stand together."""
-    return text.replace("@", "@\u200b").replace("<", "<\u200b").replace("](", "]\u200b(")
+    """Let `@everyone`, `<!channel>`, `&commat;all` and `[Approve](https://…)` be words: their signs stand apart."""
+    text = text.replace("@", "@\u200b").replace("<", "<\u200b").replace("](", "]\u200b(")
+    return re.sub(r"&(?=#?\w+;)", "&\u200b", text)
