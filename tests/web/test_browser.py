@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from local import ROOT
 
-TEST = "tests/web/test_pages.py::test_axe_would_find_a_violation"
+TEST = "tests/web/test_browser.py::test_with_a_browser"
+
+
+def test_with_a_browser(browser: Browser) -> None:
+    assert browser.is_connected()
 
 
 @pytest.mark.parametrize(("ci", "summary"), [("false", r"1 skipped in"), ("true", r"1 error in")])

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -30,9 +31,27 @@ def pages(page: Page, name: str) -> list[str]:
         older.click()
 
 
+def receive(account: Account, titles: list[str], expires_at: str | None = None) -> None:
+    """Receive proposals with these titles. On this machine, all but the first one are copies of its row."""
+    local = account.stack.local
+    for title in titles if local is None else titles[:1]:
+        account.receive_proposal(new_session(), title=title, expires_at=expires_at)
+    if local is None:
+        return
+    with psycopg.connect(local.postgres.url("supabase_admin")) as database:
+        database.execute("set session_replication_role = replica")
+        database.execute(
+            "insert into public.plan select (jsonb_populate_record(plan, jsonb_build_object('id', gen_random_uuid(),"
+            " 'session_id', session, 'document_path', replace(document_path, session_id, session),"
+            " 'title', more.title, 'created_at', created_at + number * interval '1 ms'))).*"
+            " from public.plan, unnest(%s::text[], %s::text[]) with ordinality as more (title, session, number)"
+            " where user_id = %s and plan.title = %s",
+            [titles[1:], [new_session() for _ in titles[1:]], account.id, titles[0]],
+        )
+
+
 def test_the_101st_waiting_plan_is_on_the_sixth_page(open_page: OpenPage, account: Account) -> None:
-    for number in range(101):
-        account.receive_proposal(new_session(), title=f"Plan {number}")
+    receive(account, [f"Plan {number}" for number in range(101)])
     page = open_page(user=account.user)
     page.goto("/plans")
 
@@ -102,8 +121,7 @@ def test_an_expired_plan_is_asked_for_again(open_page: OpenPage, account: Accoun
 
 
 def test_each_list_has_its_own_pages(open_page: OpenPage, account: Account) -> None:
-    for number in range(PAGE_SIZE + 1):
-        account.receive_proposal(new_session(), title=f"Late {number}", expires_at=in_an_hour())
+    receive(account, [f"Late {number}" for number in range(PAGE_SIZE + 1)], expires_at=in_an_hour())
     expire(account, "Late %")
     sessions = [new_session() for _ in range(PAGE_SIZE + 1)]
     for number, session_id in enumerate(sessions):

@@ -57,8 +57,15 @@ class Traffic:
     def pass_time(self, seconds: int) -> None:
         """Let time pass on the page's own clock."""
         for _ in range(seconds):
+            before = len(self.requests)
             self.page.clock.run_for(1_000)
-            self.settle()
+            # Long enough for the page to ask. What it asks later is seen in the next second, or at the end.
+            self.page.evaluate(
+                "async () => { for (let n = 0; n < 8; n++) await navigator.locks.request('', () => undefined); }"
+            )
+            if self.under_way or len(self.requests) > before:
+                self.settle()
+        self.settle()
 
 
 def open_with_own_clock(page: Page, path: str, shown: str) -> Traffic:
