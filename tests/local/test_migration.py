@@ -1,9 +1,13 @@
 """`make migration`: functions.sql is edited, and the command writes what the database lacks."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
+import psycopg
 import pytest
 
 from local import ROOT, migration
@@ -11,9 +15,29 @@ from local.processes import LocalError
 from tests.plan import sha256
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, Any]]:
+    """The command's own empty project, which the tests copy: to start one for each database takes longest."""
+    with migration._scratch() as database:
+        info = database.info
+        login = {"host": info.host, "port": info.port, "user": info.user, "password": info.password}
+        database.close()  # while it is open, no copy can be made
+        yield login
+
+
 @pytest.fixture
-def supabase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def supabase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: dict[str, Any]) -> Path:
     """A copy of supabase/ to edit."""
+
+    @contextmanager
+    def scratch() -> Iterator[psycopg.Connection]:
+        with psycopg.connect(dbname="template1", **server, autocommit=True) as admin:
+            admin.execute("drop database if exists scratch")
+            admin.execute("create database scratch template postgres owner postgres")
+        with psycopg.connect(dbname="scratch", **server, autocommit=True) as database:
+            yield database
+
+    monkeypatch.setattr(migration, "_scratch", scratch)
     copy = tmp_path / "supabase"
     copytree(ROOT / "supabase", copy)
     monkeypatch.setattr(migration, "MIGRATIONS", copy / "migrations")
