@@ -309,9 +309,53 @@ end;
 $$;
 revoke all on function greenlight.require_user from public, anon, authenticated, service_role;
 
+-- Refuses a decision with a token that is not as strong and as fresh as greenlight.setting says. Supabase Auth writes
+-- amr at the sign-in and when a factor is verified, and not at a refresh. A token hook may write anything there: what
+-- is not an object with a time counts as none.
+create or replace function greenlight.check_step_up(claims jsonb, setting greenlight.setting)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_signed_in numeric;
+begin
+    if setting.decision_aal = 'aal2' and (claims ->> 'aal' in ('aal2', 'aal3')) is not true then
+        perform greenlight.refuse(
+            'step_up_required', 'The project asks for a second factor (aal2) to decide, and the token has none.'
+        );
+    end if;
+
+    if setting.decision_max_age is not null then
+        select max((method -> 'timestamp')::numeric)
+        into v_signed_in
+        from jsonb_array_elements(
+            case jsonb_typeof(claims -> 'amr') when 'array' then claims -> 'amr' else '[]' end
+        ) as method
+        where jsonb_typeof(method -> 'timestamp') = 'number';
+
+        if (
+            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from setting.decision_max_age)
+        ) is not true then
+            perform greenlight.refuse(
+                'step_up_required',
+                format(
+                    'The project asks for a sign-in within %s before a decision, and the token has none.',
+                    setting.decision_max_age
+                )
+            );
+        end if;
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_step_up from public, anon, authenticated, service_role;
+
 -- As require_user(), and refuses with human_required what is not the human: an OAuth client and, as
 -- greenlight.setting says, an anonymous user and a token without a session. Any is_anonymous but false and null counts.
-create or replace function greenlight.require_human(owner_id uuid)
+-- A decision (decides) may need more.
+create or replace function greenlight.require_human(owner_id uuid, decides boolean)
 returns uuid
 language plpgsql
 volatile
@@ -350,62 +394,14 @@ begin
         );
     end if;
 
+    if decides then
+        perform greenlight.check_step_up(v_claims, v_setting);
+    end if;
+
     return v_user;
 end;
 $$;
 revoke all on function greenlight.require_human from public, anon, authenticated, service_role;
-
--- As require_human(), for a decision: the token also has to be as strong and as fresh as greenlight.setting says.
--- Supabase Auth writes amr at the sign-in and when a factor is verified, and not at a refresh. A token hook may write
--- anything there: what is not an object with a time counts as none.
-create or replace function greenlight.require_decider(owner_id uuid)
-returns uuid
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_user uuid := greenlight.require_human(owner_id);
-    v_claims jsonb := greenlight.claims();
-    v_setting greenlight.setting;
-    v_signed_in numeric;
-begin
-    select *
-    into v_setting
-    from greenlight.setting;
-
-    if v_setting.decision_aal = 'aal2' and (v_claims ->> 'aal' in ('aal2', 'aal3')) is not true then
-        perform greenlight.refuse(
-            'step_up_required', 'The project asks for a second factor (aal2) to decide, and the token has none.'
-        );
-    end if;
-
-    if v_setting.decision_max_age is not null then
-        select max((method -> 'timestamp')::numeric)
-        into v_signed_in
-        from jsonb_array_elements(
-            case jsonb_typeof(v_claims -> 'amr') when 'array' then v_claims -> 'amr' else '[]' end
-        ) as method
-        where jsonb_typeof(method -> 'timestamp') = 'number';
-
-        if (
-            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from v_setting.decision_max_age)
-        ) is not true then
-            perform greenlight.refuse(
-                'step_up_required',
-                format(
-                    'The project asks for a sign-in within %s before a decision, and the token has none.',
-                    v_setting.decision_max_age
-                )
-            );
-        end if;
-    end if;
-
-    return v_user;
-end;
-$$;
-revoke all on function greenlight.require_decider from public, anon, authenticated, service_role;
 
 -- Returns the calling human, or null for the service role.
 create or replace function greenlight.human_or_service_role(owner_id uuid)
@@ -420,7 +416,7 @@ begin
         return null;
     end if;
 
-    return greenlight.require_human(owner_id);
+    return greenlight.require_human(owner_id, decides => false);
 end;
 $$;
 revoke all on function greenlight.human_or_service_role from public, anon, authenticated, service_role;
@@ -570,10 +566,11 @@ end;
 $$;
 revoke all on function greenlight.newest_plan from public, anon, authenticated, service_role;
 
--- Refuses a caller who may not decide on this version (approves: or not approve it). Asked before the session's lock,
--- so that no stranger can hold the lock, and again under it, because a caller may leave the team while they wait.
+-- Refuses a caller who may not decide on this version (approves: or not approve it) of the session whose newest plan
+-- this is. Asked before the session's lock, so that no stranger can hold the lock, and again under it, because a caller
+-- may leave the team while they wait.
 create or replace function greenlight.check_decider(
-    user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
+    user_id uuid, owner_id uuid, newest public.plan, version integer, approves boolean
 )
 returns void
 language plpgsql
@@ -583,10 +580,20 @@ set search_path = ''
 as $$
 declare
     v_own boolean := user_id = owner_id;
-    v_team uuid := (greenlight.newest_plan(owner_id, session_id)).team_id;
-    v_role text := greenlight.role_in(v_team);
-    v_setting greenlight.setting;
+    v_role text;
 begin
+    if v_own and newest.team_id is null then
+        if approves and (select s.require_team from greenlight.setting as s) then
+            perform greenlight.refuse(
+                'approver_required', 'The plan has no team, and greenlight.setting.require_team is true.'
+            );
+        end if;
+
+        return;
+    end if;
+
+    v_role := greenlight.role_in(newest.team_id);
+
     if not v_own then
         perform greenlight.check_user();
 
@@ -595,30 +602,21 @@ begin
         end if;
     end if;
 
-    if v_team is not null and v_role is distinct from 'approver' then
+    if v_role is distinct from 'approver' then
         perform greenlight.refuse(
-            'approver_required', format('The plan is of team %s, and the caller is not one of its approvers.', v_team)
+            'approver_required',
+            format('The plan is of team %s, and the caller is not one of its approvers.', newest.team_id)
         );
     end if;
 
-    if v_own then
-        select *
-        into v_setting
-        from greenlight.setting;
+    if v_own and not (select s.self_approval from greenlight.setting as s) then
+        perform greenlight.refuse(
+            'approver_required',
+            format('The plan is the caller''s own: another approver of team %s decides.', newest.team_id)
+        );
+    end if;
 
-        if v_team is not null and not v_setting.self_approval then
-            perform greenlight.refuse(
-                'approver_required',
-                format('The plan is the caller''s own: another approver of team %s decides.', v_team)
-            );
-        end if;
-
-        if v_team is null and approves and v_setting.require_team then
-            perform greenlight.refuse(
-                'approver_required', 'The plan has no team, and greenlight.setting.require_team is true.'
-            );
-        end if;
-    elsif (greenlight.find_plan(owner_id, session_id, version)).id is null then
+    if not v_own and (greenlight.find_plan(newest, version)).id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;
 end;
@@ -692,16 +690,23 @@ end;
 $$;
 revoke all on function greenlight.check_version from public, anon, authenticated, service_role;
 
--- A title that the version already has is not judged again: the rule was another one when it was proposed.
+-- Returns the title as it is stored. One that the version already has is not judged again, because the rule was another
+-- one when it was proposed: null is returned.
 create or replace function greenlight.check_title(user_id uuid, session_id text, version integer, title text)
-returns void
+returns text
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    v_title text := greenlight.clean_title(title);
 begin
-    if greenlight.clean_title(title) is null and not exists (
+    if v_title is not null then
+        return v_title;
+    end if;
+
+    if not exists (
         select from public.plan as p
         where
             p.user_id = check_title.user_id
@@ -715,6 +720,8 @@ begin
             'control, or nothing in it can be seen.'
         );
     end if;
+
+    return null;
 end;
 $$;
 revoke all on function greenlight.check_title from public, anon, authenticated, service_role;
@@ -777,7 +784,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if not greenlight.is_text(comment) then
+    if comment is not null and not greenlight.is_text(comment) then
         perform greenlight.refuse('invalid_comment', 'comment is blank or longer than 4,000 characters.');
     end if;
 end;
@@ -860,7 +867,7 @@ as $$
 declare
     v_fault text;
 begin
-    if comments in ('[]', 'null') then
+    if comments is null or comments in ('[]', 'null') then
         return null;
     end if;
 
@@ -909,33 +916,24 @@ end;
 $$;
 revoke all on function greenlight.session_key from public, anon, authenticated, service_role;
 
--- Locks a session. Returns its newest version, or null if it has none; no other call can change that until the end of
--- the transaction. An undecided proposal is always the newest version, and the approved plan is the one that the agent
--- is built from: look for these by their keys, since a session may have any number of others. (Two steps, because a
+-- Locks a session. Returns its newest plan, or null if it has none; no other call can add one until the end of the
+-- transaction. An undecided proposal is always the newest version, and the approved plan is the one that the agent is
+-- built from: look for these by their keys, since a session may have any number of others. (Two steps, because a
 -- statement sees only what was committed before it began.)
-create or replace function greenlight.lock_session(user_id uuid, session_id text)
-returns integer
+create or replace function greenlight.lock_newest_plan(user_id uuid, session_id text)
+returns public.plan
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-declare
-    v_newest integer;
 begin
     perform pg_advisory_xact_lock(greenlight.session_key(user_id, session_id));
 
-    select max(p.version)
-    into v_newest
-    from public.plan as p
-    where
-        p.user_id = lock_session.user_id
-        and p.session_id = lock_session.session_id;
-
-    return v_newest;
+    return greenlight.newest_plan(user_id, session_id);
 end;
 $$;
-revoke all on function greenlight.lock_session from public, anon, authenticated, service_role;
+revoke all on function greenlight.lock_newest_plan from public, anon, authenticated, service_role;
 
 create or replace function greenlight.refuse_deleted(agent public.agent)
 returns void
@@ -1148,14 +1146,15 @@ begin
         o.metadata
     into v_id, v_metadata
     from storage.objects as o
+    cross join lateral (select to_jsonb(o) as columns offset 0) as later
     where
         o.bucket_id = 'plans'
         and o.name collate "C" = path
-        and to_jsonb(o) ->> 'archived_at' is null
-        and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'
+        and later.columns ->> 'archived_at' is null
+        and later.columns ->> 'is_delete_marker' is distinct from 'true'
     order by o.created_at desc
     limit 1
-    for key share;
+    for key share of o;
 
     if v_id is null then
         perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
@@ -1476,8 +1475,9 @@ revoke all on function greenlight.keep_build from public, anon, authenticated, s
 
 -- Part 6: plans ----------------------------------------------------------------------------------------------
 
--- Returns a version of a session, which is locked, or null if there is none.
-create or replace function greenlight.find_plan(user_id uuid, session_id text, version integer)
+-- Returns a version of the session whose newest plan this is, or null if there is none. (It is read, even if it is the
+-- newest: who archives or deletes the agent has changed it until the agent was locked.)
+create or replace function greenlight.find_plan(newest public.plan, version integer)
 returns public.plan
 language plpgsql
 stable
@@ -1487,13 +1487,15 @@ as $$
 declare
     v_plan public.plan;
 begin
-    select *
-    into v_plan
-    from public.plan as p
-    where
-        p.user_id = find_plan.user_id
-        and p.session_id = find_plan.session_id
-        and p.version = find_plan.version;
+    if version <= newest.version then
+        select *
+        into v_plan
+        from public.plan as p
+        where
+            p.user_id = newest.user_id
+            and p.session_id = newest.session_id
+            and p.version = find_plan.version;
+    end if;
 
     return v_plan;
 end;
@@ -1553,8 +1555,8 @@ end;
 $$;
 revoke all on function greenlight.words from public, anon, authenticated, service_role;
 
--- Supersedes the newest version of a session if it is an undecided proposal.
-create or replace function greenlight.supersede_proposal(user_id uuid, session_id text, newest integer)
+-- Supersedes the newest plan of a session if it is an undecided proposal.
+create or replace function greenlight.supersede_proposal(newest public.plan)
 returns void
 language plpgsql
 volatile
@@ -1562,13 +1564,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    update public.plan as p
-    set status = 'superseded'
-    where
-        p.user_id = supersede_proposal.user_id
-        and p.session_id = supersede_proposal.session_id
-        and p.version = newest
-        and p.status = 'proposed';
+    if newest.status = 'proposed' then
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.id = newest.id
+            and p.status = 'proposed';
+    end if;
 end;
 $$;
 revoke all on function greenlight.supersede_proposal from public, anon, authenticated, service_role;
@@ -1608,7 +1610,7 @@ begin
         user_id,
         session_id,
         version,
-        greenlight.clean_title(title),
+        title,
         greenlight.lock_document(document_path),
         document_path,
         document_sha256,
@@ -1641,7 +1643,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_user boolean := greenlight.actor_role() <> 'service_role';
+    v_caller text := greenlight.caller();
+    v_user boolean := v_caller <> 'service_role';
     v_plan public.plan;
 begin
     update public.plan as p
@@ -1650,7 +1653,7 @@ begin
         decided_at = clock_timestamp(),
         decided_by = case when v_user then auth.uid() end,
         decided_aal = case when v_user then greenlight.claims() ->> 'aal' end,
-        decided_via = greenlight.caller(),
+        decided_via = v_caller,
         comment = write_decision.comment,
         comments = write_decision.comments
     where p.id = plan_id
@@ -1680,27 +1683,28 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.named_user(user_id, active => true);
+    v_title text;
     v_path text;
-    v_newest integer;
+    v_newest public.plan;
     v_team uuid := team_id;
     v_agent public.agent;
     v_plan public.plan;
     v_refused public.plan;
 begin
     perform greenlight.check_version(session_id, version);
-    perform greenlight.check_title(v_user, session_id, version, title);
+    v_title := greenlight.check_title(v_user, session_id, version, title);
     v_path := greenlight.check_path(v_user, session_id, document_sha256, coalesce(document_url, ''));
 
     if message is not null and not greenlight.is_text(message) then
         perform greenlight.refuse('invalid_message', 'message is blank or longer than 4,000 characters.');
     end if;
 
-    v_newest := greenlight.lock_session(v_user, session_id);
+    v_newest := greenlight.lock_newest_plan(v_user, session_id);
 
     -- A session without a plan has no agent.
-    if v_newest is not null then
+    if v_newest.id is not null then
         v_agent := greenlight.lock_session_agent(v_user, session_id);
-        v_plan := greenlight.find_plan(v_user, session_id, version);
+        v_plan := greenlight.find_plan(v_newest, version);
     end if;
 
     -- A replay.
@@ -1713,10 +1717,10 @@ begin
     end if;
 
     -- Or a client could use up the numbers, and leave none to the human.
-    if version - 1000 > coalesce(v_newest, 0) and greenlight.untrusted_client() is not null then
+    if version - 1000 > coalesce(v_newest.version, 0) and greenlight.untrusted_client() is not null then
         perform greenlight.refuse(
             'invalid_version',
-            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest, 0))
+            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest.version, 0))
         );
     end if;
 
@@ -1725,8 +1729,8 @@ begin
     end if;
 
     -- A session keeps the team of its first plan. Who has left the team sends nothing more into its inbox.
-    if v_newest is not null then
-        v_team := (greenlight.find_plan(v_user, session_id, v_newest)).team_id;
+    if v_newest.id is not null then
+        v_team := v_newest.team_id;
     end if;
 
     if team_id <> v_team or (team_id is not null and v_team is null) then
@@ -1768,13 +1772,13 @@ begin
         );
     end if;
 
-    if v_newest is not null then
-        perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
-        perform greenlight.supersede_proposal(v_user, session_id, v_newest);
+    if v_newest.id is not null then
+        perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest.version);
+        perform greenlight.supersede_proposal(v_newest);
     end if;
 
     v_plan := greenlight.insert_plan(
-        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', v_team, expires_at,
+        v_user, session_id, version, v_title, v_path, document_sha256, document_url, 'proposed', v_team, expires_at,
         message
     );
     return (v_plan.id, version, v_plan.status, true)::public.plan_proposal;
@@ -1833,11 +1837,11 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
+    v_title text;
     v_path text;
-    v_newest integer;
+    v_newest public.plan;
     v_comments jsonb;
-    v_team uuid;
     v_agent public.agent;
     v_plan public.plan;
 begin
@@ -1845,24 +1849,19 @@ begin
 
     -- By the caller's own plans: another user's titles are not to be guessed.
     if title is not null then
-        perform greenlight.check_title(v_user, session_id, version, title);
+        v_title := greenlight.check_title(v_user, session_id, version, title);
     end if;
 
     v_path := greenlight.check_path(v_owner, session_id, document_sha256, document_url);
 
-    if comment is not null then
-        perform greenlight.check_comment(comment);
-    end if;
-
-    if comments is not null then
-        v_comments := greenlight.check_comments(comments);
-    end if;
+    perform greenlight.check_comment(comment);
+    v_comments := greenlight.check_comments(comments);
 
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => true);
 
-    if v_newest is not null then
+    if v_newest.id is not null then
         v_agent := greenlight.lock_session_agent(v_owner, session_id);
-        v_plan := greenlight.find_plan(v_owner, session_id, version);
+        v_plan := greenlight.find_plan(v_newest, version);
     end if;
 
     -- A replay.
@@ -1882,7 +1881,7 @@ begin
         perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
     end if;
 
-    perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
+    perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest.version);
 
     if v_plan.expires_at <= clock_timestamp() then
         perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
@@ -1898,14 +1897,13 @@ begin
     set status = 'superseded'
     where p.id = v_agent.plan_id;
 
-    if v_newest < version then
-        perform greenlight.supersede_proposal(v_owner, session_id, v_newest);
+    if v_newest.version < version then
+        perform greenlight.supersede_proposal(v_newest);
     end if;
 
     if v_plan.id is null then
-        v_team := (greenlight.find_plan(v_owner, session_id, v_newest)).team_id;
         v_plan := greenlight.insert_plan(
-            v_owner, session_id, version, title, v_path, document_sha256, document_url, 'approved', v_team,
+            v_owner, session_id, version, v_title, v_path, document_sha256, document_url, 'approved', v_newest.team_id,
             comment => comment, comments => v_comments
         );
     else
@@ -1964,35 +1962,36 @@ comment on function public.approve_plan is
 revoke all on function public.approve_plan from public, anon, authenticated, service_role;
 grant execute on function public.approve_plan to authenticated;
 
--- Locks the session in which a user decides, and its owner, if that is another user. Returns its newest version.
+-- Locks the session in which a user decides, and its owner, if that is another user. Returns its newest plan.
 create or replace function greenlight.lock_for_decision(
     user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
 )
-returns integer
+returns public.plan
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v_newest integer;
+    v_newest public.plan;
 begin
     if user_id <> owner_id then
-        perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+        v_newest := greenlight.newest_plan(owner_id, session_id);
+        perform greenlight.check_decider(user_id, owner_id, v_newest, version, approves);
         perform greenlight.lock_user(owner_id);
     end if;
 
-    v_newest := greenlight.lock_session(owner_id, session_id);
-    perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+    v_newest := greenlight.lock_newest_plan(owner_id, session_id);
+    perform greenlight.check_decider(user_id, owner_id, v_newest, version, approves);
 
     return v_newest;
 end;
 $$;
 revoke all on function greenlight.lock_for_decision from public, anon, authenticated, service_role;
 
--- Decides on a proposal, whose session is locked already.
+-- Decides on a proposal of a session, which is locked already, and whose newest plan this is.
 create or replace function greenlight.decide_plan(
-    user_id uuid, session_id text, version integer, newest integer, decision text, comment text, comments jsonb
+    newest public.plan, version integer, decision text, comment text, comments jsonb
 )
 returns public.plan
 language plpgsql
@@ -2003,8 +2002,8 @@ as $$
 declare
     v_plan public.plan;
 begin
-    perform greenlight.lock_session_agent(user_id, session_id);
-    v_plan := greenlight.find_plan(user_id, session_id, version);
+    perform greenlight.lock_session_agent(newest.user_id, newest.session_id);
+    v_plan := greenlight.find_plan(newest, version);
 
     if v_plan.id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
@@ -2026,7 +2025,7 @@ begin
     end if;
 
     if v_plan.status <> 'proposed' then
-        perform greenlight.refuse_closed(v_plan, null, version, newest);
+        perform greenlight.refuse_closed(v_plan, null, version, newest.version);
     end if;
 
     return greenlight.write_decision(v_plan.id, decision, comment, comments);
@@ -2045,9 +2044,9 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
     v_comments jsonb;
-    v_newest integer;
+    v_newest public.plan;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
@@ -2058,7 +2057,7 @@ begin
     end if;
 
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
-    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'changes_requested', comment, v_comments);
+    return greenlight.decide_plan(v_newest, version, 'changes_requested', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.request_changes from public, anon, authenticated, service_role;
@@ -2099,15 +2098,15 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
     v_comments jsonb;
-    v_newest integer;
+    v_newest public.plan;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
     v_comments := greenlight.check_comments(comments);
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
-    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'rejected', comment, v_comments);
+    return greenlight.decide_plan(v_newest, version, 'rejected', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.reject_plan from public, anon, authenticated, service_role;
@@ -2149,7 +2148,7 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
     return greenlight.decide_plan(
-        v_user, session_id, version, greenlight.lock_session(v_user, session_id), 'withdrawn', null, null
+        greenlight.lock_newest_plan(v_user, session_id), version, 'withdrawn', null, null
     );
 end;
 $$;
@@ -2481,13 +2480,7 @@ begin
         set status = 'archived'
         where p.id = v_agent.plan_id;
 
-        perform greenlight.supersede_proposal(v_agent.user_id, v_agent.session_id, (
-            select max(p.version)
-            from public.plan as p
-            where
-                p.user_id = v_agent.user_id
-                and p.session_id = v_agent.session_id
-        ));
+        perform greenlight.supersede_proposal(greenlight.newest_plan(v_agent.user_id, v_agent.session_id));
     end if;
 
     update public.agent as a
@@ -2528,7 +2521,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_human(greenlight.owner_of(agent_id));
+    v_user uuid := greenlight.require_human(greenlight.owner_of(agent_id), decides => false);
     v_agent public.agent := greenlight.lock_agent(agent_id, v_user);
     v_deleted_at timestamptz := case when deleted then clock_timestamp() end;
 begin

@@ -248,6 +248,49 @@ end;
 $$;
 revoke all on function greenlight.lock_user from public, anon, authenticated, service_role;
 
+-- Refuses a decision with a token that is not as strong and as fresh as greenlight.setting says. Supabase Auth writes
+-- amr at the sign-in and when a factor is verified, and not at a refresh. A token hook may write anything there: what
+-- is not an object with a time counts as none.
+create or replace function greenlight.check_step_up(claims jsonb, setting greenlight.setting)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_signed_in numeric;
+begin
+    if setting.decision_aal = 'aal2' and (claims ->> 'aal' in ('aal2', 'aal3')) is not true then
+        perform greenlight.refuse(
+            'step_up_required', 'The project asks for a second factor (aal2) to decide, and the token has none.'
+        );
+    end if;
+
+    if setting.decision_max_age is not null then
+        select max((method -> 'timestamp')::numeric)
+        into v_signed_in
+        from jsonb_array_elements(
+            case jsonb_typeof(claims -> 'amr') when 'array' then claims -> 'amr' else '[]' end
+        ) as method
+        where jsonb_typeof(method -> 'timestamp') = 'number';
+
+        if (
+            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from setting.decision_max_age)
+        ) is not true then
+            perform greenlight.refuse(
+                'step_up_required',
+                format(
+                    'The project asks for a sign-in within %s before a decision, and the token has none.',
+                    setting.decision_max_age
+                )
+            );
+        end if;
+    end if;
+end;
+$$;
+revoke all on function greenlight.check_step_up from public, anon, authenticated, service_role;
+
 -- Returns the user for whom a planner calls: the caller, or whom the service role names. Locks the user's row. Nothing
 -- new is proposed to a user who may not act any more (active); what was proposed to them can be withdrawn.
 create or replace function greenlight.named_user(user_id uuid, active boolean)
@@ -311,16 +354,23 @@ end;
 $$;
 revoke all on function greenlight.clean_title from public, anon, authenticated, service_role;
 
--- A title that the version already has is not judged again: the rule was another one when it was proposed.
+-- Returns the title as it is stored. One that the version already has is not judged again, because the rule was another
+-- one when it was proposed: null is returned.
 create or replace function greenlight.check_title(user_id uuid, session_id text, version integer, title text)
-returns void
+returns text
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    v_title text := greenlight.clean_title(title);
 begin
-    if greenlight.clean_title(title) is null and not exists (
+    if v_title is not null then
+        return v_title;
+    end if;
+
+    if not exists (
         select from public.plan as p
         where
             p.user_id = check_title.user_id
@@ -334,6 +384,8 @@ begin
             'control, or nothing in it can be seen.'
         );
     end if;
+
+    return null;
 end;
 $$;
 revoke all on function greenlight.check_title from public, anon, authenticated, service_role;
@@ -372,6 +424,25 @@ begin
 end;
 $$;
 revoke all on function greenlight.check_path from public, anon, authenticated, service_role;
+
+-- Locks a session. Returns its newest plan, or null if it has none; no other call can add one until the end of the
+-- transaction. An undecided proposal is always the newest version, and the approved plan is the one that the agent is
+-- built from: look for these by their keys, since a session may have any number of others. (Two steps, because a
+-- statement sees only what was committed before it began.)
+create or replace function greenlight.lock_newest_plan(user_id uuid, session_id text)
+returns public.plan
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform pg_advisory_xact_lock(greenlight.session_key(user_id, session_id));
+
+    return greenlight.newest_plan(user_id, session_id);
+end;
+$$;
+revoke all on function greenlight.lock_newest_plan from public, anon, authenticated, service_role;
 
 create or replace function greenlight.refuse_deleted(agent public.agent)
 returns void
@@ -458,14 +529,15 @@ begin
         o.metadata
     into v_id, v_metadata
     from storage.objects as o
+    cross join lateral (select to_jsonb(o) as columns offset 0) as later
     where
         o.bucket_id = 'plans'
         and o.name collate "C" = path
-        and to_jsonb(o) ->> 'archived_at' is null
-        and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'
+        and later.columns ->> 'archived_at' is null
+        and later.columns ->> 'is_delete_marker' is distinct from 'true'
     order by o.created_at desc
     limit 1
-    for key share;
+    for key share of o;
 
     if v_id is null then
         perform greenlight.refuse('document_not_found', format('There is no document at plans/%s.', path));
@@ -482,8 +554,9 @@ end;
 $$;
 revoke all on function greenlight.lock_document from public, anon, authenticated, service_role;
 
--- Returns a version of a session, which is locked, or null if there is none.
-create or replace function greenlight.find_plan(user_id uuid, session_id text, version integer)
+-- Returns a version of the session whose newest plan this is, or null if there is none. (It is read, even if it is the
+-- newest: who archives or deletes the agent has changed it until the agent was locked.)
+create or replace function greenlight.find_plan(newest public.plan, version integer)
 returns public.plan
 language plpgsql
 stable
@@ -493,13 +566,15 @@ as $$
 declare
     v_plan public.plan;
 begin
-    select *
-    into v_plan
-    from public.plan as p
-    where
-        p.user_id = find_plan.user_id
-        and p.session_id = find_plan.session_id
-        and p.version = find_plan.version;
+    if version <= newest.version then
+        select *
+        into v_plan
+        from public.plan as p
+        where
+            p.user_id = newest.user_id
+            and p.session_id = newest.session_id
+            and p.version = find_plan.version;
+    end if;
 
     return v_plan;
 end;
@@ -541,8 +616,8 @@ end;
 $$;
 revoke all on function greenlight.refuse_closed from public, anon, authenticated, service_role;
 
--- Supersedes the newest version of a session if it is an undecided proposal.
-create or replace function greenlight.supersede_proposal(user_id uuid, session_id text, newest integer)
+-- Supersedes the newest plan of a session if it is an undecided proposal.
+create or replace function greenlight.supersede_proposal(newest public.plan)
 returns void
 language plpgsql
 volatile
@@ -550,13 +625,13 @@ security invoker
 set search_path = ''
 as $$
 begin
-    update public.plan as p
-    set status = 'superseded'
-    where
-        p.user_id = supersede_proposal.user_id
-        and p.session_id = supersede_proposal.session_id
-        and p.version = newest
-        and p.status = 'proposed';
+    if newest.status = 'proposed' then
+        update public.plan as p
+        set status = 'superseded'
+        where
+            p.id = newest.id
+            and p.status = 'proposed';
+    end if;
 end;
 $$;
 revoke all on function greenlight.supersede_proposal from public, anon, authenticated, service_role;

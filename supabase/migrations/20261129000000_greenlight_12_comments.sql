@@ -46,7 +46,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if not greenlight.is_text(comment) then
+    if comment is not null and not greenlight.is_text(comment) then
         perform greenlight.refuse('invalid_comment', 'comment is blank or longer than 4,000 characters.');
     end if;
 end;
@@ -129,7 +129,7 @@ as $$
 declare
     v_fault text;
 begin
-    if comments in ('[]', 'null') then
+    if comments is null or comments in ('[]', 'null') then
         return null;
     end if;
 

@@ -189,11 +189,11 @@ create index build_team_idx on public.build (team_id, created_at) where team_id 
 create index build_log_team_idx on public.build_log (team_id) where team_id is not null;
 
 -- As for user_id: Postgres always begins at the team.
-alter table public.plan alter column team_id set (n_distinct = -0.5);
-alter table public.agent alter column team_id set (n_distinct = -0.5);
-alter table public.agent_event alter column team_id set (n_distinct = -0.5);
-alter table public.build alter column team_id set (n_distinct = -0.5);
-alter table public.build_log alter column team_id set (n_distinct = -0.5);
+alter table public.plan alter column team_id set (n_distinct = -1);
+alter table public.agent alter column team_id set (n_distinct = -1);
+alter table public.agent_event alter column team_id set (n_distinct = -1);
+alter table public.build alter column team_id set (n_distinct = -1);
+alter table public.build_log alter column team_id set (n_distinct = -1);
 analyze public.plan, public.agent, public.agent_event, public.build, public.build_log;
 
 -- Written by `make migration` from supabase/functions.sql.
@@ -202,6 +202,7 @@ drop function greenlight.approve_plan(text, integer, text, text, text);
 drop function greenlight.check_document(uuid, text, integer, text, text, text, boolean);
 drop function greenlight.decide_plan(uuid, text, integer, text, text);
 drop function greenlight.human_or_service_role();
+drop function greenlight.lock_session(uuid, text);
 drop function greenlight.propose_plan(text, integer, text, text, text, timestamp with time zone, uuid);
 drop function greenlight.proposer();
 drop function greenlight.reject_plan(text, integer, text);
@@ -344,7 +345,8 @@ revoke all on function greenlight.require_user from public, anon, authenticated,
 
 -- As require_user(), and refuses with human_required what is not the human: an OAuth client and, as
 -- greenlight.setting says, an anonymous user and a token without a session. Any is_anonymous but false and null counts.
-create or replace function greenlight.require_human(owner_id uuid)
+-- A decision (decides) may need more.
+create or replace function greenlight.require_human(owner_id uuid, decides boolean)
 returns uuid
 language plpgsql
 volatile
@@ -383,62 +385,14 @@ begin
         );
     end if;
 
+    if decides then
+        perform greenlight.check_step_up(v_claims, v_setting);
+    end if;
+
     return v_user;
 end;
 $$;
 revoke all on function greenlight.require_human from public, anon, authenticated, service_role;
-
--- As require_human(), for a decision: the token also has to be as strong and as fresh as greenlight.setting says.
--- Supabase Auth writes amr at the sign-in and when a factor is verified, and not at a refresh. A token hook may write
--- anything there: what is not an object with a time counts as none.
-create or replace function greenlight.require_decider(owner_id uuid)
-returns uuid
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_user uuid := greenlight.require_human(owner_id);
-    v_claims jsonb := greenlight.claims();
-    v_setting greenlight.setting;
-    v_signed_in numeric;
-begin
-    select *
-    into v_setting
-    from greenlight.setting;
-
-    if v_setting.decision_aal = 'aal2' and (v_claims ->> 'aal' in ('aal2', 'aal3')) is not true then
-        perform greenlight.refuse(
-            'step_up_required', 'The project asks for a second factor (aal2) to decide, and the token has none.'
-        );
-    end if;
-
-    if v_setting.decision_max_age is not null then
-        select max((method -> 'timestamp')::numeric)
-        into v_signed_in
-        from jsonb_array_elements(
-            case jsonb_typeof(v_claims -> 'amr') when 'array' then v_claims -> 'amr' else '[]' end
-        ) as method
-        where jsonb_typeof(method -> 'timestamp') = 'number';
-
-        if (
-            extract(epoch from clock_timestamp()) - v_signed_in <= extract(epoch from v_setting.decision_max_age)
-        ) is not true then
-            perform greenlight.refuse(
-                'step_up_required',
-                format(
-                    'The project asks for a sign-in within %s before a decision, and the token has none.',
-                    v_setting.decision_max_age
-                )
-            );
-        end if;
-    end if;
-
-    return v_user;
-end;
-$$;
-revoke all on function greenlight.require_decider from public, anon, authenticated, service_role;
 
 -- Returns the calling human, or null for the service role.
 create or replace function greenlight.human_or_service_role(owner_id uuid)
@@ -453,7 +407,7 @@ begin
         return null;
     end if;
 
-    return greenlight.require_human(owner_id);
+    return greenlight.require_human(owner_id, decides => false);
 end;
 $$;
 revoke all on function greenlight.human_or_service_role from public, anon, authenticated, service_role;
@@ -564,10 +518,11 @@ end;
 $$;
 revoke all on function greenlight.newest_plan from public, anon, authenticated, service_role;
 
--- Refuses a caller who may not decide on this version (approves: or not approve it). Asked before the session's lock,
--- so that no stranger can hold the lock, and again under it, because a caller may leave the team while they wait.
+-- Refuses a caller who may not decide on this version (approves: or not approve it) of the session whose newest plan
+-- this is. Asked before the session's lock, so that no stranger can hold the lock, and again under it, because a caller
+-- may leave the team while they wait.
 create or replace function greenlight.check_decider(
-    user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
+    user_id uuid, owner_id uuid, newest public.plan, version integer, approves boolean
 )
 returns void
 language plpgsql
@@ -577,10 +532,20 @@ set search_path = ''
 as $$
 declare
     v_own boolean := user_id = owner_id;
-    v_team uuid := (greenlight.newest_plan(owner_id, session_id)).team_id;
-    v_role text := greenlight.role_in(v_team);
-    v_setting greenlight.setting;
+    v_role text;
 begin
+    if v_own and newest.team_id is null then
+        if approves and (select s.require_team from greenlight.setting as s) then
+            perform greenlight.refuse(
+                'approver_required', 'The plan has no team, and greenlight.setting.require_team is true.'
+            );
+        end if;
+
+        return;
+    end if;
+
+    v_role := greenlight.role_in(newest.team_id);
+
     if not v_own then
         perform greenlight.check_user();
 
@@ -589,30 +554,21 @@ begin
         end if;
     end if;
 
-    if v_team is not null and v_role is distinct from 'approver' then
+    if v_role is distinct from 'approver' then
         perform greenlight.refuse(
-            'approver_required', format('The plan is of team %s, and the caller is not one of its approvers.', v_team)
+            'approver_required',
+            format('The plan is of team %s, and the caller is not one of its approvers.', newest.team_id)
         );
     end if;
 
-    if v_own then
-        select *
-        into v_setting
-        from greenlight.setting;
+    if v_own and not (select s.self_approval from greenlight.setting as s) then
+        perform greenlight.refuse(
+            'approver_required',
+            format('The plan is the caller''s own: another approver of team %s decides.', newest.team_id)
+        );
+    end if;
 
-        if v_team is not null and not v_setting.self_approval then
-            perform greenlight.refuse(
-                'approver_required',
-                format('The plan is the caller''s own: another approver of team %s decides.', v_team)
-            );
-        end if;
-
-        if v_team is null and approves and v_setting.require_team then
-            perform greenlight.refuse(
-                'approver_required', 'The plan has no team, and greenlight.setting.require_team is true.'
-            );
-        end if;
-    elsif (greenlight.find_plan(owner_id, session_id, version)).id is null then
+    if not v_own and (greenlight.find_plan(newest, version)).id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
     end if;
 end;
@@ -883,7 +839,7 @@ begin
         user_id,
         session_id,
         version,
-        greenlight.clean_title(title),
+        title,
         greenlight.lock_document(document_path),
         document_path,
         document_sha256,
@@ -916,7 +872,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_user boolean := greenlight.actor_role() <> 'service_role';
+    v_caller text := greenlight.caller();
+    v_user boolean := v_caller <> 'service_role';
     v_plan public.plan;
 begin
     update public.plan as p
@@ -925,7 +882,7 @@ begin
         decided_at = clock_timestamp(),
         decided_by = case when v_user then auth.uid() end,
         decided_aal = case when v_user then greenlight.claims() ->> 'aal' end,
-        decided_via = greenlight.caller(),
+        decided_via = v_caller,
         comment = write_decision.comment,
         comments = write_decision.comments
     where p.id = plan_id
@@ -955,27 +912,28 @@ set search_path = ''
 as $$
 declare
     v_user uuid := greenlight.named_user(user_id, active => true);
+    v_title text;
     v_path text;
-    v_newest integer;
+    v_newest public.plan;
     v_team uuid := team_id;
     v_agent public.agent;
     v_plan public.plan;
     v_refused public.plan;
 begin
     perform greenlight.check_version(session_id, version);
-    perform greenlight.check_title(v_user, session_id, version, title);
+    v_title := greenlight.check_title(v_user, session_id, version, title);
     v_path := greenlight.check_path(v_user, session_id, document_sha256, coalesce(document_url, ''));
 
     if message is not null and not greenlight.is_text(message) then
         perform greenlight.refuse('invalid_message', 'message is blank or longer than 4,000 characters.');
     end if;
 
-    v_newest := greenlight.lock_session(v_user, session_id);
+    v_newest := greenlight.lock_newest_plan(v_user, session_id);
 
     -- A session without a plan has no agent.
-    if v_newest is not null then
+    if v_newest.id is not null then
         v_agent := greenlight.lock_session_agent(v_user, session_id);
-        v_plan := greenlight.find_plan(v_user, session_id, version);
+        v_plan := greenlight.find_plan(v_newest, version);
     end if;
 
     -- A replay.
@@ -988,10 +946,10 @@ begin
     end if;
 
     -- Or a client could use up the numbers, and leave none to the human.
-    if version - 1000 > coalesce(v_newest, 0) and greenlight.untrusted_client() is not null then
+    if version - 1000 > coalesce(v_newest.version, 0) and greenlight.untrusted_client() is not null then
         perform greenlight.refuse(
             'invalid_version',
-            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest, 0))
+            format('A client proposes at most 1,000 above version %s, the newest.', coalesce(v_newest.version, 0))
         );
     end if;
 
@@ -1000,8 +958,8 @@ begin
     end if;
 
     -- A session keeps the team of its first plan. Who has left the team sends nothing more into its inbox.
-    if v_newest is not null then
-        v_team := (greenlight.find_plan(v_user, session_id, v_newest)).team_id;
+    if v_newest.id is not null then
+        v_team := v_newest.team_id;
     end if;
 
     if team_id <> v_team or (team_id is not null and v_team is null) then
@@ -1043,13 +1001,13 @@ begin
         );
     end if;
 
-    if v_newest is not null then
-        perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
-        perform greenlight.supersede_proposal(v_user, session_id, v_newest);
+    if v_newest.id is not null then
+        perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest.version);
+        perform greenlight.supersede_proposal(v_newest);
     end if;
 
     v_plan := greenlight.insert_plan(
-        v_user, session_id, version, title, v_path, document_sha256, document_url, 'proposed', v_team, expires_at,
+        v_user, session_id, version, v_title, v_path, document_sha256, document_url, 'proposed', v_team, expires_at,
         message
     );
     return (v_plan.id, version, v_plan.status, true)::public.plan_proposal;
@@ -1108,11 +1066,11 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
+    v_title text;
     v_path text;
-    v_newest integer;
+    v_newest public.plan;
     v_comments jsonb;
-    v_team uuid;
     v_agent public.agent;
     v_plan public.plan;
 begin
@@ -1120,24 +1078,19 @@ begin
 
     -- By the caller's own plans: another user's titles are not to be guessed.
     if title is not null then
-        perform greenlight.check_title(v_user, session_id, version, title);
+        v_title := greenlight.check_title(v_user, session_id, version, title);
     end if;
 
     v_path := greenlight.check_path(v_owner, session_id, document_sha256, document_url);
 
-    if comment is not null then
-        perform greenlight.check_comment(comment);
-    end if;
-
-    if comments is not null then
-        v_comments := greenlight.check_comments(comments);
-    end if;
+    perform greenlight.check_comment(comment);
+    v_comments := greenlight.check_comments(comments);
 
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => true);
 
-    if v_newest is not null then
+    if v_newest.id is not null then
         v_agent := greenlight.lock_session_agent(v_owner, session_id);
-        v_plan := greenlight.find_plan(v_owner, session_id, version);
+        v_plan := greenlight.find_plan(v_newest, version);
     end if;
 
     -- A replay.
@@ -1157,7 +1110,7 @@ begin
         perform greenlight.refuse('plan_conflict', format('Version %s was proposed with another title.', version));
     end if;
 
-    perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest);
+    perform greenlight.refuse_closed(v_plan, v_agent, version, v_newest.version);
 
     if v_plan.expires_at <= clock_timestamp() then
         perform greenlight.refuse('plan_expired', format('Version %s expired at %s.', version, v_plan.expires_at));
@@ -1173,14 +1126,13 @@ begin
     set status = 'superseded'
     where p.id = v_agent.plan_id;
 
-    if v_newest < version then
-        perform greenlight.supersede_proposal(v_owner, session_id, v_newest);
+    if v_newest.version < version then
+        perform greenlight.supersede_proposal(v_newest);
     end if;
 
     if v_plan.id is null then
-        v_team := (greenlight.find_plan(v_owner, session_id, v_newest)).team_id;
         v_plan := greenlight.insert_plan(
-            v_owner, session_id, version, title, v_path, document_sha256, document_url, 'approved', v_team,
+            v_owner, session_id, version, v_title, v_path, document_sha256, document_url, 'approved', v_newest.team_id,
             comment => comment, comments => v_comments
         );
     else
@@ -1239,35 +1191,36 @@ comment on function public.approve_plan is
 revoke all on function public.approve_plan from public, anon, authenticated, service_role;
 grant execute on function public.approve_plan to authenticated;
 
--- Locks the session in which a user decides, and its owner, if that is another user. Returns its newest version.
+-- Locks the session in which a user decides, and its owner, if that is another user. Returns its newest plan.
 create or replace function greenlight.lock_for_decision(
     user_id uuid, owner_id uuid, session_id text, version integer, approves boolean
 )
-returns integer
+returns public.plan
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v_newest integer;
+    v_newest public.plan;
 begin
     if user_id <> owner_id then
-        perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+        v_newest := greenlight.newest_plan(owner_id, session_id);
+        perform greenlight.check_decider(user_id, owner_id, v_newest, version, approves);
         perform greenlight.lock_user(owner_id);
     end if;
 
-    v_newest := greenlight.lock_session(owner_id, session_id);
-    perform greenlight.check_decider(user_id, owner_id, session_id, version, approves);
+    v_newest := greenlight.lock_newest_plan(owner_id, session_id);
+    perform greenlight.check_decider(user_id, owner_id, v_newest, version, approves);
 
     return v_newest;
 end;
 $$;
 revoke all on function greenlight.lock_for_decision from public, anon, authenticated, service_role;
 
--- Decides on a proposal, whose session is locked already.
+-- Decides on a proposal of a session, which is locked already, and whose newest plan this is.
 create or replace function greenlight.decide_plan(
-    user_id uuid, session_id text, version integer, newest integer, decision text, comment text, comments jsonb
+    newest public.plan, version integer, decision text, comment text, comments jsonb
 )
 returns public.plan
 language plpgsql
@@ -1278,8 +1231,8 @@ as $$
 declare
     v_plan public.plan;
 begin
-    perform greenlight.lock_session_agent(user_id, session_id);
-    v_plan := greenlight.find_plan(user_id, session_id, version);
+    perform greenlight.lock_session_agent(newest.user_id, newest.session_id);
+    v_plan := greenlight.find_plan(newest, version);
 
     if v_plan.id is null then
         perform greenlight.refuse('plan_not_found', format('There is no version %s in this session.', version));
@@ -1301,7 +1254,7 @@ begin
     end if;
 
     if v_plan.status <> 'proposed' then
-        perform greenlight.refuse_closed(v_plan, null, version, newest);
+        perform greenlight.refuse_closed(v_plan, null, version, newest.version);
     end if;
 
     return greenlight.write_decision(v_plan.id, decision, comment, comments);
@@ -1320,9 +1273,9 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
     v_comments jsonb;
-    v_newest integer;
+    v_newest public.plan;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
@@ -1333,7 +1286,7 @@ begin
     end if;
 
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
-    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'changes_requested', comment, v_comments);
+    return greenlight.decide_plan(v_newest, version, 'changes_requested', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.request_changes from public, anon, authenticated, service_role;
@@ -1374,15 +1327,15 @@ set search_path = ''
 as $$
 declare
     v_owner uuid := coalesce(user_id, auth.uid());
-    v_user uuid := greenlight.require_decider(v_owner);
+    v_user uuid := greenlight.require_human(v_owner, decides => true);
     v_comments jsonb;
-    v_newest integer;
+    v_newest public.plan;
 begin
     perform greenlight.check_version(session_id, version);
     perform greenlight.check_comment(comment);
     v_comments := greenlight.check_comments(comments);
     v_newest := greenlight.lock_for_decision(v_user, v_owner, session_id, version, approves => false);
-    return greenlight.decide_plan(v_owner, session_id, version, v_newest, 'rejected', comment, v_comments);
+    return greenlight.decide_plan(v_newest, version, 'rejected', comment, v_comments);
 end;
 $$;
 revoke all on function greenlight.reject_plan from public, anon, authenticated, service_role;
@@ -1424,7 +1377,7 @@ declare
 begin
     perform greenlight.check_version(session_id, version);
     return greenlight.decide_plan(
-        v_user, session_id, version, greenlight.lock_session(v_user, session_id), 'withdrawn', null, null
+        greenlight.lock_newest_plan(v_user, session_id), version, 'withdrawn', null, null
     );
 end;
 $$;
@@ -1737,13 +1690,7 @@ begin
         set status = 'archived'
         where p.id = v_agent.plan_id;
 
-        perform greenlight.supersede_proposal(v_agent.user_id, v_agent.session_id, (
-            select max(p.version)
-            from public.plan as p
-            where
-                p.user_id = v_agent.user_id
-                and p.session_id = v_agent.session_id
-        ));
+        perform greenlight.supersede_proposal(greenlight.newest_plan(v_agent.user_id, v_agent.session_id));
     end if;
 
     update public.agent as a
@@ -1784,7 +1731,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_user uuid := greenlight.require_human(greenlight.owner_of(agent_id));
+    v_user uuid := greenlight.require_human(greenlight.owner_of(agent_id), decides => false);
     v_agent public.agent := greenlight.lock_agent(agent_id, v_user);
     v_deleted_at timestamptz := case when deleted then clock_timestamp() end;
 begin
