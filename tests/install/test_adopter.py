@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .conftest import Adopter, adopter_in, install_and_push
+from .conftest import Adopter, adopter_in, install_into
 
 DOCUMENT = "# A plan\n\nWörter, 計画.\n".encode()
 
@@ -23,14 +23,13 @@ def test_a_user_signs_up_approves_and_gets_the_agent(adopter: Adopter) -> None:
 def test_leaving(tmp_path: Path) -> None:
     """Export, uninstall, push, and the two calls of docs/deploy.md that remove documents and bucket."""
     with adopter_in(tmp_path) as adopter:
-        install_and_push(adopter)
+        install_into(adopter)
         ada = adopter.sign_up()
         ada.approve("s1", DOCUMENT)
-        url = adopter.stack.postgres.url()
-        push = ("npx", "supabase", "db", "push", f"--remote={url}", "--yes")
 
-        adopter.ran("greenlight", "uninstall")
-        refused = adopter.run(*push)
+        project = ("--project", str(adopter.directory))
+        assert adopter.greenlight("uninstall", *project).exit_code == 0
+        refused = adopter.push()
         assert refused.returncode != 0
         assert "the bucket plans holds documents" in refused.stdout
         assert len(ada.rows("agent")) == 1
@@ -39,8 +38,8 @@ def test_leaving(tmp_path: Path) -> None:
         ).unlink()
 
         adopter.ran("greenlight", "export", "--user", ada.id, "--to", "ada")
-        adopter.ran("greenlight", "uninstall", "--keep-documents")
-        adopter.ran(*push)
+        assert adopter.greenlight("uninstall", "--keep-documents", *project).exit_code == 0
+        adopter.pushed()
         assert ada.http.get("/rest/v1/agent", headers=ada.headers).status_code == 404
         assert adopter.sql("select count(*) from storage.objects") == [(1,)]
         listed = ada.http.post(

@@ -255,14 +255,14 @@ def test_what_is_missing_or_changed_is_found_and_mended(adopter: Adopter) -> Non
     result = adopter.greenlight("doctor", "--repair", "--project", str(adopter.directory))
     assert result.exit_code == 1
     (name,) = re.findall(r"^  (\d+_greenlight_repair\.sql)$", result.output, re.MULTILINE)
-    url = adopter.stack.postgres.url()
-    assert name in adopter.ran("npx", "supabase", "db", "push", f"--remote={url}", "--yes")
+    assert name in adopter.pushed()
     assert faults(adopter) == []
 
     # It may run again, as in a reset, and does not count as a migration of ours.
     adopter.sql((adopter.directory / "supabase/migrations" / name).read_text())
     assert faults(adopter) == []
-    assert "up to date" in adopter.ran("greenlight", "install", "--check")
+    check = adopter.greenlight("install", "--check", "--project", str(adopter.directory))
+    assert "up to date" in check.output
     assert adopter.sign_up().approve("s1", b"# A plan\n")["created"] is True
 
 

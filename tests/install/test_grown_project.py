@@ -9,7 +9,7 @@ from tests.database.conftest import Project, Row, User, document_of, refused
 from tests.database.invariants import broken_invariants
 from tests.plan import sha256
 
-from .conftest import Host, adopter_in, install_and_push
+from .conftest import Host, adopter_in, install_into
 
 BEFORE, _, AFTER = (
     (Path(__file__).parent.parent / "grown_project.sql").read_text().partition("-- After Greenlight:\n")
@@ -232,9 +232,9 @@ def test_leaving_leaves_what_is_theirs(grown: Host) -> None:
 
 def test_over_http(tmp_path: Path) -> None:
     with adopter_in(tmp_path, theirs=BEFORE) as adopter:
-        install_and_push(adopter)
+        install_into(adopter)
         (adopter.directory / "supabase/migrations" / LATER).write_text(AFTER)
-        adopter.ran("npx", "supabase", "db", "push", f"--remote={adopter.stack.postgres.url()}", "--yes")
+        adopter.pushed()
         ada, eve = adopter.sign_up(bio=BIO), adopter.sign_up(bio=BIO)
         approved = ada.approve("s1", b"# A plan\n")
         adopter.sql(

@@ -13,7 +13,7 @@ from greenlight import install
 from greenlight.install import Migration, shipped
 from tests.database.conftest import Row, document_of, refused, sql_of_teams
 
-from .conftest import ROOT, Account, Adopter, Host, adopter_in, install_and_push
+from .conftest import ROOT, Account, Adopter, Host, adopter_in, install_into
 
 FUNCTIONS = ("viewer_teams", "approver_teams", "display_name", "approver_emails")
 
@@ -37,7 +37,7 @@ def push(adopter: Adopter, name: str, statements: bytes) -> None:
     folder = adopter.directory / "supabase/migrations"
     last = max(int(path.name.partition("_")[0]) for path in folder.iterdir())
     (folder / f"{last + 1}_{name}.sql").write_bytes(statements)
-    adopter.ran("npx", "supabase", "db", "push", f"--remote={adopter.stack.postgres.url()}", "--yes")
+    adopter.pushed()
 
 
 def test_the_first_five_minutes_of_an_adopter_with_an_organisation(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_first_five_minutes_of_an_adopter_with_an_organisation(tmp_path: Pat
         adopter_in(tmp_path) as adopter,
         psycopg.connect(adopter.stack.postgres.url(), autocommit=True) as app,
     ):
-        install_and_push(adopter)
+        install_into(adopter)
         ada, ben, vera, eve = (adopter.sign_up() for _ in range(4))
         planner = planner_of(adopter, ada)
         team = str(uuid4())
