@@ -50,6 +50,17 @@ create index plan_session_idx on public.plan (session_id, version);
 create index agent_session_idx on public.agent (session_id);
 create index agent_event_log_idx on public.agent_event (agent_id, id);
 
+-- No statistics of what people write. Policies do not keep the planner from them, and the Data API answers with its
+-- estimates (`Prefer: count=planned`): a stranger could ask whether a title that they guess is a frequent one.
+alter table public.plan
+alter column title set statistics 0,
+alter column comment set statistics 0,
+alter column document_url set statistics 0,
+alter column document_sha256 set statistics 0;
+alter table public.agent alter column name set statistics 0;
+alter table public.agent_event alter column document_sha256 set statistics 0;
+alter table public.build alter column message set statistics 0;
+
 -- In the place of existing ones, which the next migration exchanges for these.
 create index plan_newest_next_idx on public.plan (user_id, created_at desc, id desc) where deleted_at is null;
 create index agent_by_status_next_idx on public.agent (user_id, status, created_at desc, id desc)

@@ -9,6 +9,9 @@ alter table public.plan
 add column message text,
 add column comments jsonb;
 
+-- As in 08. (Of jsonb, the planner does not use them for one who reads by a policy.)
+alter table public.plan alter column message set statistics 0;
+
 comment on column public.plan.message is
 'What the planner said to the human with the proposal.';
 comment on column public.plan.comment is

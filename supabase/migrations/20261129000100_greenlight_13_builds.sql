@@ -73,6 +73,8 @@ create table public.build_log (
     constraint build_log_content_check check (char_length(content) <= 65536)
 );
 
+alter table public.build_log alter column content set statistics 0;  -- as in 08
+
 comment on table public.build_log is
 'The end of what an attempt at a build wrote, if its builder shares that. Written by functions only.';
 comment on column public.build_log.build_id is

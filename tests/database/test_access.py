@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from .conftest import Project, User, denied, refused
 
@@ -350,3 +352,61 @@ def test_each_request_has_the_time_limit_of_its_role(any_project: Project) -> No
             row = connection.execute("show statement_timeout").fetchone()
             limits.append(row and row["statement_timeout"])
     assert limits == ["3s", "8s", "8s"]
+
+
+# The statistics ------------------------------------------------------------------------------------------------
+
+# Text that Postgres may have statistics of: ids and states.
+COUNTED = {
+    *("plan.session_id", "plan.document_path", "plan.status", "plan.proposed_by", "plan.decided_aal"),
+    *("plan.decided_via", "agent.session_id", "agent.status", "agent_event.kind", "agent_event.from_status"),
+    *("agent_event.to_status", "agent_event.actor_role", "build.status", "build.worker"),
+}
+
+
+def test_no_estimate_tells_a_stranger_what_others_wrote(project: Project) -> None:
+    """`Prefer: count=planned` asks how many rows Postgres expects. It concludes that from the rows of all users."""
+    user, stranger = project.new_user(), project.new_user()
+    comments = Jsonb([{"start": 0, "end": 1, "exact": "#", "body": "Zebra?"}])
+    for number in range(1, 7):
+        project.store_and_propose(user, "zebra", number, title="Buy the zebra", message="Zebra!")
+        project.decide(user, "request_changes", "zebra", number, comment="No zebra.", comments=comments)
+        agent_id = project.store_and_approve(user, f"s{number}", title=f"Plan {number}")["agent_id"]
+        project.fail(project.claim_agent(agent_id), "The zebra ran.", log="Zebra.", retry=False)
+        agent_id = project.store_and_approve(user, f"s{number}", 2, title="Buy the zebra")["agent_id"]
+        project.finish(project.claim_agent(agent_id), result=Jsonb({"zebra": 1}))
+    with project.as_superuser() as connection:
+        connection.execute(f"analyze {', '.join(f'public.{table}' for table in TABLES)}")
+
+    def asked(column: str, value: object) -> tuple[int, int]:
+        """Return how many rows the owner finds, and how many a stranger is told to expect."""
+        names = map(sql.Identifier, column.split("."))
+        query = sql.SQL("select from public.{} where {} = {}").format(*names, sql.Literal(value))
+        with project.as_user(user) as connection:
+            found = connection.execute(query).fetchall()
+        with project.as_user(stranger) as connection:
+            assert connection.execute(query).fetchall() == []
+            (row,) = connection.execute(sql.SQL("explain (format json) ") + query).fetchall()
+        return len(found), row["QUERY PLAN"][0]["Plan"]["Plan Rows"]
+
+    for column, right, wrong in (
+        ("plan.title", "Buy the zebra", "Buy the lion"),
+        ("plan.message", "Zebra!", "Lion!"),
+        ("plan.comment", "No zebra.", "No lion."),
+        ("plan.comments", comments, Jsonb([])),
+        ("agent.name", "Buy the zebra", "Buy the lion"),
+        ("build.message", "The zebra ran.", "The lion ran."),
+        ("build.result", Jsonb({"zebra": 1}), Jsonb({"lion": 1})),
+        ("build_log.content", "Zebra.", "Lion."),
+    ):
+        (found, expected), (none, otherwise) = asked(column, right), asked(column, wrong)
+        assert found > 0, column
+        assert none == 0, column
+        assert expected == otherwise, column
+    counted = project.rows(
+        "select tablename || '.' || attname as name from pg_stats"
+        " join pg_attribute using (attname) join pg_class on pg_class.oid = attrelid and relname = tablename"
+        " where schemaname = 'public' and tablename = any(%s) and atttypid in ('text'::regtype, 'varchar'::regtype)",
+        [*TABLES],
+    )
+    assert {row["name"] for row in counted} == COUNTED
