@@ -1846,6 +1846,7 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_sort = off
+set enable_bitmapscan = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();

@@ -386,6 +386,7 @@ def test_a_claim_reads_no_more_however_many_builds_there_are(project: Project, w
         superuser.execute("alter table public.build set (autovacuum_enabled = false)")
         superuser.execute("analyze public.plan, public.build")  # knows of one plan
     queue_many(project, 40, bob)
+    queue_many(project, 40, status="succeeded")  # two pages, which a bitmap would read at once
     most()
     small = most()
     match waiting:
