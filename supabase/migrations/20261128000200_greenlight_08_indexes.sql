@@ -70,12 +70,12 @@ create unique index plan_session_plan_next_key on public.plan (id, user_id, sess
 -- Every read through the Data API is limited to one user by a policy, but may ask for any order and a limit of 1. From
 -- its statistics Postgres concludes that with few users, or with one who owns most rows, it soon finds a row of theirs
 -- in an index of that order (`order=id.desc`): for a user without rows it then reads the rows of all others. With this
--- setting in the place of the real number it expects one row of each user, always begins at the user, and takes the
--- index that has the order, since there is nothing to sort in one row.
-alter table public.plan alter column user_id set (n_distinct = -1);
-alter table public.agent alter column user_id set (n_distinct = -1);
-alter table public.agent_event alter column user_id set (n_distinct = -1);
-alter table public.build alter column user_id set (n_distinct = -1);
+-- setting in the place of the real number it expects two rows of each user, and always begins at the user. (Of one row
+-- it would take any index that begins at the user, instead of the one of a session or an agent.)
+alter table public.plan alter column user_id set (n_distinct = -0.5);
+alter table public.agent alter column user_id set (n_distinct = -0.5);
+alter table public.agent_event alter column user_id set (n_distinct = -0.5);
+alter table public.build alter column user_id set (n_distinct = -0.5);
 analyze public.plan, public.agent, public.agent_event, public.build;
 
 notify pgrst, 'reload schema';

@@ -189,11 +189,11 @@ create index build_team_idx on public.build (team_id, created_at) where team_id 
 create index build_log_team_idx on public.build_log (team_id) where team_id is not null;
 
 -- As for user_id: Postgres always begins at the team.
-alter table public.plan alter column team_id set (n_distinct = -1);
-alter table public.agent alter column team_id set (n_distinct = -1);
-alter table public.agent_event alter column team_id set (n_distinct = -1);
-alter table public.build alter column team_id set (n_distinct = -1);
-alter table public.build_log alter column team_id set (n_distinct = -1);
+alter table public.plan alter column team_id set (n_distinct = -0.5);
+alter table public.agent alter column team_id set (n_distinct = -0.5);
+alter table public.agent_event alter column team_id set (n_distinct = -0.5);
+alter table public.build alter column team_id set (n_distinct = -0.5);
+alter table public.build_log alter column team_id set (n_distinct = -0.5);
 analyze public.plan, public.agent, public.agent_event, public.build, public.build_log;
 
 -- Written by `make migration` from supabase/functions.sql.

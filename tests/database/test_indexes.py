@@ -181,48 +181,31 @@ def assert_short(plan: dict[str, Any], at_most: int = 150) -> None:
     assert buffers(plan) < at_most, plan
 
 
-# Each names its owner, or its session: only then is there an index for it.
-LISTS = (
-    "select * from public.plan where user_id = %s order by created_at desc limit 20",
-    (
-        "select * from public.plan where user_id = %s and status <> 'proposed'"
-        " order by created_at desc, id desc limit 20"
-    ),
-    "select * from public.plan where user_id = %s and status = 'proposed' order by created_at",
-    "select version from public.plan where user_id = %s and session_id = 's7' order by version desc limit 1",
-    "select * from public.agent where user_id = %s order by created_at desc, id desc limit 20",
-    (
-        "select * from public.agent where user_id = %s and status = 'active'"
-        " order by created_at desc, id desc limit 20"
-    ),
-    (
-        "select * from public.agent where user_id = %s and status = 'failed'"
-        " order by created_at desc, id desc limit 20"
-    ),
-)
-
-
-def test_a_list_that_the_data_api_has_prepared_is_short(project_like: Callable[[str], Project]) -> None:
-    """Of a prepared statement, Postgres makes a plan that fits no owner in particular.
-
-    The last list is left out: of one expected agent, the index by status has no advantage that Postgres sees.
-    """
-    for project in (project_like("one_user"), project_like("many_users")):
-        user = any_user(project)
-        with project.as_user(user) as connection:
-            connection.execute("set local plan_cache_mode = force_generic_plan")
-            for query in LISTS[:-1]:
-                connection.execute(f"prepare list as {query.replace('%s', '$1')}".encode())
-                assert_short(explained(connection, f"execute list('{user.id}')"))
-                connection.execute("deallocate list")
-
-
 def test_each_growing_read_of_an_owner_of_thousands_is_short(project_like: Callable[[str], Project]) -> None:
     project = project_like("one_user")
     user = any_user(project)
     agent = project.rows("select id from public.agent where user_id = %s limit 1", user.id)[0]["id"]
-    for query in LISTS:
-        assert_short(explain(project, user, query, user.id))
+    # Each list names its owner, or its session: only then is there an index for it.
+    for query in (
+        "select * from public.plan where user_id = %s order by created_at desc limit 20",
+        (
+            "select * from public.plan where user_id = %s and status <> 'proposed'"
+            " order by created_at desc, id desc limit 20"
+        ),
+        "select * from public.plan where user_id = %s and status = 'proposed' order by created_at",
+        "select version from public.plan where user_id = %s and session_id = 's7' order by version desc limit 1",
+        "select * from public.agent where user_id = %s order by created_at desc, id desc limit 20",
+        (
+            "select * from public.agent where user_id = %s and status = 'active'"
+            " order by created_at desc, id desc limit 20"
+        ),
+        (
+            "select * from public.agent where user_id = %s and status = 'failed'"
+            " order by created_at desc, id desc limit 20"
+        ),
+    ):
+        plan = explain(project, user, query, user.id)
+        assert_short(plan)
 
     log = explain(project, user, "select * from public.agent_event where agent_id = %s order by id", agent)
     assert_short(log)

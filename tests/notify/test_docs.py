@@ -18,7 +18,7 @@ import typer.main
 
 from greenlight import cli
 from greenlight.notify.outbox import KINDS
-from local import NODE, ROOT
+from local import ROOT
 from local.processes import accepts_connections, free_ports
 from tests.builder.conftest import until
 from tests.caller import Caller
@@ -29,7 +29,6 @@ from tests.plan import new_session
 PAGE = (ROOT / "docs" / "notify.md").read_text()
 RECEIVER, SENDER = re.findall(r"```ts\n(.*?)```", PAGE, re.DOTALL)
 (PYTHON,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-DENO = ROOT / "node_modules" / "deno" / "bin.cjs"
 
 
 @contextmanager
@@ -69,7 +68,9 @@ def edge_function(directory: Path, source: str, port: int, **variables: str) -> 
     versions = json.loads((ROOT / "package.json").read_text())["dependencies"]
     used = {name: versions[name] for name in ("standardwebhooks", "@supabase/supabase-js")}
     (directory / "package.json").write_text(json.dumps({"dependencies": used}))
-    command = [NODE, DENO, "run", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read"]
+    # The program itself: npm's wrapper around it would leave it running.
+    (deno,) = (ROOT / "node_modules" / "@deno").glob("*/deno")
+    command = [deno, "run", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read"]
     with running([*command, "index.ts"], directory, port, **variables) as output:
         yield output
 
