@@ -170,12 +170,13 @@ create type public.display_name as (
 comment on type public.display_name is
 'What a user is called, as display_names() answers it.';
 
--- A team's newest plans and agents, by status, too; what waits for its approvers; its deleted agents. (Only rows with a
--- team are in these, so that they cost others nothing.)
+-- A team's newest plans and agents, by status, too, which is how its approvers ask for what waits; its deleted agents.
+-- (Only rows with a team are in these, so that they cost others nothing. The status is a column and no condition,
+-- because the Data API prepares its statements, and then Postgres does not know which status is asked for.)
 create index plan_team_idx on public.plan (team_id, created_at desc, id desc)
 where team_id is not null and deleted_at is null;
-create index plan_team_proposed_idx on public.plan (team_id, created_at desc, id desc)
-where team_id is not null and status = 'proposed';
+create index plan_team_by_status_idx on public.plan (team_id, status, created_at desc, id desc)
+where team_id is not null and deleted_at is null;
 create index agent_team_idx on public.agent (team_id, created_at desc, id desc)
 where team_id is not null and deleted_at is null;
 create index agent_team_by_status_idx on public.agent (team_id, status, created_at desc, id desc)

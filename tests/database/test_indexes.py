@@ -236,6 +236,14 @@ def test_an_approvers_inbox_is_short(project_like: Callable[[str], Project]) -> 
             plan = explained(connection, query, TEAM)
             assert_short(plan)
             assert "Sort" not in json.dumps(plan)
+        # The Data API prepares its statements. Postgres then plans for any status.
+        connection.execute("set local plan_cache_mode = force_generic_plan")
+        connection.execute(
+            "prepare inbox (text, uuid) as select * from public.plan where status in ($1) and team_id in ($2)"
+            " order by created_at desc, id desc limit 20"
+        )
+        assert_short(explained(connection, f"execute inbox('proposed', '{TEAM}')"))
+        connection.execute("set local plan_cache_mode = auto")
         for table in ("agent_event", "build"):
             query = f"select * from public.{table} where agent_id = %s order by created_at desc limit 20"
             assert_short(explained(connection, query, agent["id"]))
