@@ -81,7 +81,7 @@ soak: setup ## the faults, the attacks and every kind of install, with random se
 audit: $(PACKAGES) ## check the locked packages for known vulnerabilities, where the advisory data can be reached
 	@python -m tests.security.audit
 
-bench: $(PACKAGES) ## compare the service with others, in about half an hour (BENCH=quick: a few minutes)
+bench: $(PACKAGES) ## compare the service with others, in about 40 minutes (BENCH=quick: a few minutes)
 	@python -m bench
 
 migration: $(PACKAGES) ## write what supabase/functions.sql changes into a migration (NAME=its name; again before the release: the same file)
