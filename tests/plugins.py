@@ -4,11 +4,13 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from local import ROOT
 from tests import SOAK
 from tests.caller import Caller
 from tests.conftest import RunningStack
@@ -54,6 +56,15 @@ def chance() -> random.Random:
     seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
     print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def deno_command() -> list[str | Path]:
+    """Return how Deno runs a file: with the project's packages, and nothing from the network."""
+    options = ("--no-remote", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read")
+    # The program itself, not npm's wrapper around it, which would leave it running when it is stopped.
+    (deno,) = (ROOT / "node_modules").glob("@deno/*/deno")
+    return [deno, "run", *options]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local import NODE
-from tests.client.package import MODULES, Run, output
+from tests.client.package import Run, output
 from tests.conftest import RunningStack
 
 
@@ -20,15 +20,6 @@ def node(stack: RunningStack, project: Path) -> Run:
 def deno(stack: RunningStack, project: Path, deno_command: list[str | Path]) -> Run:
     """Run a file of the project in Deno, against the stack."""
     return _runner(stack, project, *deno_command)
-
-
-@pytest.fixture(scope="session")
-def deno_command() -> list[str | Path]:
-    # The project's packages, and nothing from the network.
-    options = ("--no-remote", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read")
-    # The program itself, not npm's wrapper around it, which would leave it running when it is stopped.
-    (deno,) = MODULES.glob("@deno/*/deno")
-    return [deno, "run", *options]
 
 
 def _runner(stack: RunningStack, project: Path, *command: str | Path) -> Run:

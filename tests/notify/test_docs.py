@@ -60,7 +60,9 @@ def running(command: list[Any], directory: Path, port: int, **variables: str) ->
 
 
 @contextmanager
-def edge_function(directory: Path, source: str, port: int, **variables: str) -> Iterator[Path]:
+def edge_function(
+    deno_command: list[str | Path], directory: Path, source: str, port: int, **variables: str
+) -> Iterator[Path]:
     """Serve it with Deno, which Supabase runs Edge Functions with."""
     (directory / "index.ts").write_text(source)
     # What `npm:` names comes from our own packages instead of the registry.
@@ -68,10 +70,7 @@ def edge_function(directory: Path, source: str, port: int, **variables: str) -> 
     versions = json.loads((ROOT / "package.json").read_text())["dependencies"]
     used = {name: versions[name] for name in ("standardwebhooks", "@supabase/supabase-js")}
     (directory / "package.json").write_text(json.dumps({"dependencies": used}))
-    # The program itself: npm's wrapper around it would leave it running.
-    (deno,) = (ROOT / "node_modules" / "@deno").glob("*/deno")
-    command = [deno, "run", "--node-modules-dir=manual", "--allow-net", "--allow-env", "--allow-read"]
-    with running([*command, "index.ts"], directory, port, **variables) as output:
+    with running([*deno_command, "index.ts"], directory, port, **variables) as output:
         yield output
 
 
@@ -87,9 +86,11 @@ def received(user: Caller, outbox: Outbox, start: Start, url: str, output: Path)
     assert f"plan.proposed {proposed['plan_id']}" in output.read_text()
 
 
-def test_the_receiver_in_an_edge_function(user: Caller, outbox: Outbox, start: Start, tmp_path: Path) -> None:
+def test_the_receiver_in_an_edge_function(
+    user: Caller, outbox: Outbox, start: Start, deno_command: list[str | Path], tmp_path: Path
+) -> None:
     (port,) = free_ports(1)
-    with edge_function(tmp_path, RECEIVER, port, WEBHOOK_SECRET=SECRET) as output:
+    with edge_function(deno_command, tmp_path, RECEIVER, port, WEBHOOK_SECRET=SECRET) as output:
         received(user, outbox, start, f"http://127.0.0.1:{port}/", output)
 
 
@@ -101,7 +102,9 @@ def test_the_receiver_in_python(user: Caller, outbox: Outbox, start: Start, tmp_
         received(user, outbox, start, f"http://127.0.0.1:{port}/greenlight", output)
 
 
-def test_the_edge_function_that_sends(stack: RunningStack, user: Caller, tmp_path: Path) -> None:
+def test_the_edge_function_that_sends(
+    stack: RunningStack, user: Caller, deno_command: list[str | Path], tmp_path: Path
+) -> None:
     provider = Receiver(secret=None)
     provider.start()
     (port,) = free_ports(1)
@@ -111,7 +114,7 @@ def test_the_edge_function_that_sends(stack: RunningStack, user: Caller, tmp_pat
         "MAIL_API_URL": provider.url,
     }
     outbox = Outbox(stack, "edge")
-    with edge_function(tmp_path, SENDER, port, **variables) as output:
+    with edge_function(deno_command, tmp_path, SENDER, port, **variables) as output:
 
         def call() -> int:
             answer = httpx.post(f"http://127.0.0.1:{port}", timeout=60)
