@@ -241,7 +241,7 @@ def _ids(clone: Clone, recording: Recording, users: list[str]) -> list[dict[str,
         " where agent.user_id = %s and agent.session_id = %s"
     )
     found = []
-    for user, session in zip(users, clone.sessions(len(users)), strict=True):
+    for user, session in zip(users, clone.sessions(users), strict=True):
         agent, build = clone.root.execute(find, (user, session)).fetchone() or ("", "")
         found.append(
             {

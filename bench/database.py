@@ -44,7 +44,8 @@ SEED: list[LiteralString] = [
     insert into storage.objects (bucket_id, name, owner_id, metadata)
     select
         'plans',
-        users.id || '/session-' || n || '/' || encode(sha256((users.id || '/' || n)::bytea), 'hex') || '.md',
+        users.id || '/' || left(users.id::text, 8) || '-' || n || '/'
+        || encode(sha256((users.id || '/' || n)::bytea), 'hex') || '.md',
         users.id::text,
         '{"size": 16384, "mimetype": "text/markdown"}'
     from generate_series(1, %(each)s) as n cross join auth.users
@@ -239,12 +240,13 @@ class Clone:
     def agents(self, users: list[str]) -> list[uuid.UUID]:
         """Return an agent of each."""
         find: LiteralString = "select id from public.agent where user_id = %s and session_id = %s"
-        pairs = zip(users, self.sessions(len(users)), strict=True)
+        pairs = zip(users, self.sessions(users), strict=True)
         found = (self.root.execute(find, pair).fetchone() for pair in pairs)
         return [row[0] for row in found if row]
 
-    def sessions(self, count: int) -> list[str]:
-        return [f"session-{self._dice.randint(1, self._each)}" for _ in range(count)]
+    def sessions(self, users: list[str]) -> list[str]:
+        """Return a session of each."""
+        return [f"{user[:8]}-{self._dice.randint(1, self._each)}" for user in users]
 
     def documents(self, count: int) -> list[Document]:
         """Store so many new ones."""

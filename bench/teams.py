@@ -44,7 +44,7 @@ PROPOSED: list[LiteralString] = [
         created_at, team_id
     from public.plan
     where
-        session_id = 'session-1'
+        session_id = left(user_id::text, 8) || '-1'
         and user_id not in (select user_id from public.plan where status = 'proposed')
     limit %(count)s
     """,

@@ -170,6 +170,13 @@ class RunningStack:
                 [agent_id],
             )
 
+    def allow_attempts(self, user_id: str, most: int) -> None:
+        with psycopg.connect(self.needs_database()) as database:
+            database.execute(
+                "update public.build set max_attempts = %s where user_id = %s and status = 'queued'",
+                [most, user_id],
+            )
+
     def claim(self, agent_id: str) -> Any:
         """Claim the agent's build, and no other."""
         self.make_due(agent_id)

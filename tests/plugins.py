@@ -1,6 +1,5 @@
 """The fixtures that several folders share: callers, and a service whose way to Supabase leads through a proxy."""
 
-import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -11,11 +10,15 @@ import httpx
 import pytest
 
 from local import ROOT
-from tests import SOAK
+from tests import SEED
 from tests.caller import Caller
 from tests.conftest import RunningStack
 from tests.faults.proxy import Proxy, behind
 from tests.services import Process, ServiceWith, running_service
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED}"
 
 
 @pytest.fixture(scope="session")
@@ -52,10 +55,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def chance() -> random.Random:
-    """Return a source of random numbers whose seed a failure shows; SEED=… runs the same again."""
-    seed = os.environ.get("SEED") or (str(random.SystemRandom().randrange(2**32)) if SOAK else "1")
-    print(f"SEED={seed}")  # noqa: T201 -- pytest shows it with a failure
-    return random.Random(seed)
+    """Return a source of random numbers: the same in each run with the same SEED."""
+    return random.Random(SEED)
 
 
 @pytest.fixture(scope="session")

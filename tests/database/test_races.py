@@ -16,10 +16,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests import SOAK
+from tests import SEED, SOAK
 from tests.plan import sha256
 
-from .conftest import ROUNDS, SEED, Connection, Project, Race, Row, User, document_of, outcome
+from .conftest import ROUNDS, Connection, Project, Race, Row, User, document_of, outcome
 from .invariants import broken_invariants
 from .test_lock_order import waits
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Decisions ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_approve_against_propose_of_a_newer_version(project: Project, race: Race) -> None:
     user = project.new_user()
     met = {("done", "done"), ("plan_stale", "done")}
@@ -50,6 +51,7 @@ def test_approve_against_propose_of_a_newer_version(project: Project, race: Race
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_of_four_decisions_at_once_exactly_one_is_made(project: Project, race: Race) -> None:
     user = project.new_user()
     met = {*permutations(("done", *["plan_decided"] * 3))}
@@ -76,6 +78,7 @@ def test_of_four_decisions_at_once_exactly_one_is_made(project: Project, race: R
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_forty_approvals_of_one_proposal_make_one_agent_each_time(project: Project) -> None:
     user = project.new_user()
     with ThreadPoolExecutor(40) as pool:
@@ -90,6 +93,7 @@ def test_forty_approvals_of_one_proposal_make_one_agent_each_time(project: Proje
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_two_proposals_of_one_version_at_once_are_one(project: Project, race: Race) -> None:
     user = project.new_user()
     for number in race.rounds():
@@ -106,6 +110,7 @@ def test_two_proposals_of_one_version_at_once_are_one(project: Project, race: Ra
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_proposing_against_deleting_the_document_loses_none(project: Project, race: Race) -> None:
     user = project.new_user()
     met = {("done", "referenced"), ("document_not_found", "done")}
@@ -125,6 +130,7 @@ def test_proposing_against_deleting_the_document_loses_none(project: Project, ra
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_decisions_against_deleting_archiving_and_purging(project: Project, race: Race) -> None:
     user = project.new_user()
     soon = datetime.now(UTC) + timedelta(days=1)
@@ -148,6 +154,7 @@ def test_decisions_against_deleting_archiving_and_purging(project: Project, race
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_a_user_is_deleted_while_everything_happens(project: Project, race: Race) -> None:
     for _ in race.rounds():
         user = project.new_user()
@@ -181,6 +188,7 @@ def claimed_of(project: Project, user: User, session: str) -> Row:
     return project.claim_agent(agent_id)
 
 
+@pytest.mark.soak
 def test_finish_against_approve_of_a_newer_version(project: Project, race: Race) -> None:
     """An agent never becomes active from a plan that is not its own."""
     user = project.new_user()
@@ -199,6 +207,7 @@ def test_finish_against_approve_of_a_newer_version(project: Project, race: Race)
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_finish_and_fail_race_each_other_and_every_cancellation(project: Project, race: Race) -> None:
     user = project.new_user()
     for number in race.rounds():
@@ -226,6 +235,7 @@ def test_finish_and_fail_race_each_other_and_every_cancellation(project: Project
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_a_stop_races_everything_that_a_builder_does(project: Project, race: Race) -> None:
     """Either the build finished before, or nothing that the builder says afterwards has an effect."""
     user = project.new_user()
@@ -255,6 +265,7 @@ def test_a_stop_races_everything_that_a_builder_does(project: Project, race: Rac
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_two_builders_on_a_lease_that_has_ended(project: Project, race: Race) -> None:
     """One of them claims it, or the one that held it comes back first; never two."""
     user = project.new_user()
@@ -302,12 +313,12 @@ def test_eight_builders_on_two_hundred_builds_claim_each_once(project: Project) 
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_builders_that_die_at_random_lose_a_lease_and_nothing_else(project: Project) -> None:
     """Eight builders, some of which never answer again; leases end again and again; in the end each build has ended."""
     user = project.new_user()
     for number in range(60):
         project.store_and_approve(user, f"s{number}")
-    print(f"seed {SEED}")  # noqa: T201 - shown on failure
     finished: Counter[object] = Counter()
 
     def builder(number: int) -> None:
@@ -334,6 +345,7 @@ def test_builders_that_die_at_random_lose_a_lease_and_nothing_else(project: Proj
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_deleting_and_restoring_while_builders_claim(project: Project, race: Race) -> None:
     user = project.new_user()
     agent_ids = [project.store_and_approve(user, f"s{number}")["agent_id"] for number in range(10)]
@@ -430,6 +442,7 @@ class Storm:
         return name, self.outcome(calls[name][1])
 
 
+@pytest.mark.soak
 def test_eight_callers_at_random_end_each_call(team_project: Project, chance: random.Random) -> None:
     """Well, or in a refusal, never in a deadlock: all that people, planners, builders and notifiers of a team do."""
     storm = Storm(team_project)
@@ -440,7 +453,7 @@ def test_eight_callers_at_random_end_each_call(team_project: Project, chance: ra
         return [storm.call_at_random(dice) for _ in range(300)]
 
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(20):
+        for _ in range(6):
             for calls in pool.map(caller, [chance.random() for _ in range(8)]):
                 seen.update(calls)
             assert broken_invariants(team_project) == []
@@ -470,6 +483,7 @@ def cut_off(call: "Callable[[], object]") -> str:
     return "cut off" if cut else ended
 
 
+@pytest.mark.soak
 def test_of_a_call_that_the_statement_timeout_ends_in_the_middle_nothing_stays(
     team_project: Project, chance: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,7 +516,7 @@ def test_of_a_call_that_the_statement_timeout_ends_in_the_middle_nothing_stays(
         return [storm.call_at_random(dice) for _ in range(150)]
 
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(40):
+        for _ in range(12):
             for calls in pool.map(caller, [chance.random() for _ in range(8)]):
                 seen.update(calls)
             assert broken_invariants(team_project) == []

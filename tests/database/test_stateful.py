@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 
-from tests import SOAK
+from tests import SEED, SOAK
 from tests.plan import sha256
 
 from .conftest import Project, Row, User
@@ -25,7 +26,6 @@ CODES = {
     "plan_stale", "plan_decided", "plan_expired", "agent_archived", "agent_deleted", "illegal_transition", "build_lost",
     "invalid_version", "invalid_title", "invalid_status", "invalid_comment", "invalid_expires_at",
 }  # fmt: skip
-SEED = 20261124
 SEQUENCES, CALLS, WORLDS, EACH = (20, 1500, 85, 700) if SOAK else (4, 700, 30, 400)
 DECISIONS = ("request_changes", "reject_plan", "withdraw_plan")
 TO_STATUSES = (
@@ -295,6 +295,7 @@ def failure(seed: int, world: Operations) -> str:
     return "\n".join([f"seed {seed}, the last calls:", *world.calls])
 
 
+@pytest.mark.soak
 def test_no_sequence_of_operations_breaks_an_invariant(project: Project) -> None:
     """Two users with two sessions each, few enough for the operations to meet; looked at after every step."""
     for seed in range(SEED, SEED + SEQUENCES):
@@ -306,9 +307,9 @@ def test_no_sequence_of_operations_breaks_an_invariant(project: Project) -> None
             assert decided_without_the_human(project) == [], failure(seed, world)
 
 
+@pytest.mark.soak
 def test_no_calls_of_planners_and_builders_lead_to_an_approved_plan(project: Project) -> None:
     """Whatever OAuth clients and the service role call, in whatever order: without the human there is no agent."""
-    print(f"seed {SEED}")  # noqa: T201 - shown on failure
     dice = random.Random(SEED)
     world = Operations(project)
     outcomes: dict[str, int] = {}
@@ -341,8 +342,8 @@ def test_no_calls_of_planners_and_builders_lead_to_an_approved_plan(project: Pro
     assert broken_invariants(project) == []
 
 
+@pytest.mark.soak
 def test_random_operations_from_several_connections(project: Project) -> None:
-    print(f"seed {SEED}")  # noqa: T201 - shown on failure
     worlds = [Operations(project) for _ in range(WORLDS)]
     for world in worlds:
         for user in world.users:

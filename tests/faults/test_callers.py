@@ -133,6 +133,7 @@ async def test_the_same_approvals_from_two_services_at_the_same_time(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("verb", ["approve", "propose"])
+@pytest.mark.soak
 async def test_the_same_requests_to_two_services_of_which_one_is_killed(
     stack: RunningStack,
     proxy: Proxy,

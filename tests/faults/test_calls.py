@@ -55,6 +55,13 @@ FAULTS: dict[str, tuple[Handler, tuple[int, str]]] = {
 }
 
 
+def fault_of(call: str, fault: str) -> tuple[Handler, tuple[int, str]]:
+    """Return what does this to a call, and the problem that the service answers."""
+    handler, expected = FAULTS[fault]
+    # What storage answers without its database.
+    return handler, UNAVAILABLE if fault == "error after" and call != "rpc" else expected
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
@@ -67,9 +74,7 @@ async def test_a_call_that_fails(
     call: str,
     fault: str,
 ) -> None:
-    handler, expected = FAULTS[fault]
-    if fault == "error after" and call != "rpc":
-        expected = UNAVAILABLE  # what storage answers without its database
+    handler, expected = fault_of(call, fault)
     request = body()
     hit = proxy.once(call, handler)
 
@@ -144,6 +149,7 @@ async def test_calls_that_hang_beyond_the_timeout(
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_any_of_them_at_any_time(
     stack: RunningStack,
     proxy: Proxy,

@@ -1,6 +1,7 @@
 """Proposals, decisions and builds when a call fails: the same request again ends in the same one state."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import SOAK
+from tests import SEED, SOAK
 from tests.caller import Caller, Json, expect_problem
 from tests.conftest import RunningStack
 from tests.faults.promise import orphans
 from tests.faults.proxy import CALLS, Exchange, Handler, Proxy
-from tests.faults.test_calls import FAULTS, after, before
+from tests.faults.test_calls import FAULTS, after, before, fault_of
 from tests.plan import body, encode, new_session, sha256
 from tests.services import Process
 from tests.teams import team_of
@@ -28,9 +29,10 @@ async def twice(exchange: Exchange) -> None:
 
 HANGS: dict[str, Handler] = {"hangs before": before, "hangs after": after}
 OF_A_CALL = {"twice": twice} | {name: handler for name, (handler, _) in FAULTS.items()} | HANGS
-# For the state that a call leaves, the other faults are like one of these. `make soak` tries them all.
+# For the state that a call leaves, the other faults are like one of these.
 TELLING = ("reset before", "reset after", "twice", "half a body")
-KINDS = ("refused", *OF_A_CALL) if SOAK else TELLING
+LIKE_THEM = sorted({"refused", *OF_A_CALL} - {*TELLING})
+KINDS = (*TELLING, *random.Random(SEED).sample(LIKE_THEM, 2)) if SOAK else TELLING
 
 
 def stored(stack: RunningStack, user: Caller, session: str, **team: str) -> dict[str, Json]:
@@ -186,6 +188,7 @@ async def ask_in_vain(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", PREPARE)
+@pytest.mark.soak
 async def test_a_call_that_fails_and_is_repeated(
     stack: RunningStack, proxy: Proxy, user: Caller, call: str
 ) -> None:
@@ -196,6 +199,7 @@ async def test_a_call_that_fails_and_is_repeated(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", COLLEAGUES)
+@pytest.mark.soak
 async def test_a_colleagues_decision_that_fails_and_is_repeated(
     stack: RunningStack, proxy: Proxy, user: Caller, call: str
 ) -> None:
@@ -241,6 +245,7 @@ async def fail_and_repeat(
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_a_claim_that_fails_costs_one_lease(stack: RunningStack, proxy: Proxy, user: Caller) -> None:
     """A claim has no repetition that answers the same: the build comes back when its lease ends, once."""
     await proxy.heal()
@@ -281,13 +286,15 @@ async def test_a_claim_that_fails_costs_one_lease(stack: RunningStack, proxy: Pr
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.soak
 async def test_a_proposal_through_the_service_whose_call_fails(
     stack: RunningStack, proxy: Proxy, process: Process, http: httpx.AsyncClient, user: Caller, call: str
 ) -> None:
     headers = {"Authorization": f"Bearer {user.token}", "Content-Type": "application/json"}
-    for fault, (handler, expected) in FAULTS.items():
+    for fault in FAULTS:
         if fault not in TELLING and not SOAK:
             continue
+        handler, expected = fault_of(call, fault)
         request = body(content=f"# {fault}\n")
         hit = proxy.once(call, handler)
         answer = await http.post(f"{process.url}/plan/propose", content=encode(request), headers=headers)

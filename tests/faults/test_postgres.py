@@ -25,7 +25,7 @@ from tests.faults.test_decisions import of_user
 from tests.mcp.planner import connected
 from tests.plan import new_session, sha256
 
-APPROVALS = 400 if SOAK else 200
+APPROVALS = 300 if SOAK else 200
 PROPOSALS = 40 if SOAK else 16
 AT_ONCE = 16
 
@@ -92,6 +92,7 @@ async def done_while_postgres_comes_and_goes(
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_killed_during_hundreds_of_approvals(
     own_stack: RunningStack, http: httpx.AsyncClient, caller: Caller, chance: random.Random
 ) -> None:
@@ -99,7 +100,7 @@ async def test_killed_during_hundreds_of_approvals(
     answers = await done_while_postgres_comes_and_goes(
         own_stack,
         chance,
-        [kill] * (3 if SOAK else 1),
+        [kill] * (2 if SOAK else 1),
         [
             partial(approve_until_done, http, own_stack.service_url, caller.token, request)
             for request in asked
@@ -175,6 +176,7 @@ class Proposals:
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_ended_during_proposals_decisions_and_builds(
     own_stack: RunningStack,
     http: httpx.AsyncClient,

@@ -48,6 +48,7 @@ async def doomed(
     [("approve", *point) for point in POINTS]
     + [("propose", *point) for point in POINTS if SOAK or "rpc" in point],
 )
+@pytest.mark.soak
 async def test_killed_at_any_point_another_instance_takes_over(
     stack: RunningStack,
     proxy: Proxy,

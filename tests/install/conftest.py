@@ -1,8 +1,8 @@
 """Other people's Supabase projects: a directory, a database like a hosted one, and the CLI that they use.
 
 There are two CLIs (2 and 3 push with other commands) and two kinds of database (older projects grant everything on
-new tables by default, new ones nothing). Each test runs with one of the four combinations, and with all of them when
-SOAK is set.
+new tables by default, new ones nothing). Each test runs with one of the four combinations; `make soak` draws others
+each time.
 """
 
 import os
@@ -30,6 +30,7 @@ from greenlight.cli import app
 from greenlight.installation import Differences, compare
 from local.processes import environment, free_ports
 from local.stack import Settings, Stack
+from tests import SEED
 from tests.conftest import without_fsync
 from tests.database import conftest as database
 from tests.database.conftest import Project, dsn
@@ -56,14 +57,6 @@ wide_host_database = factories.postgresql("wide_host_template")
 narrow_host_database = factories.postgresql("narrow_host_template")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if "combination" in metafunc.fixturenames and "SOAK" in os.environ and "combination" not in chosen:
-        metafunc.parametrize(
-            "combination", COMBINATIONS, ids=[f"cli{cli}-{kind}" for cli, kind in COMBINATIONS]
-        )
-
-
 @pytest.fixture(scope="session", autouse=True)
 def versions() -> Iterator[None]:
     """Let each CLI say its version once: it takes a second, and each install asks for it."""
@@ -84,8 +77,8 @@ def versions() -> Iterator[None]:
 
 @pytest.fixture
 def combination(request: pytest.FixtureRequest) -> tuple[int, str]:
-    """Which CLI and which privileges: always the same for one test, whatever is run beside it."""
-    return COMBINATIONS[zlib.crc32(request.node.name.encode()) % len(COMBINATIONS)]
+    """Which CLI and which privileges: always the same for one test and SEED, whatever is run beside it."""
+    return COMBINATIONS[zlib.crc32(f"{request.node.name} {SEED}".encode()) % len(COMBINATIONS)]
 
 
 @dataclass(frozen=True)

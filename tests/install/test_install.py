@@ -27,6 +27,7 @@ def test_the_migrations_are_those_of_the_repository() -> None:
     assert len(repository) > 1
 
 
+@pytest.mark.soak
 def test_an_empty_project(host: Host) -> None:
     host.install()
     assert [re.sub(r"^\d{14}_", "", name) for name in host.files()] == NAMES
@@ -43,6 +44,7 @@ def test_an_empty_project(host: Host) -> None:
     ],
     ids=["newer", "ahead of the clock", "stamped in other lengths", "the last by its stamp"],
 )
+@pytest.mark.soak
 def test_a_project_with_migrations_that_are(host: Host, own: list[str]) -> None:
     for number, name in enumerate(own):
         host.add(name, f"create table public.note_{number} (id int primary key);")

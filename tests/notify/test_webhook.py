@@ -399,9 +399,10 @@ def test_it_says_why_it_cannot_start(
         assert unwanted not in result.stderr
 
 
-EVENTS, KILLS, NOTIFIERS = (1000, 100, 3) if SOAK else (40, 5, 2)
+EVENTS, KILLS, NOTIFIERS = (600, 60, 3) if SOAK else (40, 5, 2)
 
 
+@pytest.mark.soak
 def test_killed_at_any_moment_each_event_arrives(
     stack: RunningStack,
     user: Caller,

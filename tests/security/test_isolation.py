@@ -31,6 +31,7 @@ def user_of(message: Message) -> str:
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_users_interleaved_on_one_pool_never_meet(
     stack: RunningStack,
     proxy: Proxy,
@@ -38,8 +39,8 @@ async def test_users_interleaved_on_one_pool_never_meet(
     http: httpx.AsyncClient,
     chance: random.Random,
 ) -> None:
-    users = [stack.sign_up() for _ in range(6 if SOAK else 2)]
-    sessions = 100 if SOAK else 60
+    users = [stack.sign_up() for _ in range(4 if SOAK else 2)]
+    sessions = 60
     asked = [
         (user, body(content=f"The words of {user.id}, number {number}"))
         for user in users
@@ -226,7 +227,7 @@ def doors(caller: Caller, request: Json) -> list[Callable[[], httpx.Response]]:
 def test_two_users_with_the_same_session_and_document_at_once(user: Caller, stranger: Caller) -> None:
     """Propose and decide through every door at the same moment: each has their own, and one of each."""
     both = (user, stranger)
-    for _ in range(5 if SOAK else 2):
+    for _ in range(2):
         request = body(content="# The same words\n")
         session = request["plan_id"]
         with ThreadPoolExecutor(16) as pool:

@@ -79,6 +79,7 @@ def state(user: Caller) -> Json:
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.soak
 def test_a_tool_does_what_its_arguments_say_or_refuses_and_does_nothing(
     tool: str, user: Caller, chance: random.Random
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import SOAK
 from tests.conftest import RunningStack
 from tests.services import ServiceWith
@@ -13,6 +15,7 @@ from tests.services import ServiceWith
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.soak
 def test_schemathesis_finds_nothing(
     stack: RunningStack, service_with: ServiceWith, tmp_path: Path, chance: random.Random
 ) -> None:

@@ -273,14 +273,13 @@ async def test_keys_rotate_without_a_restart(
 ) -> None:
     project, process, _ = ours
     user = stack.sign_up()
-    for turn in range(5 if SOAK else 1):
-        name = f"rotated-{turn}-{uuid.uuid4()}"
-        old = project.token(user, project.published[0])
-        assert await status(http, process, old) == 404
-        project.keys[name] = ec.generate_private_key(ec.SECP256R1())
-        project.published = [name]
-        await until(http, process, project.token(user, name), 404)
-        await until(http, process, old, 401)
+    name = f"rotated-{uuid.uuid4()}"
+    old = project.token(user, project.published[0])
+    assert await status(http, process, old) == 404
+    project.keys[name] = ec.generate_private_key(ec.SECP256R1())
+    project.published = [name]
+    await until(http, process, project.token(user, name), 404)
+    await until(http, process, old, 401)
 
 
 async def hang(exchange: Exchange) -> None:
@@ -350,6 +349,7 @@ async def test_a_service_that_starts_without_keys_says_so_and_recovers(
 
 
 @pytest.mark.anyio
+@pytest.mark.soak
 async def test_a_flood_of_unknown_key_ids_causes_no_stampede(
     stack: RunningStack, ours: tuple[Project, Process, Process], http: httpx.AsyncClient
 ) -> None:
@@ -359,7 +359,7 @@ async def test_a_flood_of_unknown_key_ids_causes_no_stampede(
     good = project.token(user)
     unknown = [
         jwt.encode(claims(user.id), project.keys["ec"], "ES256", {"kid": str(uuid.uuid4())})
-        for _ in range(1000 if SOAK else 300)
+        for _ in range(500 if SOAK else 300)
     ]
     turn = asyncio.Semaphore(32)
 

@@ -11,7 +11,6 @@ removes them after the row, by the version of that very upload.
 The races end when each side has won and met the other. `SOAK=1` runs many more rounds.
 """
 
-import os
 import threading
 import time
 from collections import Counter
@@ -26,12 +25,13 @@ from pydantic import SecretStr
 
 from greenlight import retention
 from greenlight.admin import SecretSettings, connect
+from tests import SOAK
 from tests.caller import Caller
 from tests.plan import new_session, sha256
 from tests.service.test_retention import own_project
 
 OWNERS = 3  # who race at the same time, each with documents of their own
-ROUNDS = (100, 100) if os.environ.get("SOAK") else (20, 100)  # of each owner: at least, at most
+ROUNDS = (40, 100) if SOAK else (20, 100)  # of each owner: at least, at most
 # Each side has won at times, and met the other.
 MET = {
     ("approve_directly", "approved"),
@@ -155,6 +155,7 @@ def remove_again_and_again(stack: Any, batch_size: int, finished: threading.Even
             finished.wait(0.1)  # the machine is for the races
 
 
+@pytest.mark.soak
 def test_no_plan_loses_its_document(stack: Any, service: httpx.Client, supabase: httpx.Client) -> None:
     if not own_project(stack):
         pytest.skip("retention acts on a whole project, and this one is not this machine's own")

@@ -228,7 +228,8 @@ def open_page(browser: Browser, served: dict[Via, str], stack: RunningStack) -> 
             expected: str = r"(?!)",
             **context: Json,
         ) -> Page:
-            visitor = browser.new_context(base_url=url or served[via], **context)
+            # Reduced motion: colours in transition fail no accessibility test, and waiting costs less of the processor.
+            visitor = browser.new_context(base_url=url or served[via], reduced_motion="reduce", **context)
             opened.callback(visitor.close)
             visitor.set_default_timeout(PATIENCE_MS)
 

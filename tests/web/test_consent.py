@@ -248,7 +248,7 @@ def test_without_an_oauth_server_the_page_says_so(open_page: OpenPage, ada: User
 def test_the_pages_have_no_serious_accessibility_violation(
     consent: OpenConsent, oauth: OAuthServer, planner: Client, ada: User
 ) -> None:
-    page = consent(oauth.authorize(planner).id, ada, reduced_motion="reduce", expected=REFUSED)
+    page = consent(oauth.authorize(planner).id, ada, expected=REFUSED)
     found = violations(page, "consent")
     oauth.answers["consent"] = (400, {"error_code": "validation_failed"})
     page.get_by_role("button", name="Deny").click()

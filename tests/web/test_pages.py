@@ -277,8 +277,7 @@ def violations(page: Page, name: str) -> list[object]:
 
 def test_no_page_has_a_serious_accessibility_violation(open_page: OpenPage, account: Account) -> None:
     """Each state. One walk for all: getting there takes longest."""
-    # Colours in transition are not a violation.
-    page = open_page(reduced_motion="reduce", expected=REFUSED)
+    page = open_page(expected=REFUSED)
     found = []
     pages = 0
     for name in every_page(page, account):

@@ -155,7 +155,6 @@ def test_screenshots(
         color_scheme=color_scheme,
         viewport={"width": width, "height": height},
         device_scale_factor=2 if device == "phone" else 1,
-        reduced_motion="reduce",
     )
 
     def picture(name: str) -> None:

@@ -98,7 +98,7 @@ def propose(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_trick_hides_a_text(open_page: OpenPage, account: Account, width: int) -> None:
-    page = open_page(user=account.user, viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    page = open_page(user=account.user, viewport={"width": width, "height": 844})
     propose(page, account, EVERY_TRICK)
 
     expect(page.get_by_role("article")).to_be_visible()
