@@ -4032,8 +4032,8 @@ grant execute on function public.purge_notifications to service_role;
 -- Part 11: installation --------------------------------------------------------------------------------------
 
 -- Tries one of the project's own functions that say who is in which team: as some of its users, and as one that does
--- not exist, who must be in none. Returns the slowest answer in milliseconds, whether that stranger is in a team, and
--- the error, if there is one.
+-- not exist, who must be in none. Returns the milliseconds of the slowest user's answer (the quickest of three: a busy
+-- machine makes no function slow), whether that stranger is in a team, and the error, if there is one.
 create or replace function greenlight.probe_teams(name text)
 returns jsonb
 language plpgsql
@@ -4045,6 +4045,7 @@ declare
     v_claims text := current_setting('request.jwt.claims', true);
     v_user uuid;
     v_begin timestamptz;
+    v_quickest numeric;
     v_slowest numeric := 0;
     v_count bigint;
     v_stranger boolean := false;
@@ -4066,17 +4067,23 @@ begin
             jsonb_build_object('role', 'authenticated', 'sub', coalesce(v_user, gen_random_uuid()))::text,
             true
         );
-        v_begin := clock_timestamp();
+        v_quickest := null;
 
-        begin
-            execute format('select count(*) from greenlight.%I()', name) into v_count;
-            v_stranger := v_stranger or (v_user is null and v_count > 0);
-        exception
-            when others then
-                v_error := sqlerrm;
-        end;
+        for v_try in 1..3 loop
+            v_begin := clock_timestamp();
 
-        v_slowest := greatest(v_slowest, extract(epoch from clock_timestamp() - v_begin) * 1000);
+            begin
+                execute format('select count(*) from greenlight.%I()', name) into v_count;
+                v_stranger := v_stranger or (v_user is null and v_count > 0);
+            exception
+                when others then
+                    v_error := sqlerrm;
+            end;
+
+            v_quickest := least(v_quickest, extract(epoch from clock_timestamp() - v_begin) * 1000);
+        end loop;
+
+        v_slowest := greatest(v_slowest, v_quickest);
     end loop;
 
     perform set_config('request.jwt.claims', coalesce(v_claims, ''), true);

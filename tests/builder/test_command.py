@@ -370,7 +370,7 @@ async def test_a_line_that_has_not_ended_is_shared_at_once(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "flood",
     [
-        "head -c 60_000_000 /dev/zero",
+        "head -c 60000000 /dev/zero",
         "head -c 60000000 /dev/zero >&2",
         "yes | head -c 4000000",
         "yes ::progress 50 x | head -c 2000000",

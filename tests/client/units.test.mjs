@@ -1106,13 +1106,13 @@ suite(`comments on passages, SEED=${SEED}`, () => {
         ["paragraph", "code", ...comments.flatMap(() => each)],
         why,
       );
-      const lines = (value) => `${value}\n`.split(/\r\n|\r|\n/).slice(0, -1);
+      const lines = (text) => text.split(/\r\n|\r|\n/);
       assert.deepEqual(
         children
           .filter(({ type }) => type === "code")
           .map(({ value }) => lines(value)),
         [comment, ...comments.flatMap(({ exact, body }) => [exact, body])].map(
-          lines,
+          (written) => lines(`${written}\n`).slice(0, -1),
         ),
         why,
       );
