@@ -1106,7 +1106,7 @@ suite(`comments on passages, SEED=${SEED}`, () => {
         ["paragraph", "code", ...comments.flatMap(() => each)],
         why,
       );
-      const lines = (text) => text.split(/\r\n|\r|\n/);
+      const lines = (value) => value.split(/\r\n|\r|\n/);
       assert.deepEqual(
         children
           .filter(({ type }) => type === "code")

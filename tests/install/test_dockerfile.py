@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from local.processes import Child, free_ports
+from tests import SOAK
 
 from .conftest import ROOT
 
@@ -117,9 +118,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     directory = tmp_path_factory.mktemp("image")
     app, venv = directory / "app", directory / "venv"
     app.mkdir()
-    subprocess.run(
-        [sys.executable, "-m", "venv", *([] if "SOAK" in os.environ else ["--without-pip"]), venv], check=True
-    )
+    subprocess.run([sys.executable, "-m", "venv", *([] if SOAK else ["--without-pip"]), venv], check=True)
     environment = {"PATH": f"{venv}/bin:{os.environ['PATH']}", "HOME": str(directory)}
     for instruction, value in INSTRUCTIONS:
         match instruction:
@@ -130,7 +129,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
                 *sources, target = value.split()
                 for source in sources:
                     copy(ROOT / source, app / target)
-            case "RUN" if value.startswith("pip install") and "SOAK" not in os.environ:
+            case "RUN" if value.startswith("pip install") and not SOAK:
                 (site_packages,) = venv.glob("lib/python*/site-packages")
                 (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
             case "RUN":

@@ -8,7 +8,7 @@ plan is made; the service stores the document again and asks once more. A policy
 the delete, could not do this: both decide on a snapshot that may be older than the plan. And the bytes: storage
 removes them after the row, by the version of that very upload.
 
-The races end when each side has won and met the other. `SOAK=1` runs many more rounds.
+The races end when each side has won and met the other. `make soak` runs more rounds.
 """
 
 import threading
